@@ -1,0 +1,226 @@
+//! What is recorded. Field names are the wire form: adding an optional field is
+//! compatible, anything else is a new format tag.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::stream::{LeafHash, StreamId};
+
+/// The version tag of an event's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventFormat {
+    /// The only version so far.
+    #[serde(rename = "sealcast.event/v1")]
+    V1,
+}
+
+/// One entry of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Version of this form.
+    pub format: EventFormat,
+    /// The stream that the event belongs to.
+    pub stream: StreamId,
+    /// Position in the stream, from 0, without gaps.
+    pub seq: u64,
+    /// Leaf hash of the event before; for the first event that of the registration.
+    pub prev: LeafHash,
+    /// The process's clock, RFC 3339 in UTC with microseconds.
+    pub time: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What happened: `kind` and `data` of an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+pub enum EventBody {
+    /// The process started to record.
+    ProcessStarted(ProcessStarted),
+    /// The process stops; no event follows in this stream.
+    ProcessStopped(ProcessStopped),
+    /// A model was answered with.
+    Prediction(Box<Prediction>),
+    /// A request was turned away, or failed.
+    Refusal(Refusal),
+    /// An artifact was read, verified, decrypted and loaded, or was not.
+    ModelAccess(ModelAccess),
+    /// Something that only a fault or an attack explains.
+    Security(Security),
+}
+
+impl EventBody {
+    /// The name that stands in `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ProcessStarted(_) => "process_started",
+            Self::ProcessStopped(_) => "process_stopped",
+            Self::Prediction(_) => "prediction",
+            Self::Refusal(_) => "refusal",
+            Self::ModelAccess(_) => "model_access",
+            Self::Security(_) => "security",
+        }
+    }
+}
+
+/// Configuration of the process, as far as it decides what is answered. No secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ProcessStarted {
+    pub software: String,
+    /// Name and value of every setting.
+    pub settings: std::collections::BTreeMap<String, String>,
+}
+
+/// Why the process stops.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStopped {
+    /// One sentence.
+    pub reason: String,
+}
+
+/// Which model, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRef {
+    /// The model's name.
+    pub name: String,
+    /// The model's version.
+    pub version: String,
+    /// SHA-256 of the plain ONNX file, in hexadecimal.
+    pub sha256: String,
+    /// The algorithm's id in the firm's register.
+    pub algo_id: String,
+}
+
+/// One tensor, exactly as it reached the model or left it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedTensor {
+    /// The tensor's name.
+    pub name: String,
+    /// Element type, as in the Open Inference Protocol.
+    pub datatype: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// Row-major elements. A missing value is `null`; so is a redacted one.
+    pub data: Vec<Value>,
+    /// Columns whose values are left out because the manifest marks them as personal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<String>,
+}
+
+/// A model was answered with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The request's id: the caller's, or ours where the caller gave none.
+    pub request_id: String,
+    /// Who asked.
+    pub principal: String,
+    /// The release that served.
+    pub release: String,
+    /// The model that the request asked for.
+    pub requested: String,
+    /// The model that answered; none where the answer is the last good or the neutral one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelRef>,
+    /// The market symbol, where the request names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Rows in the whole request.
+    pub rows: usize,
+    /// First row that this event holds; a large request takes several events.
+    pub first_row: usize,
+    /// True on the last event of the request: without it, no answer was given.
+    pub last: bool,
+    /// Inputs after sanitizing, as they reached the model.
+    pub inputs: Vec<RecordedTensor>,
+    /// What the sanitizer changed or flagged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Value>,
+    /// The graph's outputs; empty where no model answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<RecordedTensor>,
+    /// The answer, a value for each row.
+    pub answers: Vec<Value>,
+    /// 0 live model, 1 fallback model, 2 last good answer, 3 neutral answer.
+    pub fallback_level: u8,
+    /// Why each higher step of the ladder did not answer, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+    /// Time from the request's last byte to this record, in microseconds.
+    pub duration_us: u64,
+}
+
+/// Why one step of the ladder did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `name@version` of a model, `last_good` or `neutral`.
+    pub step: String,
+    /// Stable code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// A request was turned away, or failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The request's id.
+    pub request_id: String,
+    /// Who asked; none where the caller could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// Method and path pattern, for example `POST /v1/predict`.
+    pub route: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code, for example `input.shape`.
+    pub code: String,
+    /// What was wrong, in one sentence, as the caller was told.
+    pub error: String,
+    /// The field at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The model that was asked for, as the caller wrote it (at most 200 characters).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
+    /// The symbol that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Why each step of the ladder did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+}
+
+/// An artifact was read, verified, decrypted and loaded, or was not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelAccess {
+    /// `name@version`.
+    pub model: String,
+    /// The release that names it.
+    pub release: String,
+    /// `loaded`, `failed` or `unloaded`.
+    pub outcome: String,
+    /// SHA-256 of the plain file, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Stable code of the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// One sentence about the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Time that the load took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// Something that only a fault or an attack explains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// Stable code, for example `artifact.signature_invalid`.
+    pub code: String,
+    /// What it is about, for example a model or a principal.
+    pub subject: String,
+    /// One sentence.
+    pub detail: String,
+}
