@@ -1,0 +1,53 @@
+//! The ports: what decisions need from the outside world, cut along what one
+//! IAM role may be allowed.
+//!
+//! For every port: a call MUST return within the adapter's own time limit, and
+//! MUST NOT report success before the effect would survive `kill -9` and a
+//! power failure.
+
+mod artifacts;
+mod audit;
+mod claims;
+mod keys;
+mod releases;
+
+pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter};
+pub use audit::{AuditAppender, AuditReader};
+pub use claims::{Claim, ClaimKey, ClaimToken, RequestClaims};
+pub use keys::{KeyContext, KeyUnwrapper, KeyWrapper, Signer};
+pub use releases::{Alias, AliasReader, AliasWriter, ReleaseReader, ReleaseWriter};
+
+/// What went wrong in a store. The text is for the log, never for a caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such thing. It was not there when the store was asked.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// A condition did not hold; nothing was changed.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// The write may or may not have been applied: read again before reporting failure.
+    #[error("outcome unknown: {0}")]
+    OutcomeUnknown(String),
+    /// The store cannot be reached or refuses; nothing was changed. Trying again later may help.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be what was written.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    fn now_us(&self) -> u64;
+}
+
+/// Gives random bytes.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes` with bytes fit for keys.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the system has none to give.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), StoreError>;
+}

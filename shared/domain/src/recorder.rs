@@ -1,0 +1,145 @@
+//! Records events: the one way from a decision to the audit log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use audit::stream::RecordError;
+use audit::{EventBody, Receipt, SignedRegistration, Stream};
+
+use crate::ports::{AuditAppender, Clock, Entropy, Signer, StoreError};
+
+/// An event that was not recorded; what it is about must not be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRecordedError {
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The event is too long or has no canonical form.
+    #[error(transparent)]
+    Event(#[from] RecordError),
+}
+
+/// Records events in the process's stream, and opens a new stream where the old one cannot go on.
+///
+/// A failed append ends a stream: what the store holds of it is whole up to some
+/// event, and the next event opens another. So a stream never has a hole, and a
+/// store that comes back is used again without a restart.
+pub struct Recorder {
+    host: String,
+    appender: Arc<dyn AuditAppender>,
+    signer: Arc<dyn Signer>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    stream: Mutex<Option<Stream>>,
+    opening: futures::lock::Mutex<()>,
+}
+
+impl Recorder {
+    /// A recorder for the process `host`; `signer` vouches for its streams.
+    pub fn new(
+        host: String,
+        appender: Arc<dyn AuditAppender>,
+        signer: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            host,
+            appender,
+            signer,
+            clock,
+            entropy,
+            stream: Mutex::new(None),
+            opening: futures::lock::Mutex::new(()),
+        }
+    }
+
+    /// Records one event; ready when it is durable.
+    ///
+    /// # Errors
+    /// [`NotRecordedError`]: the event is not in the log, or (after a lost reply) may be there all the same.
+    pub async fn record(&self, body: EventBody) -> Result<Receipt, NotRecordedError> {
+        self.record_all(vec![body]).await
+    }
+
+    /// Records events one after the other in one stream; ready when all are durable. Gives the last one's receipt.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record); some of the events may be in the log.
+    pub async fn record_all(&self, bodies: Vec<EventBody>) -> Result<Receipt, NotRecordedError> {
+        self.open_stream().await?;
+        let (receipt, durable) = {
+            let mut guard = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(stream) = guard.as_mut() else {
+                return Err(
+                    StoreError::Unavailable("the audit stream just ended".to_owned()).into(),
+                );
+            };
+            let mut records = Vec::with_capacity(bodies.len());
+            for body in bodies {
+                match stream.record(body, self.clock.now_us()) {
+                    Ok(record) => records.push(record),
+                    Err(error) => {
+                        if !records.is_empty() {
+                            *guard = None;
+                        }
+                        return Err(error.into());
+                    }
+                }
+            }
+            let Some(receipt) = records.last().map(audit::Record::receipt) else {
+                return Err(StoreError::Conflict("no event to record".to_owned()).into());
+            };
+            // The append takes its place in the queue here, under the lock that gave the records theirs.
+            (receipt, self.appender.append(records))
+        };
+        if let Err(error) = durable.await {
+            let mut guard = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            if guard
+                .as_ref()
+                .is_some_and(|stream| stream.id() == receipt.stream)
+            {
+                *guard = None;
+            }
+            return Err(error.into());
+        }
+        Ok(receipt)
+    }
+
+    /// Opens and registers a stream where none is open; called early, it takes that time off the first request.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the key or the store refuses.
+    pub async fn open_stream(&self) -> Result<(), NotRecordedError> {
+        if self.is_open() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.opening.lock().await;
+        if self.is_open() {
+            return Ok(());
+        }
+        let (mut id, mut key) = ([0; 16], [0; 32]);
+        self.entropy.fill(&mut id)?;
+        self.entropy.fill(&mut key)?;
+        let (stream, registration) = Stream::open(id, &key, &self.host, self.clock.now_us())?;
+        let registration = registration.to_bytes()?;
+        let signature = self.signer.sign(&registration).await?;
+        let signature = signature.try_into().map_err(|_| {
+            StoreError::Corrupt("the registration key gave no Ed25519 signature".to_owned())
+        })?;
+        let signed = SignedRegistration {
+            registration,
+            key_id: self.signer.key_id().to_owned(),
+            signature,
+        };
+        self.appender.register(&signed).await?;
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+}
