@@ -21,7 +21,11 @@ pub struct ParseIdError {
 impl ParseIdError {
     /// An error about `value`, of which at most 80 characters are kept.
     pub fn new(what: &'static str, value: &str, expected: &'static str) -> Self {
-        Self { what, value: value.chars().take(80).collect(), expected }
+        Self {
+            what,
+            value: value.chars().take(80).collect(),
+            expected,
+        }
     }
 }
 
@@ -116,7 +120,11 @@ impl ModelVersion {
     /// two versions that differ only there would have equal precedence.
     pub fn parse(text: &str) -> Result<Self, ParseIdError> {
         let refuse = || {
-            ParseIdError::new("model version", text, "a semantic version such as 1.2.3, without build metadata")
+            ParseIdError::new(
+                "model version",
+                text,
+                "a semantic version such as 1.2.3, without build metadata",
+            )
         };
         if text.len() > 64 {
             return Err(refuse());
@@ -170,7 +178,8 @@ impl Sha256Digest {
     /// # Errors
     /// [`ParseIdError`] for anything else, upper case included: a digest has one spelling.
     pub fn parse(text: &str) -> Result<Self, ParseIdError> {
-        let refuse = || ParseIdError::new("SHA-256 digest", text, "64 lower-case hexadecimal digits");
+        let refuse =
+            || ParseIdError::new("SHA-256 digest", text, "64 lower-case hexadecimal digits");
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(refuse());
         }
@@ -221,7 +230,10 @@ mod tests {
 
     #[test]
     fn versions_are_semantic_and_have_no_build_metadata() {
-        assert_eq!(ModelVersion::parse("1.2.3-rc.1").unwrap().to_string(), "1.2.3-rc.1");
+        assert_eq!(
+            ModelVersion::parse("1.2.3-rc.1").unwrap().to_string(),
+            "1.2.3-rc.1"
+        );
         for bad in ["1", "1.2", "v1.2.3", "1.2.3+build", "", "01.2.3"] {
             assert!(ModelVersion::parse(bad).is_err(), "{bad}");
         }

@@ -5,6 +5,14 @@
 //! nothing in it can change afterwards. Every unknown field is an error: a
 //! misspelt limit must not silently be no limit.
 
+mod parse;
+mod validate;
+
+pub use parse::{MAX_MANIFEST_SIZE, ManifestError};
+pub use validate::{
+    MAX_LATENCY_BUDGET_MS, MAX_MODEL_SIZE, MAX_ROW_ELEMENTS, MAX_ROWS, ManifestFault,
+};
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ModelName, ModelVersion, Sha256Digest, Symbol};
@@ -332,7 +340,11 @@ impl Fallback {
 
 /// The answer that does no harm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected {label, probabilities} or {value}"
+)]
 pub enum Neutral {
     /// For a classification.
     Label {

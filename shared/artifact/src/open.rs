@@ -1,0 +1,306 @@
+//! Opening: the one order in which an artifact's files become a model.
+//!
+//! [`verify`] checks the signature, the files' digests, the manifest and the
+//! model's identity; only what it returns can be opened. The caller then has
+//! the data key unwrapped under [`Verified::context`], and [`Verified::open`]
+//! checks the key commitment, decrypts while hashing and compares, before it
+//! gives out a byte. Every error is a security event: nothing of that artifact
+//! may be served.
+
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::container::{self, ContainerError, DataKey};
+use crate::context::Context;
+use crate::files::{ArtifactFiles, CONTAINER_FILE, MANIFEST_FILE};
+use crate::ids::{ModelName, ModelVersion, Sha256Digest};
+use crate::manifest::{Manifest, ManifestError, ModelFile};
+use crate::sidecar::{Sidecar, SidecarError};
+use crate::signature::{self, SignatureError, Statement, TrustedKey};
+
+/// Why an artifact was not opened.
+///
+/// [`OpenError::code`] gives, in the order of the checks:
+///
+/// | Code | Fact |
+/// |---|---|
+/// | `artifact.signature_malformed` | the bundle is not a Sigstore bundle of the expected form |
+/// | `artifact.payload_type` | the envelope holds something else than an in-toto statement |
+/// | `artifact.key_unknown` | signed by a key that is not trusted |
+/// | `artifact.key_outside_validity` | signed by a key that is trusted at another time |
+/// | `artifact.signature_invalid` | the signature does not verify |
+/// | `artifact.predicate` | a valid statement about something else |
+/// | `artifact.statement_malformed` | the signed statement contradicts itself |
+/// | `artifact.files_mismatch` | the statement is about other files |
+/// | `artifact.digest_mismatch` | a file is not the one that was signed |
+/// | `artifact.manifest_malformed` | the manifest is not JSON of its form |
+/// | `artifact.manifest_format_unknown` | the manifest has another version's form |
+/// | `artifact.manifest_invalid` | the manifest says what it must not |
+/// | `artifact.manifest_unsealed` | the manifest names no ONNX file |
+/// | `artifact.wrong_model` | a whole artifact of another model or version |
+/// | `artifact.sidecar_malformed` | the sidecar is not JSON of its form |
+/// | `artifact.sidecar_format_unknown` | the sidecar has another version's form |
+/// | `artifact.sidecar_mismatch` | the sidecar is another model's |
+/// | `artifact.key_length` | the data key is not 32 bytes |
+/// | `artifact.too_short`, `artifact.truncated`, `artifact.impossible_length`, `artifact.too_long` | no container has this length |
+/// | `artifact.commitment_mismatch` | the data key or the context is not this container's |
+/// | `artifact.chunk_unauthentic` | a chunk was changed, moved or cut |
+/// | `artifact.chunk_out_of_range` | a chunk was asked for that the container does not have |
+/// | `artifact.model_digest_mismatch` | the ONNX file inside is not the one that the manifest names |
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OpenError {
+    /// The bundle does not vouch for the files.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The statement is about other files than those of an artifact.
+    #[error("signed files: expected [\"manifest.json\", \"model.onnx.sealed\"], found {found:?}")]
+    FilesMismatch {
+        /// The files that were signed, at most 8 of them.
+        found: Vec<String>,
+    },
+    /// A file is not the one that was signed.
+    #[error("{file}: expected SHA-256 {expected} as signed, found {found}")]
+    DigestMismatch {
+        /// The file's name.
+        file: &'static str,
+        /// The digest that was signed.
+        expected: Sha256Digest,
+        /// The digest of the bytes that were given.
+        found: Sha256Digest,
+    },
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The manifest names no ONNX file.
+    #[error(
+        "manifest: model: expected the digest and size of the ONNX file, which sealing fills in, found none"
+    )]
+    Unsealed,
+    /// A whole artifact of another model or version in this one's place.
+    #[error("artifact: expected {expected}, found {found}")]
+    WrongModel {
+        /// `name@version` that was asked for.
+        expected: String,
+        /// `name@version` of the manifest.
+        found: String,
+    },
+    /// The sidecar cannot be read.
+    #[error(transparent)]
+    Sidecar(#[from] SidecarError),
+    /// The sidecar is another model's.
+    #[error("sidecar {field}: expected {expected}, found {found}")]
+    SidecarMismatch {
+        /// The field that differs: `model`, `version` or `sha256`.
+        field: &'static str,
+        /// What the manifest says.
+        expected: String,
+        /// What the sidecar says.
+        found: String,
+    },
+    /// The container does not open.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// The ONNX file inside is not the one that the manifest names.
+    #[error("ONNX file: expected {} bytes with SHA-256 {}, found {} bytes with {}",
+        .expected.size, .expected.sha256, .found.size, .found.sha256)]
+    ModelMismatch {
+        /// What the manifest says.
+        expected: ModelFile,
+        /// What the container holds.
+        found: ModelFile,
+    },
+}
+
+impl OpenError {
+    /// The stable code of this error; the type's documentation lists them.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Signature(error) => error.code(),
+            Self::FilesMismatch { .. } => "artifact.files_mismatch",
+            Self::DigestMismatch { .. } => "artifact.digest_mismatch",
+            Self::Manifest(error) => error.code(),
+            Self::Unsealed => "artifact.manifest_unsealed",
+            Self::WrongModel { .. } => "artifact.wrong_model",
+            Self::Sidecar(error) => error.code(),
+            Self::SidecarMismatch { .. } => "artifact.sidecar_mismatch",
+            Self::Container(error) => error.code(),
+            Self::ModelMismatch { .. } => "artifact.model_digest_mismatch",
+        }
+    }
+}
+
+/// Verifies that `files` are the artifact of the expected model, signed by a key that is trusted at `now`
+/// (Unix seconds). Nothing is decrypted.
+///
+/// # Errors
+/// [`OpenError`], in the order of its codes.
+pub fn verify<'a>(
+    files: ArtifactFiles<'a>,
+    expected: &(ModelName, ModelVersion),
+    trusted: &[TrustedKey],
+    now: u64,
+) -> Result<Verified<'a>, OpenError> {
+    let statement = signature::verify(files.bundle, trusted, now)?;
+    compare_digests(&statement, files)?;
+    let manifest = Manifest::from_json(files.manifest_json)?;
+    let model = manifest.model.ok_or(OpenError::Unsealed)?;
+    let (name, version) = expected;
+    if (&manifest.name, &manifest.version) != (name, version) {
+        return Err(OpenError::WrongModel {
+            expected: format!("{name}@{version}"),
+            found: format!("{}@{}", manifest.name, manifest.version),
+        });
+    }
+    let context = Context {
+        model: name.clone(),
+        version: version.clone(),
+        sha256: model.sha256,
+    };
+    Ok(Verified {
+        manifest,
+        model,
+        context,
+        statement,
+        sealed: files.sealed,
+    })
+}
+
+fn compare_digests(statement: &Statement, files: ArtifactFiles<'_>) -> Result<(), OpenError> {
+    let [manifest, container] = statement.resources.as_slice() else {
+        return Err(other_files(statement));
+    };
+    if (manifest.name.as_str(), container.name.as_str()) != (MANIFEST_FILE, CONTAINER_FILE) {
+        return Err(other_files(statement));
+    }
+    for (file, expected, bytes) in [
+        (MANIFEST_FILE, manifest.digest, files.manifest_json),
+        (CONTAINER_FILE, container.digest, files.sealed),
+    ] {
+        let found = Sha256Digest::of(bytes);
+        if found != expected {
+            return Err(OpenError::DigestMismatch {
+                file,
+                expected,
+                found,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn other_files(statement: &Statement) -> OpenError {
+    let found = statement
+        .resources
+        .iter()
+        .take(8)
+        .map(|resource| resource.name.clone())
+        .collect();
+    OpenError::FilesMismatch { found }
+}
+
+/// An artifact whose signature, files and identity are right, not yet decrypted.
+#[derive(Debug, Clone)]
+pub struct Verified<'a> {
+    manifest: Manifest,
+    model: ModelFile,
+    context: Context,
+    statement: Statement,
+    sealed: &'a [u8],
+}
+
+/// An opened artifact.
+pub struct Opened {
+    /// What the model is.
+    pub manifest: Manifest,
+    /// The plain ONNX file; zeroised when dropped.
+    pub onnx: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened")
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Verified<'_> {
+    /// What the model is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What the data key must be unwrapped under.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// One digest of the signed files, by which a release pins this artifact.
+    pub fn digest(&self) -> Sha256Digest {
+        self.statement.digest
+    }
+
+    /// Hint of the key that signed.
+    pub fn signed_by(&self) -> &str {
+        &self.statement.signed_by
+    }
+
+    /// Refuses the sidecar of another model, before any key service is asked.
+    ///
+    /// # Errors
+    /// [`OpenError::SidecarMismatch`], with the first field that differs.
+    pub fn check_sidecar(&self, sidecar: &Sidecar) -> Result<(), OpenError> {
+        let (ours, theirs) = (&self.context, &sidecar.context);
+        for (field, expected, found) in [
+            ("model", ours.model.to_string(), theirs.model.to_string()),
+            (
+                "version",
+                ours.version.to_string(),
+                theirs.version.to_string(),
+            ),
+            ("sha256", ours.sha256.to_string(), theirs.sha256.to_string()),
+        ] {
+            if expected != found {
+                return Err(OpenError::SidecarMismatch {
+                    field,
+                    expected,
+                    found,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Decrypts the model under the unwrapped data key.
+    ///
+    /// Order: length and key commitment, then every chunk while hashing, then
+    /// size and digest against the manifest. Nothing is given out before the end.
+    ///
+    /// # Errors
+    /// [`OpenError::Container`] and [`OpenError::ModelMismatch`].
+    pub fn open(&self, key: &DataKey) -> Result<Opened, OpenError> {
+        let mut hash = Sha256::new();
+        let onnx = container::decrypt_watched(
+            key,
+            &self.context.to_canonical_json(),
+            self.sealed,
+            |chunk| {
+                hash.update(chunk);
+            },
+        )?;
+        let found = ModelFile {
+            sha256: Sha256Digest(hash.finalize().into()),
+            size: onnx.len() as u64,
+        };
+        if found != self.model {
+            return Err(OpenError::ModelMismatch {
+                expected: self.model,
+                found,
+            });
+        }
+        Ok(Opened {
+            manifest: self.manifest.clone(),
+            onnx,
+        })
+    }
+}
