@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::stream::{LeafHash, StreamId};
+use crate::stream::{LeafHash, Receipt, StreamId};
 
 /// The version tag of an event's form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +42,12 @@ pub enum EventBody {
     ProcessStopped(ProcessStopped),
     /// A model was answered with.
     Prediction(Box<Prediction>),
+    /// The recorded answer was given again for the same request id.
+    Replay(Replay),
     /// A request was turned away, or failed.
     Refusal(Refusal),
+    /// What came of a prediction, as the caller reports it.
+    Outcome(Outcome),
     /// An artifact was read, verified, decrypted and loaded, or was not.
     ModelAccess(ModelAccess),
     /// Something that only a fault or an attack explains.
@@ -57,7 +61,9 @@ impl EventBody {
             Self::ProcessStarted(_) => "process_started",
             Self::ProcessStopped(_) => "process_stopped",
             Self::Prediction(_) => "prediction",
+            Self::Replay(_) => "replay",
             Self::Refusal(_) => "refusal",
+            Self::Outcome(_) => "outcome",
             Self::ModelAccess(_) => "model_access",
             Self::Security(_) => "security",
         }
@@ -93,23 +99,54 @@ pub struct ModelRef {
     pub algo_id: String,
 }
 
-/// One tensor, exactly as it reached the model or left it.
+/// One tensor, or a run of its elements, exactly as it reached the model or left it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordedTensor {
     /// The tensor's name.
     pub name: String,
     /// Element type, as in the Open Inference Protocol.
     pub datatype: String,
-    /// The shape.
+    /// The shape of the whole tensor.
     pub shape: Vec<usize>,
-    /// Row-major elements. A missing value is `null`; so is a redacted one.
+    /// Position of the first recorded element in the whole tensor.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: usize,
+    /// Row-major elements. A missing value is `null`; so is a redacted one. FP32 is written as the shortest
+    /// decimal that names the number; BYTES is text, or `base64:…` where it is not UTF-8.
     pub data: Vec<Value>,
     /// Columns whose values are left out because the manifest marks them as personal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
 }
 
+/// A list, or a run of its values.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecordedList {
+    /// Position of the first recorded value in the whole list.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: usize,
+    /// The values.
+    pub values: Vec<Value>,
+}
+
+impl RecordedList {
+    fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_zero(offset: &usize) -> bool {
+    *offset == 0
+}
+
 /// A model was answered with.
+///
+/// A request that is too large for one entry takes several events in a row, which differ in `part`, in
+/// `time` and in the runs of elements that they hold; only after the last one was the answer given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The request's id: the caller's, or ours where the caller gave none.
@@ -119,36 +156,74 @@ pub struct Prediction {
     /// The release that served.
     pub release: String,
     /// The model that the request asked for.
-    pub requested: String,
-    /// The model that answered; none where the answer is the last good or the neutral one.
+    pub requested: ModelRef,
+    /// What answered: `name@version` of the live or the fallback model, `last_good` or `neutral`.
+    pub answered_by: String,
+    /// The model that answered, where it is not the requested one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelRef>,
-    /// The market symbol, where the request names one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub symbol: Option<String>,
-    /// Rows in the whole request.
-    pub rows: usize,
-    /// First row that this event holds; a large request takes several events.
-    pub first_row: usize,
-    /// True on the last event of the request: without it, no answer was given.
-    pub last: bool,
-    /// Inputs after sanitizing, as they reached the model.
-    pub inputs: Vec<RecordedTensor>,
-    /// What the sanitizer changed or flagged.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub changes: Vec<Value>,
-    /// The graph's outputs; empty where no model answered.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<RecordedTensor>,
-    /// The answer, a value for each row.
-    pub answers: Vec<Value>,
+    pub fallback_model: Option<ModelRef>,
     /// 0 live model, 1 fallback model, 2 last good answer, 3 neutral answer.
     pub fallback_level: u8,
     /// Why each higher step of the ladder did not answer, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
+    /// Rows in the request.
+    pub rows: usize,
+    /// Which event of the request this is, from 1.
+    pub part: usize,
+    /// How many events the request takes.
+    pub parts: usize,
+    /// Market symbols: none, one for the whole request, or one a row.
+    #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
+    pub symbols: RecordedList,
+    /// Inputs after sanitizing, as they reached the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<RecordedTensor>,
+    /// What the sanitizer changed or flagged.
+    #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
+    pub changes: RecordedList,
+    /// The outputs of the model's graph; none where no model answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<RecordedTensor>,
+    /// The answer: a value for each row.
+    #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
+    pub answers: RecordedList,
     /// Time from the request's last byte to this record, in microseconds.
     pub duration_us: u64,
+}
+
+/// The recorded answer was given again for the same request id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The request's id.
+    pub request_id: String,
+    /// Who asked.
+    pub principal: String,
+    /// The record of the answer.
+    pub receipt: Receipt,
+}
+
+/// What came of a prediction, as the caller reports it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The id of the request that reports.
+    pub request_id: String,
+    /// Who reports.
+    pub principal: String,
+    /// The request id of the prediction, where it is named by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_request: Option<String>,
+    /// The record of the prediction, where it is named by its receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_receipt: Option<Receipt>,
+    /// The realised label or value.
+    pub outcome: Value,
+    /// Profit and loss, in the firm's own currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pnl: Option<f64>,
+    /// When the outcome was observed, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<String>,
 }
 
 /// Why one step of the ladder did not answer.

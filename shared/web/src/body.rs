@@ -1,0 +1,110 @@
+//! Request bodies: bounded before and after decompression.
+
+use std::io::Read;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+
+use crate::error::ApiError;
+
+/// Longest body in bytes, as sent and decompressed: what a synchronous Lambda invocation takes.
+pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
+
+/// Longest time that a caller may take to send the body.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads the whole body and decompresses it (`Content-Encoding: gzip` or `deflate`).
+///
+/// # Errors
+/// 413 where it is longer than [`MAX_BODY_BYTES`] at any stage, 415 for another encoding,
+/// 400 where the compressed bytes are broken, 408 where the caller takes too long.
+pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let collected =
+        tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect())
+            .await
+            .map_err(|_| {
+                ApiError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "request.timeout",
+                    format!(
+                        "the body did not arrive within {} s",
+                        READ_TIMEOUT.as_secs()
+                    ),
+                )
+            })?;
+    let bytes = match collected {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
+        Err(_) => {
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "request.body_incomplete",
+                "the connection ended before the body did",
+            ));
+        }
+    };
+    decompress(headers, bytes)
+}
+
+fn decompress(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, ApiError> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(bytes);
+    };
+    let encoding = encoding
+        .to_str()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    match encoding.as_str() {
+        "" | "identity" => Ok(bytes),
+        "gzip" | "x-gzip" => read_all(GzDecoder::new(&*bytes)),
+        // HTTP's deflate is zlib (RFC 9110, 8.4.1.2); some clients send the bare stream all the same.
+        "deflate" if bytes.first().is_some_and(|b| b & 0x0f == 8) => {
+            read_all(ZlibDecoder::new(&*bytes))
+        }
+        "deflate" => read_all(DeflateDecoder::new(&*bytes)),
+        _ => Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "request.encoding_unsupported",
+            "expected Content-Encoding gzip, deflate or identity",
+        )
+        .at("Content-Encoding")),
+    }
+}
+
+fn read_all(decoder: impl Read) -> Result<Bytes, ApiError> {
+    let mut plain = Vec::new();
+    decoder
+        .take(MAX_BODY_BYTES as u64 + 1)
+        .read_to_end(&mut plain)
+        .map_err(|_| {
+            ApiError::bad_field(
+                "request.encoding_broken",
+                "Content-Encoding",
+                "the body is not what Content-Encoding says it is",
+            )
+        })?;
+    if plain.len() > MAX_BODY_BYTES {
+        return Err(too_large());
+    }
+    Ok(plain.into())
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "request.too_large",
+        format!("the body is longer than {MAX_BODY_BYTES} bytes"),
+    )
+}
