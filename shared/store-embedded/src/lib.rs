@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The ports on files, redb and local keys: durable, on one machine, without a
+//! service of any kind.
+//!
+//! ```text
+//! DATA/keys/                      local keys, each file 0600
+//! DATA/artifacts/NAME/VERSION/    manifest.json, model.onnx.sealed, model.sig, key.json
+//! DATA/audit/STREAM.jsonl         one audit stream a file, in the export form of `audit::export`
+//! DATA/releases/r-000001.json     one release a file
+//! DATA/aliases/live.json          what an alias points to
+//! DATA/state.redb                 answers by request id
+//! ```
+//!
+//! Everything but `state.redb` may be used by several processes at once, so a
+//! command line pushes models and creates releases while the server runs.
+//! Nothing is answered before it would survive `kill -9` and a power failure:
+//! files are synced, and so is the directory that names them.
+
+mod artifacts;
+mod audit_log;
+mod claims;
+mod durable;
+mod error;
+mod keys;
+mod releases;
+mod store;
+
+pub use artifacts::{FileArtifacts, MAX_CONTAINER_BYTES};
+pub use audit_log::{ExportError, FileAudit, export_stream, list_streams};
+pub use claims::RedbClaims;
+pub use error::OpenError;
+pub use keys::LocalKeys;
+pub use releases::FileReleases;
+pub use store::EmbeddedStore;

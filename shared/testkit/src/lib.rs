@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Contract suites and fault wrappers for the ports.

@@ -1,0 +1,134 @@
+//! The whole data directory as one object.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::ports::{
+    AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, AuditAppender, AuditReader,
+    KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims, Signer,
+};
+
+use crate::error::OpenError;
+use crate::{FileArtifacts, FileAudit, FileReleases, LocalKeys, RedbClaims};
+
+/// Everything below one data directory. One process at a time can open it whole; other processes may use
+/// [`FileArtifacts`], [`FileReleases`], [`LocalKeys`] and the reading functions meanwhile.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    artifacts: Arc<FileArtifacts>,
+    releases: Arc<FileReleases>,
+    audit: Arc<FileAudit>,
+    claims: Arc<RedbClaims>,
+    keys: LocalKeys,
+}
+
+impl EmbeddedStore {
+    /// Creates a data directory with fresh keys, and opens it.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] where it holds keys already; as [`open`](Self::open) otherwise.
+    pub fn create(data_dir: &Path) -> Result<Self, OpenError> {
+        LocalKeys::create(&data_dir.join("keys"))?;
+        Self::open(data_dir)
+    }
+
+    /// Opens a data directory that has its keys in `keys`.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] where another process has it open; [`OpenError::Missing`] where there are no keys;
+    /// other [`OpenError`]s name the file.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let keys = LocalKeys::open(&data_dir.join("keys"))?;
+        // The one part that admits a single process comes first, so that a second one changes nothing.
+        let claims = RedbClaims::open(data_dir)?;
+        Ok(Self {
+            keys,
+            claims: Arc::new(claims),
+            artifacts: Arc::new(FileArtifacts::open(data_dir)?),
+            releases: Arc::new(FileReleases::open(data_dir)?),
+            audit: Arc::new(FileAudit::open(data_dir)?),
+        })
+    }
+
+    /// Reads sealed artifacts.
+    pub fn artifact_reader(&self) -> Arc<dyn ArtifactReader> {
+        Arc::clone(&self.artifacts) as Arc<dyn ArtifactReader>
+    }
+
+    /// Creates sealed artifacts.
+    pub fn artifact_writer(&self) -> Arc<dyn ArtifactWriter> {
+        Arc::clone(&self.artifacts) as Arc<dyn ArtifactWriter>
+    }
+
+    /// Reads releases.
+    pub fn release_reader(&self) -> Arc<dyn ReleaseReader> {
+        Arc::clone(&self.releases) as Arc<dyn ReleaseReader>
+    }
+
+    /// Creates releases.
+    pub fn release_writer(&self) -> Arc<dyn ReleaseWriter> {
+        Arc::clone(&self.releases) as Arc<dyn ReleaseWriter>
+    }
+
+    /// Reads aliases.
+    pub fn alias_reader(&self) -> Arc<dyn AliasReader> {
+        Arc::clone(&self.releases) as Arc<dyn AliasReader>
+    }
+
+    /// Moves aliases.
+    pub fn alias_writer(&self) -> Arc<dyn AliasWriter> {
+        Arc::clone(&self.releases) as Arc<dyn AliasWriter>
+    }
+
+    /// Appends to audit streams.
+    pub fn audit_appender(&self) -> Arc<dyn AuditAppender> {
+        Arc::clone(&self.audit) as Arc<dyn AuditAppender>
+    }
+
+    /// Reads audit streams.
+    pub fn audit_reader(&self) -> Arc<dyn AuditReader> {
+        Arc::clone(&self.audit) as Arc<dyn AuditReader>
+    }
+
+    /// Claims request ids.
+    pub fn request_claims(&self) -> Arc<dyn RequestClaims> {
+        Arc::clone(&self.claims) as Arc<dyn RequestClaims>
+    }
+
+    /// Unwraps data keys.
+    pub fn key_unwrapper(&self) -> Arc<dyn KeyUnwrapper> {
+        self.keys.unwrapper()
+    }
+
+    /// Makes data keys.
+    pub fn key_wrapper(&self) -> Arc<dyn KeyWrapper> {
+        self.keys.wrapper()
+    }
+
+    /// Signs models.
+    pub fn model_signer(&self) -> Arc<dyn Signer> {
+        self.keys.model_signer()
+    }
+
+    /// Registers audit streams.
+    pub fn stream_signer(&self) -> Arc<dyn Signer> {
+        self.keys.stream_signer()
+    }
+
+    /// The keys, for what is trusted.
+    pub fn keys(&self) -> &LocalKeys {
+        &self.keys
+    }
+
+    /// The claims themselves, to be purged once an hour.
+    pub fn claims(&self) -> &Arc<RedbClaims> {
+        &self.claims
+    }
+
+    /// Writes what is queued, and stops the writing threads; later appends and answers are refused. Blocks for
+    /// as long as the disk takes: call it when no request is running any more.
+    pub fn close(&self) {
+        self.audit.close();
+        self.claims.close();
+    }
+}
