@@ -1,0 +1,199 @@
+//! Plans of the graph engine: one for each set of concrete input shapes.
+//!
+//! A symbolic batch breaks stacked recurrent nets and more, so every batch size is planned for itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tract_onnx::prelude::{
+    InferenceModel, InferenceModelExt, TVec, TractError, TractResult, TypedSimplePlan,
+    TypedSimpleState,
+};
+use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
+
+use super::tract_tensor::{from_tract, to_tract};
+use crate::error::{LoadError, RunError};
+use crate::tensor::Tensor;
+
+/// Sets of shapes that are kept planned; the one unused for longest makes room.
+const MAX_PLANS: usize = 16;
+/// Idle run states that are kept a plan; more than this many concurrent runs make their own.
+const MAX_IDLE_STATES: usize = 32;
+
+/// A graph and its plans.
+#[derive(Debug)]
+pub(super) struct Plans {
+    graph: InferenceModel,
+    output_names: Vec<String>,
+    plans: RwLock<Vec<Arc<Plan>>>,
+    clock: AtomicU64,
+    /// Most elements of any tensor of the plan of one row.
+    max_elements: usize,
+}
+
+/// One plan, with the run states that are idle.
+#[derive(Debug)]
+struct Plan {
+    shapes: Vec<Vec<usize>>,
+    plan: Arc<TypedSimplePlan>,
+    idle: Mutex<Vec<TypedSimpleState>>,
+    last_used: AtomicU64,
+}
+
+impl Plans {
+    pub(super) fn new(
+        graph: InferenceModel,
+        output_names: Vec<String>,
+        max_elements: usize,
+    ) -> Self {
+        Self {
+            graph,
+            output_names,
+            plans: RwLock::new(Vec::new()),
+            clock: AtomicU64::new(0),
+            max_elements,
+        }
+    }
+
+    /// Runs the graph on tensors in its order.
+    pub(super) fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
+        let failed = |error: TractError| RunError::Failed {
+            reason: format!("{error:#}"),
+        };
+        let plan = match self.find(inputs) {
+            Some(plan) => plan,
+            None => self.add(inputs.iter().map(|tensor| tensor.shape.clone()).collect())?,
+        };
+        let values = inputs
+            .iter()
+            .map(|tensor| to_tract(tensor))
+            .collect::<Result<TVec<_>, _>>()
+            .map_err(failed)?;
+        let idle = plan
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let mut state = match idle {
+            Some(state) => state,
+            None => plan.plan.spawn().map_err(failed)?,
+        };
+        // A state that fails or panics is dropped, never used again.
+        let outputs = state.run(values).map_err(failed)?;
+        let outputs = self
+            .output_names
+            .iter()
+            .zip(outputs)
+            .map(|(name, value)| from_tract(name, &value))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
+        let mut idle = plan.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE_STATES {
+            idle.push(state);
+        }
+        Ok(outputs)
+    }
+
+    fn find(&self, inputs: &[&Tensor]) -> Option<Arc<Plan>> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        let found = plans.iter().find(|plan| {
+            plan.shapes
+                .iter()
+                .zip(inputs)
+                .all(|(own, tensor)| *own == tensor.shape)
+        })?;
+        found.last_used.store(
+            self.clock.fetch_add(1, Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+        Some(Arc::clone(found))
+    }
+
+    /// Plans the shapes of one row, within the limit on elements.
+    pub(super) fn plan_ahead(&self, shapes: Vec<Vec<usize>>) -> Result<(), LoadError> {
+        let refused = |error: TractError| LoadError::Refused {
+            reason: format!("{error:#}"),
+        };
+        let graph = self
+            .concretise(&shapes)
+            .map_err(refused)?
+            .into_typed()
+            .map_err(refused)?;
+        for node in graph.nodes() {
+            for output in &node.outputs {
+                let volume = output
+                    .fact
+                    .shape
+                    .volume()
+                    .as_i64()
+                    .map_or(0, |volume| volume as usize);
+                if volume > self.max_elements {
+                    return Err(LoadError::TooLarge {
+                        what: format!(
+                            "the number of elements that node `{}` makes for one row",
+                            node.name
+                        ),
+                        actual: volume,
+                        limit: self.max_elements,
+                    });
+                }
+            }
+        }
+        let plan = graph
+            .into_decluttered()
+            .and_then(|graph| graph.into_optimized())
+            .and_then(TypedSimplePlan::new);
+        self.keep(shapes, plan.map_err(refused)?);
+        Ok(())
+    }
+
+    /// Plans a set of shapes; no lock is held meanwhile.
+    fn add(&self, shapes: Vec<Vec<usize>>) -> Result<Arc<Plan>, RunError> {
+        let plan = self
+            .concretise(&shapes)
+            .and_then(InferenceModelExt::into_optimized)
+            .and_then(TypedSimplePlan::new)
+            .map_err(|error| RunError::Failed {
+                reason: format!("{error:#}"),
+            })?;
+        Ok(self.keep(shapes, plan))
+    }
+
+    fn keep(&self, shapes: Vec<Vec<usize>>, plan: Arc<TypedSimplePlan>) -> Arc<Plan> {
+        let plan = Arc::new(Plan {
+            shapes,
+            plan,
+            idle: Mutex::new(Vec::new()),
+            last_used: AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed)),
+        });
+        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have planned the same shapes meanwhile.
+        if let Some(other) = plans.iter().find(|other| other.shapes == plan.shapes) {
+            return Arc::clone(other);
+        }
+        if plans.len() >= MAX_PLANS
+            && let Some(oldest) = plans
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, plan)| plan.last_used.load(Ordering::Relaxed))
+                .map(|(at, _)| at)
+        {
+            plans.swap_remove(oldest);
+        }
+        plans.push(Arc::clone(&plan));
+        plan
+    }
+
+    fn concretise(&self, shapes: &[Vec<usize>]) -> TractResult<InferenceModel> {
+        let mut graph = self.graph.clone();
+        for (at, shape) in shapes.iter().enumerate() {
+            let datum_type = graph.input_fact(at)?.datum_type.concretize();
+            let mut fact = InferenceFact::default().with_shape(shape.as_slice());
+            if let Some(datum_type) = datum_type {
+                fact = fact.with_datum_type(datum_type);
+            }
+            graph.set_input_fact(at, fact)?;
+        }
+        Ok(graph)
+    }
+}

@@ -1,0 +1,303 @@
+//! From summed leaves to scores and labels: base values, post transforms and onnxruntime's label rules.
+
+use super::attributes::{Aggregate, ClassLabels, PostTransform, RawTrees};
+use super::forest::Real;
+use crate::error::LoadError;
+use crate::tensor::TensorData;
+
+/// What is done with the sums of one row.
+#[derive(Debug, Clone)]
+pub(super) struct Finish {
+    width: usize,
+    base_values: Vec<f64>,
+    post_transform: PostTransform,
+    aggregate: Aggregate,
+    classes: Option<Classes>,
+}
+
+#[derive(Debug, Clone)]
+struct Classes {
+    labels: Labels,
+    /// Two classes, and all weights are for one of them.
+    is_one_score: bool,
+    weights_are_positive: bool,
+}
+
+/// A classifier's labels, by class id.
+#[derive(Debug, Clone)]
+pub(crate) struct Labels {
+    names: ClassLabels,
+}
+
+impl Labels {
+    /// True for string labels.
+    pub(crate) fn are_strings(&self) -> bool {
+        matches!(self.names, ClassLabels::Strings(_))
+    }
+
+    /// The labels of the winning classes. Two classes that are both weighted win as 0 and 1, whatever their
+    /// integer labels are: onnxruntime's rule, marked by [`RAW`].
+    pub(super) fn pick(&self, winners: &[u32]) -> TensorData {
+        match &self.names {
+            ClassLabels::Integers(labels) => TensorData::Int64(
+                winners
+                    .iter()
+                    .map(|winner| match winner.checked_sub(RAW) {
+                        Some(raw) => i64::from(raw),
+                        None => labels.get(*winner as usize).copied().unwrap_or(-1),
+                    })
+                    .collect(),
+            ),
+            ClassLabels::Strings(labels) => TensorData::Bytes(
+                winners
+                    .iter()
+                    .map(|winner| {
+                        let class = winner.checked_sub(RAW).unwrap_or(*winner);
+                        labels.get(class as usize).cloned().unwrap_or_default()
+                    })
+                    .collect(),
+            ),
+        }
+    }
+}
+
+/// Added to a winner that is not looked up among integer labels.
+const RAW: u32 = 1 << 31;
+
+/// The scores of one row while they are worked on; the second is absent where one score stands for two classes.
+struct TwoScores {
+    scores: [f32; 2],
+    one: bool,
+}
+
+impl Finish {
+    pub(super) fn new(raw: &RawTrees<'_>) -> Result<Self, LoadError> {
+        let classes = raw.class_labels.as_ref().map(|names| Classes {
+            labels: Labels {
+                names: names.clone(),
+            },
+            is_one_score: raw.width == 2
+                && raw
+                    .output_ids
+                    .first()
+                    .is_some_and(|first| raw.output_ids.iter().all(|id| id == first)),
+            weights_are_positive: raw.weights.iter().all(|weight| *weight >= 0.0),
+        });
+        Ok(Self {
+            width: raw.width,
+            base_values: raw.base_values.clone(),
+            post_transform: raw.post_transform,
+            aggregate: raw.aggregate,
+            classes,
+        })
+    }
+
+    pub(super) fn labels(&self) -> Option<&Labels> {
+        self.classes.as_ref().map(|classes| &classes.labels)
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Writes one row's scores and gives the winning class (0 for a regression).
+    pub(super) fn apply<T: Real>(
+        &self,
+        sums: &[T],
+        present: &[bool],
+        trees: usize,
+        out: &mut [f32],
+    ) -> u32 {
+        match &self.classes {
+            None => {
+                self.finish_targets(sums, present, trees, out);
+                0
+            }
+            Some(classes) if self.width == 2 => self.finish_two(classes, sums, present, out),
+            Some(_) => self.finish_classes(sums, present, out),
+        }
+    }
+
+    fn base<T: Real>(&self, at: usize) -> T {
+        T::from_f64(self.base_values.get(at).copied().unwrap_or(0.0))
+    }
+
+    fn finish_targets<T: Real>(&self, sums: &[T], present: &[bool], trees: usize, out: &mut [f32]) {
+        let is_average = self.aggregate == Aggregate::Average;
+        for (at, slot) in out.iter_mut().enumerate() {
+            let sum = if is_average {
+                sums[at].divide(trees)
+            } else {
+                sums[at]
+            };
+            // A target without a weight is 0 even if it has a base value, unless it is the only one.
+            *slot = if present[at] || self.width == 1 {
+                (sum + self.base(at)).to_f32()
+            } else {
+                0.0
+            };
+        }
+        if self.width > 1 {
+            transform(self.post_transform, out);
+        } else if self.post_transform == PostTransform::Probit {
+            // The other transforms are not applied to a single target.
+            out[0] = probit(out[0]);
+        }
+    }
+
+    fn finish_classes<T: Real>(&self, sums: &[T], present: &[bool], out: &mut [f32]) -> u32 {
+        let has_base = !self.base_values.is_empty();
+        let mut winner = 0;
+        let mut best: Option<T> = None;
+        for (at, slot) in out.iter_mut().enumerate() {
+            let score = sums[at] + self.base(at);
+            let counts = present[at] || has_base;
+            *slot = if counts { score.to_f32() } else { 0.0 };
+            if counts && best.is_none_or(|best| score > best) {
+                best = Some(score);
+                winner = at as u32;
+            }
+        }
+        transform(self.post_transform, out);
+        winner
+    }
+
+    fn finish_two<T: Real>(
+        &self,
+        classes: &Classes,
+        sums: &[T],
+        present: &[bool],
+        out: &mut [f32],
+    ) -> u32 {
+        let (mut first, mut second) = (sums[0], sums[1]);
+        let (has_first, has_second) = (present[0], present[1]);
+        let mut one = false;
+        match self.base_values.len() {
+            2 if has_second => {
+                second = self.base::<T>(1) + first;
+                first = T::from_f64(-second.into());
+            }
+            2 => {
+                second = second + self.base(1);
+                first = first + self.base(0);
+            }
+            _ => {
+                first = first + self.base(0);
+                one = !has_second;
+            }
+        }
+        let weight: f64 = if has_second {
+            second.into()
+        } else if has_first {
+            first.into()
+        } else {
+            0.0
+        };
+        let winner = if classes.is_one_score {
+            let bar = if classes.weights_are_positive {
+                0.5
+            } else {
+                0.0
+            };
+            u32::from(weight > bar)
+        } else {
+            RAW + u32::from(weight > 0.0)
+        };
+        // Whether one score is a probability, and so its complement the other.
+        let complement = one && classes.is_one_score && classes.weights_are_positive;
+        let is_defined = classes.is_one_score || self.base_values.is_empty();
+        let scores = TwoScores {
+            scores: [
+                if has_first { first.to_f32() } else { 0.0 },
+                if has_second { second.to_f32() } else { 0.0 },
+            ],
+            one,
+        };
+        self.write_two(&scores, complement, is_defined, out);
+        winner
+    }
+
+    fn write_two(&self, scores: &TwoScores, complement: bool, is_defined: bool, out: &mut [f32]) {
+        if !scores.one {
+            out.copy_from_slice(&scores.scores);
+            transform(self.post_transform, out);
+            return;
+        }
+        let score = scores.scores[0];
+        let (first, second) = match self.post_transform {
+            // Nothing defines the second score here: NaN is no answer.
+            PostTransform::Probit => (probit(score), f32::NAN),
+            _ if !is_defined => (score, f32::NAN),
+            PostTransform::Logistic => (logistic(-score), logistic(score)),
+            _ if complement => (1.0 - score, score),
+            _ => (-score, score),
+        };
+        out[0] = first;
+        out[1] = second;
+    }
+}
+
+/// Transforms the scores of one row, two or more.
+fn transform(post_transform: PostTransform, scores: &mut [f32]) {
+    match post_transform {
+        PostTransform::None => {}
+        PostTransform::Logistic => {
+            for score in scores {
+                *score = logistic(*score);
+            }
+        }
+        PostTransform::Probit => {
+            for score in scores {
+                *score = probit(*score);
+            }
+        }
+        PostTransform::Softmax => {
+            let most = scores.iter().copied().fold(f32::MIN, f32::max);
+            let mut sum = 0.0;
+            for score in scores.iter_mut() {
+                *score = (*score - most).exp();
+                sum += *score;
+            }
+            for score in scores {
+                *score /= sum;
+            }
+        }
+        PostTransform::SoftmaxZero => {
+            let most = scores.iter().copied().fold(f32::MIN, f32::max);
+            let scale = (-most).exp();
+            let mut sum = 0.0;
+            for score in scores.iter_mut() {
+                if score.abs() > 1e-7 {
+                    *score = (*score - most).exp();
+                    sum += *score;
+                } else {
+                    *score *= scale;
+                }
+            }
+            for score in scores {
+                *score /= sum;
+            }
+        }
+    }
+}
+
+fn logistic(value: f32) -> f32 {
+    let positive = 1.0 / (1.0 + (-value.abs()).exp());
+    if value < 0.0 {
+        1.0 - positive
+    } else {
+        positive
+    }
+}
+
+/// The normal quantile by Winitzki's approximation of the inverse error function (constant 0.147).
+fn probit(value: f32) -> f32 {
+    std::f32::consts::SQRT_2 * inverse_erf(2.0 * value - 1.0)
+}
+
+fn inverse_erf(value: f32) -> f32 {
+    let sign = if value < 0.0 { -1.0 } else { 1.0 };
+    let log = ((1.0 - value) * (1.0 + value)).ln();
+    let half = 2.0 / (3.141_59 * 0.147) + 0.5 * log;
+    sign * (-half + (half * half - log / 0.147).sqrt()).sqrt()
+}
