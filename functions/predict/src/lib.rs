@@ -1,1 +1,20 @@
-//! P.
+//! Predictions: the Open Inference Protocol (`/v2`) and `/v1/predict`.
+//!
+//! One request's way: [`routes`] parse it into an [`InferenceRequest`],
+//! [`Predict::answer`] claims its id, sanitizes, climbs the [`ladder`], records
+//! and only then gives the [`Answered`] that a route writes out.
+
+pub mod answer;
+pub mod ladder;
+pub mod load;
+pub mod oip;
+mod record;
+pub mod routes;
+pub mod serving;
+pub mod stored;
+mod tensor_json;
+
+pub use answer::{Answered, InferenceRequest, Predict};
+pub use load::Loader;
+pub use routes::router;
+pub use serving::Serving;

@@ -134,3 +134,14 @@ impl IntoResponse for ApiError {
         response
     }
 }
+
+/// Marks a response as one that is no refusal, although its status is an error: a probe's 503.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unrecorded;
+
+/// The same response, passed on as it is and not recorded as a refusal.
+#[must_use]
+pub fn unrecorded(mut response: Response) -> Response {
+    response.extensions_mut().insert(Unrecorded);
+    response
+}

@@ -16,7 +16,7 @@ use domain::{Principal, Recorder, RequestId};
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Unrecorded};
 
 /// The header that carries a request's id.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -138,7 +138,8 @@ async fn handle(State(edge): State<Edge>, mut request: Request, next: Next) -> R
         let error = error.clone();
         return edge.finish(error, &info, seen).await;
     }
-    if response.status().is_client_error() || response.status().is_server_error() {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    if failed && response.extensions().get::<Unrecorded>().is_none() {
         // A rejection by the framework itself, which has a body of its own.
         let error = ApiError::new(
             response.status(),

@@ -1,0 +1,140 @@
+//! Writes an answer in the protocol's form: JSON, or JSON with raw tensors after it.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::response::Response;
+use engine::Tensor;
+use http::{HeaderValue, header};
+use web::ApiError;
+
+use crate::answer::Answered;
+use crate::oip::binary;
+use crate::oip::dto::{InferResponse, OutputTensor, Parameter, Parameters};
+use crate::oip::request::{HEADER_LENGTH, Wanted};
+use crate::tensor_json::Flat;
+
+/// Checks that the outputs that are asked for exist; before inference, so that a wrong name costs no prediction.
+///
+/// # Errors
+/// 400 with the output's name.
+pub fn check_wanted<'a>(
+    wanted: &Wanted,
+    mut known: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), ApiError> {
+    for (name, _) in &wanted.outputs {
+        if !known.clone().any(|known| known == name) {
+            let names: Vec<&str> = known.by_ref().collect();
+            return Err(ApiError::bad_field(
+                "request.output_unknown",
+                format!("outputs.{name}"),
+                format!(
+                    "the model has no such output; it gives {}",
+                    names.join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the answer.
+///
+/// # Errors
+/// 500 where a value has no JSON form, which the output contract rules out.
+pub fn write(answered: &Answered, wanted: &Wanted) -> Result<Response, ApiError> {
+    let mut raw = Vec::new();
+    let mut any_raw = false;
+    let mut outputs = Vec::new();
+    for (tensor, as_raw) in choose(answered, wanted) {
+        let mut parameters = BTreeMap::new();
+        if as_raw {
+            any_raw = true;
+            let before = raw.len();
+            binary::write(&tensor.data, &mut raw);
+            let size = (raw.len() - before) as i64;
+            parameters.insert("binary_data_size".to_owned(), Parameter::Integer(size));
+        }
+        outputs.push(OutputTensor {
+            name: &tensor.name,
+            shape: &tensor.shape,
+            datatype: tensor.data.datatype(),
+            parameters,
+            data: (!as_raw).then_some(Flat(&tensor.data)),
+        });
+    }
+    let body = InferResponse {
+        model_name: answered.model.as_str(),
+        model_version: answered.version.to_string(),
+        id: answered.request_id.as_str(),
+        parameters: parameters(answered),
+        outputs,
+    };
+    let mut bytes = serde_json::to_vec(&body).map_err(|_| ApiError::internal())?;
+    let json_length = bytes.len();
+    bytes.append(&mut raw);
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    if any_raw {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        );
+        headers.insert(HEADER_LENGTH, HeaderValue::from(json_length));
+    } else {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+    }
+    Ok(response)
+}
+
+fn choose<'a>(answered: &'a Answered, wanted: &Wanted) -> Vec<(&'a Tensor, bool)> {
+    if wanted.outputs.is_empty() {
+        return answered
+            .outputs
+            .iter()
+            .map(|tensor| (tensor, wanted.binary))
+            .collect();
+    }
+    let named = |name: &str| answered.outputs.iter().find(|tensor| tensor.name == name);
+    wanted
+        .outputs
+        .iter()
+        .filter_map(|(name, raw)| Some((named(name)?, *raw)))
+        .collect()
+}
+
+fn parameters(answered: &Answered) -> Parameters {
+    let text = |text: &dyn ToString| Parameter::Text(text.to_string());
+    let mut parameters = BTreeMap::from([
+        ("answered_by".to_owned(), text(&answered.answered_by)),
+        ("degraded".to_owned(), Parameter::Bool(answered.level > 0)),
+        (
+            "fallback_level".to_owned(),
+            Parameter::Integer(answered.level.into()),
+        ),
+        (
+            "receipt_leaf_hash".to_owned(),
+            text(&answered.receipt.leaf_hash),
+        ),
+        (
+            "receipt_seq".to_owned(),
+            Parameter::Integer(answered.receipt.seq as i64),
+        ),
+        ("receipt_stream".to_owned(), text(&answered.receipt.stream)),
+        ("release".to_owned(), text(&answered.release)),
+    ]);
+    if let Some(reason) = &answered.reason {
+        parameters.insert("reason".to_owned(), text(reason));
+    }
+    if !answered.changes.is_empty() {
+        // The protocol's parameters are scalars; /v1/predict gives the changes themselves.
+        parameters.insert(
+            "sanitizer_changes".to_owned(),
+            Parameter::Integer(answered.changes.len() as i64),
+        );
+    }
+    parameters
+}

@@ -1,0 +1,273 @@
+//! What is recorded of a prediction: one event, or several in a row where one entry cannot hold it all.
+
+use artifact::Manifest;
+use audit::EventBody;
+use audit::canonical::{double, integer, single};
+use audit::event::{Prediction, RecordedList, RecordedTensor};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use engine::{Tensor, TensorData};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Room for lists in one entry, in bytes; the rest of 65,535 is for the event's other fields.
+const ROOM: usize = 50_000;
+
+/// What a list costs besides its values: name, datatype and shape of a tensor.
+const LIST_COST: usize = 256;
+
+/// What a prediction's events hold, whole.
+pub(crate) struct Contents {
+    pub(crate) symbols: Vec<Value>,
+    pub(crate) inputs: Vec<RecordedTensor>,
+    pub(crate) changes: Vec<Value>,
+    pub(crate) outputs: Vec<RecordedTensor>,
+    pub(crate) answers: Vec<Value>,
+}
+
+/// The events of one prediction. `head` says everything but the lists.
+pub(crate) fn events(head: Prediction, contents: Contents) -> Vec<EventBody> {
+    let parts = split(contents);
+    let count = parts.len();
+    let mut events = Vec::with_capacity(count);
+    for (at, part) in parts.into_iter().enumerate() {
+        events.push(EventBody::Prediction(Box::new(Prediction {
+            part: at + 1,
+            parts: count,
+            symbols: part.symbols,
+            inputs: part.inputs,
+            changes: part.changes,
+            outputs: part.outputs,
+            answers: part.answers,
+            ..head.clone()
+        })));
+    }
+    events
+}
+
+/// A tensor as it is recorded; the values of personal columns are left out.
+pub(crate) fn tensor(tensor: &Tensor, manifest: &Manifest) -> RecordedTensor {
+    let mut data = values(&tensor.data);
+    let mut redacted = Vec::new();
+    let columns = manifest
+        .inputs
+        .iter()
+        .find(|i| i.name == tensor.name)
+        .map_or(&[][..], |i| &i.columns);
+    for (at, column) in columns.iter().enumerate() {
+        if manifest.personal_data.contains(&column.name) {
+            redacted.push(column.name.clone());
+            data.iter_mut()
+                .skip(at)
+                .step_by(columns.len())
+                .for_each(|value| *value = Value::Null);
+        }
+    }
+    RecordedTensor {
+        name: tensor.name.clone(),
+        datatype: tensor.data.datatype().name().to_owned(),
+        shape: tensor.shape.clone(),
+        offset: 0,
+        data,
+        redacted,
+    }
+}
+
+/// Anything that serialises, as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+fn values(data: &TensorData) -> Vec<Value> {
+    match data {
+        TensorData::Bool(v) => v.iter().map(|x| Value::Bool(*x)).collect(),
+        TensorData::Uint8(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Uint16(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Uint32(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Uint64(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Int8(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Int16(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Int32(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Int64(v) => v.iter().map(|x| integer((*x).into())).collect(),
+        TensorData::Fp16(v) => v.iter().map(|x| single(x.to_f32())).collect(),
+        TensorData::Fp32(v) => v.iter().map(|x| single(*x)).collect(),
+        TensorData::Fp64(v) => v.iter().map(|x| double(*x)).collect(),
+        TensorData::Bytes(v) => v.iter().map(|x| Value::String(text(x))).collect(),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) if !text.starts_with("base64:") => text.to_owned(),
+        _ => format!("base64:{}", STANDARD.encode(bytes)),
+    }
+}
+
+#[derive(Default)]
+struct Part {
+    symbols: RecordedList,
+    inputs: Vec<RecordedTensor>,
+    changes: RecordedList,
+    outputs: Vec<RecordedTensor>,
+    answers: RecordedList,
+}
+
+/// Cuts the lists into parts that fit an entry each, in order.
+fn split(contents: Contents) -> Vec<Part> {
+    let mut parts = Parts {
+        done: vec![Part::default()],
+        room: ROOM,
+    };
+    parts.put(contents.symbols, |part, offset, values| {
+        part.symbols = RecordedList { offset, values }
+    });
+    for tensor in contents.inputs {
+        let (shell, data) = empty(tensor);
+        parts.put(data, |part, offset, data| {
+            part.inputs.push(RecordedTensor {
+                offset,
+                data,
+                ..shell.clone()
+            });
+        });
+    }
+    parts.put(contents.changes, |part, offset, values| {
+        part.changes = RecordedList { offset, values }
+    });
+    for tensor in contents.outputs {
+        let (shell, data) = empty(tensor);
+        parts.put(data, |part, offset, data| {
+            part.outputs.push(RecordedTensor {
+                offset,
+                data,
+                ..shell.clone()
+            });
+        });
+    }
+    parts.put(contents.answers, |part, offset, values| {
+        part.answers = RecordedList { offset, values }
+    });
+    parts.done
+}
+
+fn empty(mut tensor: RecordedTensor) -> (RecordedTensor, Vec<Value>) {
+    let data = std::mem::take(&mut tensor.data);
+    (tensor, data)
+}
+
+struct Parts {
+    done: Vec<Part>,
+    room: usize,
+}
+
+impl Parts {
+    fn put(&mut self, values: Vec<Value>, store: impl Fn(&mut Part, usize, Vec<Value>)) {
+        if values.is_empty() {
+            return;
+        }
+        self.room = self.room.saturating_sub(LIST_COST);
+        let (mut offset, mut run) = (0, Vec::new());
+        for (at, value) in values.into_iter().enumerate() {
+            let size = json_len(&value);
+            if size > self.room && self.room < ROOM - LIST_COST {
+                if !run.is_empty() {
+                    self.store(offset, std::mem::take(&mut run), &store);
+                }
+                self.done.push(Part::default());
+                self.room = ROOM - LIST_COST;
+                offset = at;
+            }
+            self.room = self.room.saturating_sub(size);
+            run.push(value);
+        }
+        self.store(offset, run, &store);
+    }
+
+    fn store(
+        &mut self,
+        offset: usize,
+        run: Vec<Value>,
+        store: &impl Fn(&mut Part, usize, Vec<Value>),
+    ) {
+        if let Some(part) = self.done.last_mut() {
+            store(part, offset, run);
+        }
+    }
+}
+
+/// At least the length of the value and a comma in canonical JSON.
+fn json_len(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 6,
+        Value::Number(_) => 26,
+        other => other.to_string().len() + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn recorded(name: &str, data: Vec<Value>) -> RecordedTensor {
+        RecordedTensor {
+            name: name.to_owned(),
+            datatype: "FP32".to_owned(),
+            shape: vec![data.len()],
+            offset: 0,
+            data,
+            redacted: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_small_prediction_is_one_part() {
+        let parts = split(Contents {
+            symbols: vec!["SPX".into()],
+            inputs: vec![recorded("x", vec![1.5.into(); 14])],
+            changes: vec![],
+            outputs: vec![recorded("y", vec![0.5.into(); 3])],
+            answers: vec![serde_json::json!({"label": "buy"})],
+        });
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].inputs[0].data.len(), 14);
+    }
+
+    #[test]
+    fn bytes_are_text_or_marked_base64() {
+        assert_eq!(text(b"buy"), "buy");
+        assert_eq!(text(b"\xff\x00"), "base64:/wA=");
+        assert_eq!(text(b"base64:"), "base64:YmFzZTY0Og==");
+    }
+
+    proptest! {
+        #[test]
+        fn parts_fit_an_entry_and_lose_nothing(
+            inputs in prop::collection::vec(0_usize..9_000, 0..4),
+            symbols in 0_usize..3_000,
+            answers in 0_usize..2_000,
+        ) {
+            let answer = serde_json::json!({"label": "hold", "probabilities": [0.1, 0.2, 0.7]});
+            let parts = split(Contents {
+                symbols: vec!["A-RATHER-LONG-SYMBOL".into(); symbols],
+                inputs: inputs.iter().map(|n| recorded("x", (0..*n).map(|i| (i as f64 + 0.123_456_789).into()).collect())).collect(),
+                changes: vec![],
+                outputs: vec![recorded("y", vec![0.25.into(); answers * 3])],
+                answers: vec![answer; answers],
+            });
+            let mut total = 0;
+            let mut next = 0;
+            for part in &parts {
+                let lists = serde_json::json!([part.symbols, part.inputs, part.changes, part.outputs, part.answers]);
+                prop_assert!(lists.to_string().len() < 60_000);
+                total += part.inputs.iter().map(|t| t.data.len()).sum::<usize>();
+                if !part.answers.values.is_empty() {
+                    prop_assert_eq!(part.answers.offset, next);
+                    next += part.answers.values.len();
+                }
+            }
+            prop_assert_eq!(total, inputs.iter().sum::<usize>());
+            prop_assert_eq!(next, answers);
+        }
+    }
+}

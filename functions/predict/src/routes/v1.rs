@@ -1,0 +1,7 @@
+//! `/v1`: predictions by symbol and named features.
+
+pub mod batch;
+pub mod dto;
+pub mod features;
+pub mod outcomes;
+pub mod predict;

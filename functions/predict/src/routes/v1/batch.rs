@@ -1,0 +1,73 @@
+//! `POST /v1/predict/batch`
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use domain::Role;
+use http::{HeaderMap, StatusCode};
+use web::{ApiError, Caller, RequestInfo};
+
+use super::dto::{About, BatchRequest, BatchResponse, Prediction};
+use super::features::{rename_field, to_tensors};
+use super::predict::{choose, read};
+use crate::answer::{InferenceRequest, Predict, labels};
+use crate::routes;
+
+/// Answers for several rows, all by the same model or none.
+pub(in crate::routes) async fn predict_batch(
+    caller: Caller,
+    State(predict): State<Arc<Predict>>,
+    Extension(info): Extension<RequestInfo>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    caller.must_be(Role::Predictor)?;
+    let _place = predict.admit()?;
+    let body = web::body::read(&headers, body).await?;
+    let request = read::<BatchRequest>(&body)?;
+    let id = request.request_id.as_ref().unwrap_or(&info.id).clone();
+    let refused = |error: ApiError| error.for_request(&id);
+    let serving = predict.must_serve().map_err(refused)?;
+    let live = choose(
+        &serving,
+        request.model.as_deref(),
+        request.model_version.as_deref(),
+    )
+    .map_err(refused)?;
+    let manifest = &live.model.manifest;
+    let refused = |error: ApiError| refused(error).for_model(&live.model.label);
+    let max_rows = manifest.limits.max_rows as usize;
+    if request.rows.is_empty() || request.rows.len() > max_rows {
+        let message = format!("{} rows; 1 to {max_rows} are taken", request.rows.len());
+        return Err(refused(ApiError::bad_field("input.rows", "rows", message)));
+    }
+    let place = |row: usize| format!("rows[{row}].features");
+    let features: Vec<_> = request.rows.iter().map(|row| &row.features).collect();
+    let inputs = to_tensors(manifest, &features, place).map_err(refused)?;
+    let inference = InferenceRequest {
+        id_given: info.given || request.request_id.is_some(),
+        id: id.clone(),
+        principal: caller.0.id,
+        symbols: request.rows.into_iter().map(|row| row.symbol).collect(),
+        inputs,
+        arrived: info.arrived,
+    };
+    let answered = predict
+        .answer(&serving, live, inference)
+        .await
+        .map_err(|error| rename_field(error, manifest, place))?;
+    let rows = answered.answers.iter().zip(&answered.symbols);
+    let body = BatchResponse {
+        about: About::of(&answered),
+        predictions: rows
+            .map(|(answer, symbol)| Prediction::of(answer, Some(symbol), labels(live)))
+            .collect(),
+    };
+    Ok(routes::mark(
+        routes::json(StatusCode::OK, &body)?,
+        &answered,
+    ))
+}

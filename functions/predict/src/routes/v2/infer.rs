@@ -1,0 +1,50 @@
+//! `POST /v2/models/{model}[/versions/{version}]/infer`
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use domain::Role;
+use http::HeaderMap;
+use web::{ApiError, Caller, RequestInfo};
+
+use super::models::ModelPath;
+use crate::answer::{InferenceRequest, Predict};
+use crate::oip::{request, response};
+use crate::routes;
+
+/// Answers a request in the Open Inference Protocol's form.
+pub(in crate::routes) async fn infer(
+    caller: Caller,
+    State(predict): State<Arc<Predict>>,
+    Path(path): Path<ModelPath>,
+    Extension(info): Extension<RequestInfo>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    caller.must_be(Role::Predictor)?;
+    let _place = predict.admit()?;
+    let body = web::body::read(&headers, body).await?;
+    let serving = predict.must_serve()?;
+    let live = path.find(&serving)?;
+    let model = live.model.scorer.model();
+    let named = |error: ApiError| error.for_model(&live.model.label);
+    let parsed = request::parse(&headers, &body, model.inputs()).map_err(named)?;
+    let outputs = model.outputs().iter().map(|spec| spec.name.as_str());
+    response::check_wanted(&parsed.wanted, outputs).map_err(named)?;
+    let request = InferenceRequest {
+        id_given: info.given || parsed.id.is_some(),
+        id: parsed.id.unwrap_or(info.id),
+        principal: caller.0.id,
+        symbols: parsed.symbol.into_iter().collect(),
+        inputs: parsed.inputs,
+        arrived: info.arrived,
+    };
+    let answered = predict.answer(&serving, live, request).await?;
+    Ok(routes::mark(
+        response::write(&answered, &parsed.wanted)?,
+        &answered,
+    ))
+}
