@@ -39,8 +39,8 @@ pub struct ReleaseModel {
     pub name: ModelName,
     /// The model's version.
     pub version: ModelVersion,
-    /// SHA-256 of the plain ONNX file, as its manifest says.
-    pub sha256: Sha256Digest,
+    /// One digest of the artifact's signed files, as [`artifact::Verified::digest`] gives it.
+    pub digest: Sha256Digest,
 }
 
 impl ReleaseModel {
@@ -139,7 +139,7 @@ mod tests {
             role,
             name: ModelName::parse(name).unwrap(),
             version: ModelVersion::parse(version).unwrap(),
-            sha256: Sha256Digest::of(name.as_bytes()),
+            digest: Sha256Digest::of(name.as_bytes()),
         }
     }
 
@@ -197,7 +197,7 @@ mod tests {
     fn the_stored_form_is_strict() {
         let text = r#"{"format":"sealcast.release/v1","id":"r-000001","created_by":"anna",
             "created_at":"2026-01-01T00:00:00Z","models":[{"role":{"fallback_for":"a"},"name":"b",
-            "version":"1.0.0","sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]}"#;
+            "version":"1.0.0","digest":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]}"#;
         let release: Release = serde_json::from_str(text).unwrap();
         assert_eq!(
             release

@@ -1,0 +1,80 @@
+//! Settings, from the environment only; all faults are reported together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What an operator can set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// `SEALCAST_ADDR`: where to listen.
+    pub(crate) addr: SocketAddr,
+    /// `SEALCAST_DATA`: the directory that holds everything.
+    pub(crate) data: PathBuf,
+    /// `SEALCAST_LOG`: what is logged, for example `info` or `info,predict=debug`.
+    pub(crate) log: String,
+}
+
+/// Every setting that is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ConfigFaults(Vec<String>);
+
+impl fmt::Display for ConfigFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl Config {
+    /// Reads the settings through `lookup`.
+    pub(crate) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
+        let mut faults = Vec::new();
+        let get = |name: &str, default: &str| lookup(name).unwrap_or_else(|| default.to_owned());
+        let addr = get("SEALCAST_ADDR", "127.0.0.1:8080").parse().unwrap_or_else(|_| {
+            faults.push("SEALCAST_ADDR: expected address:port, for example 127.0.0.1:8080".to_owned());
+            SocketAddr::from(([127, 0, 0, 1], 8080))
+        });
+        let data = PathBuf::from(get("SEALCAST_DATA", ".sealcast"));
+        if data.as_os_str().is_empty() {
+            faults.push("SEALCAST_DATA: expected a directory".to_owned());
+        }
+        let log = get("SEALCAST_LOG", "info");
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log) {
+            faults.push(format!("SEALCAST_LOG: expected a level such as info: {error}"));
+        }
+        if faults.is_empty() { Ok(Self { addr, data, log }) } else { Err(ConfigFaults(faults)) }
+    }
+
+    /// The settings as they are recorded.
+    pub(crate) fn as_settings(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("SEALCAST_ADDR".to_owned(), self.addr.to_string()),
+            ("SEALCAST_DATA".to_owned(), self.data.display().to_string()),
+            ("SEALCAST_LOG".to_owned(), self.log.clone()),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_settings_the_server_listens_on_this_machine_only() {
+        let config = Config::from_env(|_| None).unwrap();
+        assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.data, PathBuf::from(".sealcast"));
+    }
+
+    #[test]
+    fn all_faults_are_reported_together() {
+        let faults = Config::from_env(|name| match name {
+            "SEALCAST_ADDR" => Some("8080".to_owned()),
+            "SEALCAST_LOG" => Some("=x=".to_owned()),
+            _ => None,
+        })
+        .unwrap_err();
+        assert!(faults.to_string().contains("SEALCAST_ADDR") && faults.to_string().contains("SEALCAST_LOG"));
+    }
+}

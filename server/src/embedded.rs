@@ -1,0 +1,101 @@
+//! The embedded root: every port on files and redb in one directory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use audit::EventBody;
+use audit::event::{ProcessStarted, ProcessStopped};
+use axum::middleware::from_fn_with_state;
+use domain::Recorder;
+use domain::ports::Clock;
+use domain::system::{SystemClock, SystemEntropy};
+use engine::LoadLimits;
+use predict::{Loader, Predict};
+use store_embedded::EmbeddedStore;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use web::Edge;
+
+use crate::config::Config;
+use crate::tokens::{Tokens, authenticate};
+use crate::{follow, listen};
+
+/// How often answers that are too old to be given again are deleted.
+const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let store = EmbeddedStore::open(&config.data)?;
+    let tokens = Arc::new(Tokens::open(&config.data.join("tokens.json"))?);
+    let listener = TcpListener::bind(config.addr)
+        .await
+        .with_context(|| format!("SEALCAST_ADDR: cannot listen on {}", config.addr))?;
+    let addr = listener.local_addr()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let recorder = Arc::new(Recorder::new(
+        format!("server/{}", std::process::id()),
+        store.audit_appender(),
+        store.stream_signer(),
+        Arc::clone(&clock),
+        Arc::new(SystemEntropy),
+    ));
+    let started = ProcessStarted {
+        software: format!("sealcast server {}", env!("CARGO_PKG_VERSION")),
+        settings: config.as_settings(),
+    };
+    recorder.record(EventBody::ProcessStarted(started)).await?;
+    let loader = Loader {
+        artifacts: store.artifact_reader(),
+        releases: store.release_reader(),
+        unwrapper: store.key_unwrapper(),
+        trusted: store.keys().trusted_model_keys(),
+        limits: LoadLimits::default(),
+        recorder: Arc::clone(&recorder),
+        clock: Arc::clone(&clock),
+    };
+    let claims = store.request_claims();
+    let predict = Arc::new(Predict::new(loader, claims, Arc::clone(&recorder), Arc::clone(&clock)));
+    let routes = Edge::new(Arc::clone(&recorder))
+        .surround(predict::router(Arc::clone(&predict)))
+        .layer(from_fn_with_state(Arc::clone(&tokens), authenticate));
+    let background = [
+        tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
+        tokio::spawn(follow::follow_tokens(tokens)),
+        tokio::spawn(purge(store.claims().clone(), clock)),
+    ];
+    tracing::info!(server.addr = %addr, "the server listens");
+    listen::serve(listener, routes, stop).await;
+    background.iter().for_each(tokio::task::JoinHandle::abort);
+    let stopped = ProcessStopped { reason: "asked to stop".to_owned() };
+    recorder.record(EventBody::ProcessStopped(stopped)).await?;
+    tracing::info!("the server stopped");
+    tokio::task::spawn_blocking(move || store.close()).await?;
+    Ok(())
+}
+
+/// Ready at SIGTERM or SIGINT. SIGHUP is taken and passed over: a closed terminal stops nothing.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => {}
+            }
+        }
+    })
+}
+
+async fn purge(claims: Arc<store_embedded::RedbClaims>, clock: Arc<dyn Clock>) {
+    loop {
+        tokio::time::sleep(PURGE_INTERVAL).await;
+        if let Err(error) = claims.purge_expired(clock.now_us()).await {
+            tracing::error!(error = %error, "old answers were not deleted");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Follows what operators change while the server runs: the alias `live` and the token file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ReleaseId;
+use domain::ports::AliasReader;
+use predict::Predict;
+
+use crate::tokens::Tokens;
+
+/// The alias that says which release serves.
+pub(crate) const LIVE: &str = "live";
+
+/// How often the alias and the token file are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest pause between two attempts at a release that does not load.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Lets the release that the alias points to serve, and every later one; never ends.
+///
+/// A release that does not load leaves the one before it serving, and is tried
+/// again, less and less often, until it loads or the alias moves on.
+pub(crate) async fn follow_alias(predict: Arc<Predict>, aliases: Arc<dyn AliasReader>) {
+    let mut failed: Option<(ReleaseId, Duration)> = None;
+    loop {
+        let mut pause = INTERVAL;
+        match aliases.get(LIVE).await {
+            Ok(Some(alias)) => {
+                let serving = predict.serving().map(|serving| serving.release);
+                if serving != Some(alias.release) {
+                    match predict.activate(alias.release).await {
+                        Ok(()) => {
+                            failed = None;
+                            tracing::info!(release.id = %alias.release, "a release serves");
+                        }
+                        Err(error) => {
+                            pause = match failed {
+                                Some((id, last)) if id == alias.release => (last * 2).min(MAX_PAUSE),
+                                _ => INTERVAL,
+                            };
+                            failed = Some((alias.release, pause));
+                            let code = error.code();
+                            tracing::error!(release.id = %alias.release, error.code = code, error = %error, "a release does not serve");
+                        }
+                    }
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(error = %error, "the alias cannot be read"),
+        }
+        wait_for_change(pause, failed.map(|(id, _)| id), &aliases).await;
+    }
+}
+
+/// Waits; ends early where the alias moves away from a release that does not load.
+async fn wait_for_change(pause: Duration, failed: Option<ReleaseId>, aliases: &Arc<dyn AliasReader>) {
+    let mut waited = Duration::ZERO;
+    while waited < pause {
+        tokio::time::sleep(INTERVAL).await;
+        waited += INTERVAL;
+        let now = aliases.get(LIVE).await.ok().flatten().map(|alias| alias.release);
+        if failed.is_some() && now != failed {
+            return;
+        }
+    }
+}
+
+/// Reads the token file again whenever it changes; never ends.
+pub(crate) async fn follow_tokens(tokens: Arc<Tokens>) {
+    let mut seen = tokens.modified();
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let now = tokens.modified();
+        if now != seen {
+            seen = now;
+            match tokens.reload() {
+                Ok(()) => tracing::info!("the token file was read again"),
+                Err(error) => tracing::error!(error = %error, "the token file cannot be used: nobody is let in"),
+            }
+        }
+    }
+}
