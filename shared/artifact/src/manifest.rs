@@ -40,7 +40,7 @@ pub struct Manifest {
     pub description: String,
     /// Who answers for the model: a team or a mailbox.
     pub owner: String,
-    /// The algorithm's id in the firm's register (MiFIR RTS 22 art. 8, RTS 24).
+    /// The algorithm's id in the firm's register (EU RTS 22 art. 8, RTS 24).
     pub algo_id: String,
     /// Digest and size of the plain ONNX file. `seal` fills it in; a manifest without it is not sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,6 +149,10 @@ pub enum TypeConversion {
 }
 
 impl TypeConversion {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde calls"
+    )]
     fn is_strict(&self) -> bool {
         *self == Self::Strict
     }
@@ -263,7 +267,7 @@ pub struct Statistics {
     pub std: f64,
     pub min: f64,
     pub max: f64,
-    /// First quartile (linear interpolation, as NumPy's default).
+    /// First quartile (linear interpolation, as `numpy.quantile`'s default).
     pub q1: f64,
     pub median: f64,
     pub q3: f64,
@@ -359,3 +363,6 @@ pub enum Neutral {
         value: f64,
     },
 }
+
+#[cfg(test)]
+mod tests;

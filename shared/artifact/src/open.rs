@@ -304,3 +304,43 @@ impl Verified<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Everything that stands in `source` as a code of ours, in these quotes.
+    fn codes_in(source: &str, quote: char) -> Vec<&str> {
+        let pieces = source.split(quote);
+        pieces
+            .filter(|piece| piece.starts_with("artifact.") && !piece.contains(char::is_whitespace))
+            .collect()
+    }
+
+    #[test]
+    fn the_table_lists_exactly_the_codes_of_the_errors_inside() {
+        let own = include_str!("open.rs");
+        let (table, code) = own.split_once("pub enum OpenError").unwrap();
+        let (code, _) = code.split_once("#[cfg(test)]").unwrap();
+        let signature = include_str!("signature.rs")
+            .split_once("impl SignatureError")
+            .unwrap()
+            .1;
+        let mut returned: Vec<&str> = [
+            code,
+            signature,
+            include_str!("container/error.rs"),
+            include_str!("manifest/parse.rs"),
+            include_str!("sidecar.rs")
+                .split_once("#[cfg(test)]")
+                .unwrap()
+                .0,
+        ]
+        .into_iter()
+        .flat_map(|source| codes_in(source, '"'))
+        .collect();
+        let mut listed = codes_in(table, '`');
+        returned.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, returned);
+        assert_eq!(listed.len(), 26);
+    }
+}

@@ -1,8 +1,9 @@
-//! Signatures over an artifact's files: OpenSSF Model Signing 1.0, method `key`, with ECDSA P-256 and SHA-256.
+//! Signatures over an artifact's files: the Open Source Security Foundation's
+//! Model Signing 1.0, method `key`, with ECDSA P-256 and SHA-256.
 //!
 //! A Sigstore bundle holds a DSSE envelope, which holds an in-toto Statement
 //! v1 with the predicate `https://model_signing/signature/v1.0`: the files'
-//! names and SHA-256 digests. The OpenSSF's own tool (`model_signing verify
+//! names and SHA-256 digests. The foundation's own tool (`model_signing verify
 //! key`) verifies what is made here, and the other way round.
 //!
 //! Signing has two steps, so that the private key can stay in a key service:

@@ -1,11 +1,12 @@
 //! What a manifest must say beyond its form. Every fault is reported, not only the first.
 
+mod column;
 mod output;
 
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{Column, DataType, Detect, InputTensor, Manifest, Missing, Outlier, Statistics};
+use super::{InputTensor, Manifest};
 
 /// Elements that one row of a tensor may have at most.
 pub const MAX_ROW_ELEMENTS: i64 = 1 << 20;
@@ -225,7 +226,7 @@ fn check_inputs(inputs: &[InputTensor], faults: &mut Faults) {
                     format!("{:?}", column.name),
                 );
             }
-            check_column(&path, column, input.datatype, faults);
+            column::check_column(&path, column, input.datatype, faults);
         }
     }
 }
@@ -269,153 +270,5 @@ fn check_column_count(path: &str, input: &InputTensor, faults: &mut Faults) {
             format!("{expected} columns (the last dimension) or none"),
             found,
         );
-    }
-}
-
-fn check_column(path: &str, column: &Column, datatype: DataType, faults: &mut Faults) {
-    if datatype == DataType::Bytes
-        && (column.min.or(column.max).is_some()
-            || column.missing != Missing::Reject
-            || column.outlier.is_some()
-            || column.scale.is_some())
-    {
-        faults.add(
-            path,
-            "a name only: BYTES has no numbers to check or change",
-            "a numeric rule",
-        );
-    }
-    faults.check_range(path, column.min, column.max);
-    match column.missing {
-        Missing::Reject => {}
-        Missing::Impute { value } => {
-            let path = format!("{path}.missing.value");
-            faults.check_inside(path.clone(), value, column.min, column.max);
-            // A scaled column is in the request's unit here; its element type is that of the result.
-            if column.scale.is_none() && value.is_finite() && !holds(datatype, value) {
-                faults.add(
-                    path,
-                    format!("a value that {} can hold", datatype.name()),
-                    value,
-                );
-            }
-        }
-        Missing::Pass if datatype.is_float() => {}
-        Missing::Pass => {
-            let expected = "reject or impute: only a float type has NaN";
-            faults.add(
-                format!("{path}.missing.policy"),
-                expected,
-                format!("pass with {}", datatype.name()),
-            );
-        }
-    }
-    if let Some(outlier) = &column.outlier {
-        check_outlier(path, outlier, column.stats.as_ref(), faults);
-    }
-    if let Some(scale) = column.scale {
-        let mut finite = true;
-        for (name, ends) in [("from", scale.from), ("to", scale.to)] {
-            for (i, end) in ends.into_iter().enumerate() {
-                finite &= faults.check_finite(format!("{path}.scale.{name}[{i}]"), end);
-            }
-        }
-        let [first, second] = scale.from;
-        if finite && first.total_cmp(&second).is_eq() {
-            faults.add(
-                format!("{path}.scale.from"),
-                "two different numbers",
-                format!("[{first}, {second}]"),
-            );
-        }
-    }
-    if let Some(stats) = column.stats {
-        check_stats(&format!("{path}.stats"), stats, faults);
-    }
-}
-
-fn check_outlier(path: &str, outlier: &Outlier, stats: Option<&Statistics>, faults: &mut Faults) {
-    let detect = format!("{path}.outlier.detect");
-    match outlier.detect {
-        Detect::ZScore { threshold } => {
-            faults.check_above_zero(format!("{detect}.threshold"), threshold);
-            match stats {
-                None => faults.add(
-                    format!("{path}.stats"),
-                    "training statistics, which z_score needs",
-                    "none",
-                ),
-                Some(stats) if stats.std > 0.0 => {}
-                Some(stats) => faults.add(
-                    format!("{path}.stats.std"),
-                    "above 0, which z_score needs",
-                    stats.std,
-                ),
-            }
-        }
-        Detect::Iqr { factor } => {
-            faults.check_above_zero(format!("{detect}.factor"), factor);
-            match stats {
-                None => faults.add(
-                    format!("{path}.stats"),
-                    "training statistics, which iqr needs",
-                    "none",
-                ),
-                Some(stats) if stats.q3 > stats.q1 => {}
-                Some(stats) => {
-                    let expected = format!("above q1, which is {}, which iqr needs", stats.q1);
-                    faults.add(format!("{path}.stats.q3"), expected, stats.q3);
-                }
-            }
-        }
-        Detect::Bounds { min, max } => faults.check_range(&detect, Some(min), Some(max)),
-    }
-}
-
-fn check_stats(path: &str, stats: Statistics, faults: &mut Faults) {
-    let named = [
-        ("mean", stats.mean),
-        ("std", stats.std),
-        ("min", stats.min),
-        ("max", stats.max),
-        ("q1", stats.q1),
-        ("median", stats.median),
-        ("q3", stats.q3),
-    ];
-    let mut finite = true;
-    for (name, value) in named {
-        finite &= faults.check_finite(format!("{path}.{name}"), value);
-    }
-    if stats.std < 0.0 {
-        faults.add(format!("{path}.std"), "at least 0", stats.std);
-    }
-    let ordered = [stats.min, stats.q1, stats.median, stats.q3, stats.max];
-    if finite && !ordered.is_sorted() {
-        faults.add(
-            path,
-            "min <= q1 <= median <= q3 <= max",
-            format!("{ordered:?}"),
-        );
-    }
-}
-
-/// Whether an element of this type can be `value` (a float may round it, but not to infinity).
-fn holds(datatype: DataType, value: f64) -> bool {
-    const FP16_MAX: f64 = 65_504.0;
-    let whole = |min: f64, end: f64| value.fract() == 0.0 && value >= min && value < end;
-    match datatype {
-        DataType::Bool => value == 0.0 || value == 1.0,
-        DataType::Uint8 => whole(0.0, 256.0),
-        DataType::Uint16 => whole(0.0, 65_536.0),
-        DataType::Uint32 => whole(0.0, 2_f64.powi(32)),
-        DataType::Uint64 => whole(0.0, 2_f64.powi(64)),
-        DataType::Int8 => whole(-128.0, 128.0),
-        DataType::Int16 => whole(-32_768.0, 32_768.0),
-        DataType::Int32 => whole(-(2_f64.powi(31)), 2_f64.powi(31)),
-        DataType::Int64 => whole(-(2_f64.powi(63)), 2_f64.powi(63)),
-        DataType::Fp16 => value.abs() <= FP16_MAX,
-        DataType::Fp32 => value.abs() <= f64::from(f32::MAX),
-        DataType::Fp64 => true,
-        DataType::Bytes => false,
     }
 }

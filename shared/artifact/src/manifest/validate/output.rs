@@ -117,7 +117,7 @@ fn check_probabilities(
         }
     }
     let sum: f64 = probabilities.iter().sum();
-    if sum_tolerance.is_finite() && !((sum - 1.0).abs() <= sum_tolerance) {
+    if sum_tolerance.is_finite() && (sum.is_nan() || (sum - 1.0).abs() > sum_tolerance) {
         faults.add(path, format!("a sum within {sum_tolerance} of 1"), sum);
     }
 }

@@ -1,0 +1,12 @@
+//! Whole artifacts: sealed, opened, changed, and read from the committed vectors.
+
+#[cfg(test)]
+mod opening;
+#[cfg(test)]
+mod sealing;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tampering;
+#[cfg(test)]
+mod vectors;
