@@ -1,1 +1,19 @@
-//! Contract suites and fault wrappers for the ports.
+//! What tests of more than one crate need: contract suites over `&dyn Port`,
+//! a wrapper that makes any port fail on cue, clocks, and builders.
+//!
+//! A suite asserts: it panics with what the port's documentation asks for.
+//! It picks fresh names, so it may run against a store that is in use.
+
+pub mod build;
+pub mod clock;
+pub mod contract;
+pub mod entropy;
+pub mod faulty;
+pub mod memory;
+pub mod signer;
+
+pub use clock::{FixedClock, ManualClock};
+pub use entropy::SeededEntropy;
+pub use faulty::{Fault, Faulty};
+pub use memory::MemoryAudit;
+pub use signer::TestSigner;

@@ -1,0 +1,160 @@
+//! Builders of things that tests need and do not care about.
+
+use artifact::{ModelName, ModelVersion, Sha256Digest};
+use audit::event::Security;
+use audit::{
+    EventBody, Record, SignedRegistration, Stream, StreamFault, StreamReport, StreamVerifier,
+};
+use domain::ports::{ArtifactFiles, Entropy};
+use domain::release::ReleaseFormat;
+use domain::system::SystemEntropy;
+use domain::{PrincipalId, Release, ReleaseId, ReleaseModel, ReleaseRole};
+
+use crate::clock::FixedClock;
+use crate::signer::TestSigner;
+
+/// Random bytes, other ones in every run.
+///
+/// # Panics
+/// Where the operating system has none.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemEntropy
+        .fill(&mut bytes)
+        .expect("the system gives random bytes");
+    bytes
+}
+
+/// A model's name that nothing else has, for example `contract-0f…`.
+///
+/// # Panics
+/// Where `prefix` does not start like a model's name.
+pub fn fresh_name(prefix: &str) -> ModelName {
+    let name = format!("{prefix}-{}", hex::encode(random::<8>()));
+    ModelName::parse(&name).expect("a prefix of a-z, 0-9 and '-'")
+}
+
+/// The version that `text` spells.
+///
+/// # Panics
+/// Where it spells none.
+pub fn version(text: &str) -> ModelVersion {
+    ModelVersion::parse(text).expect("a semantic version")
+}
+
+/// The release id with this number.
+///
+/// # Panics
+/// For number 0.
+pub fn release_id(number: u64) -> ReleaseId {
+    ReleaseId::from_number(number).expect("a number above 0")
+}
+
+/// A release with one live model, `spx-direction@1.0.0`.
+///
+/// # Panics
+/// For number 0.
+pub fn release(number: u64) -> Release {
+    Release {
+        format: ReleaseFormat::V1,
+        id: release_id(number),
+        created_by: PrincipalId::parse("anna").expect("a principal"),
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+        models: vec![ReleaseModel {
+            role: ReleaseRole::Live,
+            name: ModelName::parse("spx-direction").expect("a model name"),
+            version: version("1.0.0"),
+            digest: Sha256Digest::of(b"spx-direction"),
+        }],
+    }
+}
+
+/// Four files that are no real artifact; each depends on `salt`.
+pub fn artifact_files(salt: &str) -> ArtifactFiles {
+    ArtifactFiles {
+        manifest: format!("{{\"manifest\":\"{salt}\"}}").into_bytes(),
+        sealed: format!("sealed {salt} ").repeat(1000).into_bytes(),
+        bundle: format!("{{\"bundle\":\"{salt}\"}}").into_bytes(),
+        sidecar: format!("{{\"sidecar\":\"{salt}\"}}").into_bytes(),
+    }
+}
+
+/// An event that says `subject`.
+pub fn event(subject: &str) -> EventBody {
+    EventBody::Security(Security {
+        code: "test.event".to_owned(),
+        subject: subject.to_owned(),
+        detail: "written by a test".to_owned(),
+    })
+}
+
+/// A stream with its registration, signed by `TestSigner::new(1)`.
+#[derive(Debug)]
+pub struct TestStream {
+    /// What makes records.
+    pub stream: Stream,
+    /// What is registered.
+    pub registration: SignedRegistration,
+}
+
+impl TestStream {
+    /// A stream that nothing else has.
+    pub fn fresh() -> Self {
+        Self::of(random(), "test")
+    }
+
+    /// The stream with this id; its key depends on the id alone. Another host is another registration.
+    ///
+    /// # Panics
+    /// Never: every registration has a canonical form.
+    pub fn of(id: [u8; 16], host: &str) -> Self {
+        let mut key = [7; 32];
+        key[..16].copy_from_slice(&id);
+        let (stream, registration) =
+            Stream::open(id, &key, host, FixedClock::default().0).expect("a registration");
+        let registration = registration.to_bytes().expect("canonical JSON");
+        let signer = TestSigner::new(1);
+        let signature = signer.sign_now(&registration);
+        let key_id = signer.trusted().0;
+        Self {
+            stream,
+            registration: SignedRegistration {
+                registration,
+                key_id,
+                signature,
+            },
+        }
+    }
+
+    /// The next record.
+    ///
+    /// # Panics
+    /// Where `subject` is longer than a record may be.
+    pub fn record(&mut self, subject: &str) -> Record {
+        self.stream
+            .record(event(subject), FixedClock::default().0)
+            .expect("a record")
+    }
+
+    /// The next `count` records.
+    pub fn records(&mut self, count: usize) -> Vec<Record> {
+        (0..count)
+            .map(|number| self.record(&format!("subject {number}")))
+            .collect()
+    }
+}
+
+/// Verifies a whole stream that `TestSigner::new(1)` vouches for.
+///
+/// # Errors
+/// The first [`StreamFault`].
+pub fn verify(
+    registration: &SignedRegistration,
+    records: &[Record],
+) -> Result<StreamReport, StreamFault> {
+    let mut verifier = StreamVerifier::new(registration, &[TestSigner::new(1).trusted()])?;
+    for record in records {
+        verifier.check(record)?;
+    }
+    Ok(verifier.report().clone())
+}

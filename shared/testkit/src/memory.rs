@@ -1,0 +1,170 @@
+//! An audit log in memory, for tests that look at what was recorded.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use audit::{Event, Record, Registration, SignedRegistration, StreamId};
+use domain::StoreError;
+use domain::ports::{AuditAppender, AuditReader};
+use futures::future::{BoxFuture, FutureExt, ready};
+
+#[derive(Debug)]
+struct Entry {
+    registration: SignedRegistration,
+    records: Vec<Record>,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    streams: BTreeMap<StreamId, Entry>,
+    order: Vec<Record>,
+}
+
+/// Keeps streams in memory; durable for as long as the test runs.
+#[derive(Debug, Default)]
+pub struct MemoryAudit(Mutex<Log>);
+
+impl MemoryAudit {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every record of every stream, in the order in which they were appended.
+    pub fn records(&self) -> Vec<Record> {
+        self.log().order.clone()
+    }
+
+    /// The same as events.
+    ///
+    /// # Panics
+    /// Where an entry is no event.
+    pub fn events(&self) -> Vec<Event> {
+        let parse = |record: &Record| serde_json::from_slice(&record.entry).expect("an event");
+        self.log().order.iter().map(parse).collect()
+    }
+}
+
+impl Log {
+    fn append(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        let Some(stream) = records.first().map(|record| record.stream) else {
+            return Ok(());
+        };
+        let entry = self
+            .streams
+            .get_mut(&stream)
+            .ok_or_else(|| StoreError::NotFound(format!("stream {stream} was not registered")))?;
+        if entry.ended {
+            return Err(StoreError::Unavailable(format!(
+                "stream {stream} was ended by an earlier failure"
+            )));
+        }
+        let (mut new, mut next) = (Vec::new(), entry.records.len());
+        for record in records {
+            let position = usize::try_from(record.seq).unwrap_or(usize::MAX);
+            let same = entry.records.get(position) == Some(&record);
+            if record.stream == stream && position == next {
+                next += 1;
+                new.push(record);
+            } else if !same || !new.is_empty() {
+                entry.ended = true;
+                return Err(StoreError::Conflict(format!(
+                    "event {position}: the next is {next}, or taken"
+                )));
+            }
+        }
+        self.order.extend_from_slice(&new);
+        entry.records.append(&mut new);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AuditAppender for MemoryAudit {
+    async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
+        let parsed: Registration =
+            serde_json::from_slice(&registration.registration).map_err(|error| {
+                StoreError::Conflict(format!("the registration cannot be read: {error}"))
+            })?;
+        let mut log = self.log();
+        let entry = log.streams.entry(parsed.stream).or_insert_with(|| Entry {
+            registration: registration.clone(),
+            records: Vec::new(),
+            ended: false,
+        });
+        if entry.registration == *registration {
+            Ok(())
+        } else {
+            Err(StoreError::Conflict(format!(
+                "stream {} has another registration",
+                parsed.stream
+            )))
+        }
+    }
+
+    fn append(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), StoreError>> {
+        ready(self.log().append(records)).boxed()
+    }
+}
+
+#[async_trait]
+impl AuditReader for MemoryAudit {
+    async fn streams(
+        &self,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let log = self.log();
+        let later = log
+            .streams
+            .keys()
+            .filter(|stream| after.is_none_or(|after| **stream > after));
+        Ok(later.take(limit).copied().collect())
+    }
+
+    async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {
+        let log = self.log();
+        let entry = log.streams.get(&stream);
+        entry
+            .map(|entry| entry.registration.clone())
+            .ok_or_else(|| StoreError::NotFound(format!("stream {stream}")))
+    }
+
+    async fn read(
+        &self,
+        stream: StreamId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let log = self.log();
+        let entry = log
+            .streams
+            .get(&stream)
+            .ok_or_else(|| StoreError::NotFound(format!("stream {stream}")))?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        Ok(entry
+            .records
+            .iter()
+            .skip(from)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_log_in_memory_keeps_the_contract() {
+        let log = MemoryAudit::new();
+        crate::contract::audit_contract(&log, &log).await;
+    }
+}
