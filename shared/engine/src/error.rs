@@ -34,7 +34,7 @@ pub enum LoadError {
         hint: String,
     },
     /// The graph contradicts itself or the ONNX specification.
-    #[error("invalid graph: {}{reason}", place_prefix(.node, .operator))]
+    #[error("invalid graph: {}{reason}", place_prefix(.node.as_deref(), .operator.as_deref()))]
     InvalidGraph {
         /// The node, where one is at fault.
         node: Option<String>,
@@ -116,7 +116,7 @@ fn hint_suffix(hint: &str) -> String {
     }
 }
 
-fn place_prefix(node: &Option<String>, operator: &Option<String>) -> String {
+fn place_prefix(node: Option<&str>, operator: Option<&str>) -> String {
     match (node, operator) {
         (Some(node), Some(operator)) => format!("node `{node}` ({operator}): "),
         (Some(node), None) => format!("node `{node}`: "),

@@ -149,6 +149,3 @@ impl TensorSpec {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

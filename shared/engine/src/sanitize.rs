@@ -284,13 +284,12 @@ impl InputPolicy {
         let fits =
             tensor.shape.len() == self.trailing.len() + 1 && tensor.shape[1..] == self.trailing[..];
         if !fits {
-            let mut expected = String::from("[rows");
-            for dim in &self.trailing {
-                expected.push_str(&format!(", {dim}"));
-            }
+            let expected: Vec<String> =
+                self.trailing.iter().map(|dim| format!(", {dim}")).collect();
+            let expected = expected.concat();
             return Err(self.fault(
                 "input.shape",
-                format!("shape {:?}; {expected}] is taken", tensor.shape),
+                format!("shape {:?}; [rows{expected}] is taken", tensor.shape),
             ));
         }
         let rows = tensor.shape[0];

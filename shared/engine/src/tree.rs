@@ -72,7 +72,7 @@ impl TreeOperator {
         limits: &LoadLimits,
     ) -> Result<Self, LoadError> {
         let raw = attributes::read(node, limits)?;
-        let finish = Finish::new(&raw)?;
+        let finish = Finish::new(&raw);
         let kernel = if raw.is_double || input == Some(DataType::Fp64) {
             Kernel::Double(build::build::<f64>(&raw, limits)?)
         } else {
@@ -237,6 +237,3 @@ impl TreeModel {
         Ok(tensors)
     }
 }
-
-#[cfg(test)]
-mod tests;

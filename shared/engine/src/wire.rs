@@ -37,6 +37,10 @@ enum Kind {
 }
 
 /// The kind of a length-delimited field that is a message.
+#[expect(
+    clippy::match_same_arms,
+    reason = "read by the message that holds the field"
+)]
 fn child(kind: Kind, field: u64) -> Option<Kind> {
     Some(match (kind, field) {
         (Kind::Model, 7) => Kind::Graph,

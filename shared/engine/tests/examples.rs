@@ -1,5 +1,7 @@
 //! The example models answer what the libraries that trained them answer.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::PathBuf;
 
 use engine::{Answer, LoadLimits, Model, Scorer, Tensor, TensorData};

@@ -305,9 +305,9 @@ fn check_each_axis(node: &NodeProto, axes: &[i64], rank: Option<usize>) -> Resul
     // A scalar has the axis 0 for some operators.
     let bound = rank.max(1);
     match axes.iter().find(|axis| !(-bound..bound).contains(*axis)) {
-        Some(axis) => Err(invalid(
+        Some(wrong) => Err(invalid(
             node,
-            format!("axis {axis} is outside the {rank} dimensions"),
+            format!("axis {wrong} is outside the {rank} dimensions"),
         )),
         None => Ok(()),
     }

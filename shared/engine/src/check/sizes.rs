@@ -75,7 +75,7 @@ pub(super) fn check(
                 return Err(invalid(node, format!("scale {scale} is not positive")));
             }
             let factor = scales.iter().product::<f64>();
-            let scaled = if factor.is_finite() {
+            let count = if factor.is_finite() {
                 factor as usize
             } else {
                 usize::MAX
@@ -83,7 +83,7 @@ pub(super) fn check(
             let sizes = constant(3)
                 .map(|sizes| checked_product(node, &sizes))
                 .transpose()?;
-            Some(sizes.unwrap_or(0).max(scaled))
+            Some(sizes.unwrap_or(0).max(count))
         }
         "OneHot" => numbers(1).and_then(|depth| depth.first().map(|depth| depth.max(0.0) as usize)),
         _ => None,

@@ -83,7 +83,7 @@ pub(super) fn check(tensor: &TensorProto, limits: &LoadLimits) -> Result<(), Ten
         stored
     } else if size == 0 {
         return invalid("strings cannot be stored raw".to_owned());
-    } else if tensor.raw_data.len() % size == 0 {
+    } else if tensor.raw_data.len().is_multiple_of(size) {
         tensor.raw_data.len() / size
     } else {
         return invalid(format!(

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::tract_ndarray::ArrayD;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    DatumType, DatumTypeExt, DimLike, EvalContext, EvalOp, Expansion, InferenceOp, InferenceResult,
+    IntoTValue, Op, OutletId, Solver, SpecialOps, StaticName, TValue, TVec, Tensor, TensorProxy,
+    ToDim, TractResult, TypedFact, TypedModel, TypedOp, anyhow, bail, check_input_arity,
+    check_output_arity, expand, tvec,
+};
 
 use crate::limits::LoadLimits;
 use crate::tensor::TensorData;
-use crate::tree::TreeOperator;
+use crate::tree::{Labels, TreeOperator};
 
 pub(super) fn register(operators: &mut OnnxOpRegister) {
     operators.insert("TreeEnsembleClassifier", parse);
@@ -60,11 +65,7 @@ impl Eq for Trees {}
 
 impl Trees {
     fn label_type(&self) -> DatumType {
-        if self
-            .operator
-            .labels()
-            .is_some_and(|labels| labels.are_strings())
-        {
+        if self.operator.labels().is_some_and(Labels::are_strings) {
             DatumType::String
         } else {
             DatumType::I64
@@ -207,5 +208,11 @@ impl TypedOp for Trees {
         Ok(facts)
     }
 
-    as_op!();
+    fn as_op(&self) -> &dyn Op {
+        self
+    }
+
+    fn as_op_mut(&mut self) -> &mut dyn Op {
+        self
+    }
 }

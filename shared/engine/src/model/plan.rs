@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tract_onnx::prelude::{
-    InferenceModel, InferenceModelExt, TVec, TractError, TractResult, TypedSimplePlan,
+    InferenceModel, InferenceModelExt, TVec, TractError, TractResult, TypedModel, TypedSimplePlan,
     TypedSimpleState,
 };
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
@@ -25,7 +25,7 @@ const MAX_IDLE_STATES: usize = 32;
 pub(super) struct Plans {
     graph: InferenceModel,
     output_names: Vec<String>,
-    plans: RwLock<Vec<Arc<Plan>>>,
+    kept: RwLock<Vec<Arc<Plan>>>,
     clock: AtomicU64,
     /// Most elements of any tensor of the plan of one row.
     max_elements: usize,
@@ -35,7 +35,7 @@ pub(super) struct Plans {
 #[derive(Debug)]
 struct Plan {
     shapes: Vec<Vec<usize>>,
-    plan: Arc<TypedSimplePlan>,
+    runnable: Arc<TypedSimplePlan>,
     idle: Mutex<Vec<TypedSimpleState>>,
     last_used: AtomicU64,
 }
@@ -49,7 +49,7 @@ impl Plans {
         Self {
             graph,
             output_names,
-            plans: RwLock::new(Vec::new()),
+            kept: RwLock::new(Vec::new()),
             clock: AtomicU64::new(0),
             max_elements,
         }
@@ -76,7 +76,7 @@ impl Plans {
             .pop();
         let mut state = match idle {
             Some(state) => state,
-            None => plan.plan.spawn().map_err(failed)?,
+            None => plan.runnable.spawn().map_err(failed)?,
         };
         // A state that fails or panics is dropped, never used again.
         let outputs = state.run(values).map_err(failed)?;
@@ -95,7 +95,7 @@ impl Plans {
     }
 
     fn find(&self, inputs: &[&Tensor]) -> Option<Arc<Plan>> {
-        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        let plans = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let found = plans.iter().find(|plan| {
             plan.shapes
                 .iter()
@@ -141,7 +141,7 @@ impl Plans {
         }
         let plan = graph
             .into_decluttered()
-            .and_then(|graph| graph.into_optimized())
+            .and_then(TypedModel::into_optimized)
             .and_then(TypedSimplePlan::new);
         self.keep(shapes, plan.map_err(refused)?);
         Ok(())
@@ -159,14 +159,14 @@ impl Plans {
         Ok(self.keep(shapes, plan))
     }
 
-    fn keep(&self, shapes: Vec<Vec<usize>>, plan: Arc<TypedSimplePlan>) -> Arc<Plan> {
+    fn keep(&self, shapes: Vec<Vec<usize>>, runnable: Arc<TypedSimplePlan>) -> Arc<Plan> {
         let plan = Arc::new(Plan {
             shapes,
-            plan,
+            runnable,
             idle: Mutex::new(Vec::new()),
             last_used: AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed)),
         });
-        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        let mut plans = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have planned the same shapes meanwhile.
         if let Some(other) = plans.iter().find(|other| other.shapes == plan.shapes) {
             return Arc::clone(other);

@@ -17,18 +17,30 @@ pub(super) trait Element: Copy {
 }
 
 macro_rules! impl_integer {
-    ($($type:ty),*) => {$(
+    ($to_f64:expr; $($type:ty),*) => {$(
         impl Element for $type {
-            fn to_f64(self) -> f64 { self as f64 }
-            fn nearest(value: f64) -> Self { value.round() as Self }
-            fn at_most(value: f64) -> Self { value.floor() as Self }
-            fn at_least(value: f64) -> Self { value.ceil() as Self }
-            fn is_finite(self) -> bool { true }
+            fn to_f64(self) -> f64 {
+                $to_f64(self)
+            }
+            fn nearest(value: f64) -> Self {
+                value.round() as Self
+            }
+            fn at_most(value: f64) -> Self {
+                value.floor() as Self
+            }
+            fn at_least(value: f64) -> Self {
+                value.ceil() as Self
+            }
+            fn is_finite(self) -> bool {
+                true
+            }
         }
     )*};
 }
 
-impl_integer!(u8, u16, u32, u64, i8, i16, i32, i64);
+impl_integer!(f64::from; u8, u16, u32, i8, i16, i32);
+impl_integer!(|value: u64| value as f64; u64);
+impl_integer!(|value: i64| value as f64; i64);
 
 impl Element for f64 {
     fn to_f64(self) -> f64 {
@@ -109,7 +121,7 @@ fn next_up(value: f16) -> f16 {
     let bits = value.to_bits();
     if value == f16::INFINITY {
         value
-    } else if bits & 0x7fff == 0 {
+    } else if value == f16::ZERO {
         f16::from_bits(1)
     } else if bits & 0x8000 == 0 {
         f16::from_bits(bits + 1)

@@ -64,8 +64,8 @@ pub(super) struct RawTrees<'a> {
     pub(super) feature_ids: &'a [i64],
     pub(super) modes: Vec<Mode>,
     pub(super) values: Vec<f64>,
-    pub(super) true_ids: &'a [i64],
-    pub(super) false_ids: &'a [i64],
+    pub(super) when_true: &'a [i64],
+    pub(super) when_false: &'a [i64],
     /// Empty or one a node.
     pub(super) missing_tracks_true: &'a [i64],
     pub(super) leaf_tree_ids: &'a [i64],
@@ -109,8 +109,8 @@ pub(super) fn read<'a>(
     };
     let node_ids = per_node("nodes_nodeids")?;
     let feature_ids = per_node("nodes_featureids")?;
-    let true_ids = per_node("nodes_truenodeids")?;
-    let false_ids = per_node("nodes_falsenodeids")?;
+    let when_true = per_node("nodes_truenodeids")?;
+    let when_false = per_node("nodes_falsenodeids")?;
     let missing_tracks_true = match ints(node, "nodes_missing_value_tracks_true") {
         [] => &[][..],
         _ => per_node("nodes_missing_value_tracks_true")?,
@@ -179,8 +179,8 @@ pub(super) fn read<'a>(
         feature_ids,
         modes,
         values,
-        true_ids,
-        false_ids,
+        when_true,
+        when_false,
         missing_tracks_true,
         leaf_tree_ids,
         leaf_node_ids,

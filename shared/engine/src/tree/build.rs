@@ -187,7 +187,7 @@ fn lay_out(
                 layout.left.push(place as u32);
             } else {
                 layout.left.push(layout.order.len() as u32);
-                let children = [("true", raw.true_ids[at]), ("false", raw.false_ids[at])];
+                let children = [("true", raw.when_true[at]), ("false", raw.when_false[at])];
                 let [left, right] = if goes_right_if_true(raw.modes[at]) {
                     [1, 0]
                 } else {

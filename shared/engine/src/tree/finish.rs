@@ -2,7 +2,6 @@
 
 use super::attributes::{Aggregate, ClassLabels, PostTransform, RawTrees};
 use super::forest::Real;
-use crate::error::LoadError;
 use crate::tensor::TensorData;
 
 /// What is done with the sums of one row.
@@ -71,7 +70,7 @@ struct TwoScores {
 }
 
 impl Finish {
-    pub(super) fn new(raw: &RawTrees<'_>) -> Result<Self, LoadError> {
+    pub(super) fn new(raw: &RawTrees<'_>) -> Self {
         let classes = raw.class_labels.as_ref().map(|names| Classes {
             labels: Labels {
                 names: names.clone(),
@@ -83,13 +82,13 @@ impl Finish {
                     .is_some_and(|first| raw.output_ids.iter().all(|id| id == first)),
             weights_are_positive: raw.weights.iter().all(|weight| *weight >= 0.0),
         });
-        Ok(Self {
+        Self {
             width: raw.width,
             base_values: raw.base_values.clone(),
             post_transform: raw.post_transform,
             aggregate: raw.aggregate,
             classes,
-        })
+        }
     }
 
     pub(super) fn labels(&self) -> Option<&Labels> {
@@ -295,9 +294,10 @@ fn probit(value: f32) -> f32 {
     std::f32::consts::SQRT_2 * inverse_erf(2.0 * value - 1.0)
 }
 
+#[expect(clippy::approx_constant, reason = "the digits that onnxruntime takes")]
 fn inverse_erf(value: f32) -> f32 {
     let sign = if value < 0.0 { -1.0 } else { 1.0 };
     let log = ((1.0 - value) * (1.0 + value)).ln();
     let half = 2.0 / (3.141_59 * 0.147) + 0.5 * log;
-    sign * (-half + (half * half - log / 0.147).sqrt()).sqrt()
+    sign * (-half + (half * half - 1.0 / 0.147 * log).sqrt()).sqrt()
 }

@@ -164,7 +164,7 @@ impl<T: Real> Forest<T> {
         block.present.fill(false);
         match self.aggregate {
             Aggregate::Sum | Aggregate::Average => {
-                self.score_with(values, columns, block, |sum, weight, _| sum + weight)
+                self.score_with(values, columns, block, |sum, weight, _| sum + weight);
             }
             Aggregate::Min => self.score_with(values, columns, block, |least, weight, present| {
                 if !present || weight < least {
@@ -242,6 +242,7 @@ impl<T: Real> Forest<T> {
     }
 
     /// Walks until every lane stands on a leaf.
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
     #[inline(always)]
     fn walk<'a>(
         &self,
@@ -268,6 +269,7 @@ impl<T: Real> Forest<T> {
     }
 
     /// One step of a simple forest on a row without missing values.
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
     #[inline(always)]
     fn step(&self, at: u32, row: &[T]) -> u32 {
         let node = self.nodes[at as usize];
@@ -276,6 +278,7 @@ impl<T: Real> Forest<T> {
     }
 
     /// One step by the node's own rule.
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
     #[inline(always)]
     fn step_by_rules(&self, at: u32, row: &[T]) -> u32 {
         let node = self.nodes[at as usize];
@@ -289,6 +292,7 @@ impl<T: Real> Forest<T> {
         (node.link >> self.feature_bits) + u32::from((self.rules[at as usize] >> bit) & 1)
     }
 
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
     #[inline(always)]
     fn add_leaf(
         &self,
