@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -76,7 +77,8 @@ def test_model_signing_and_rust_refuse_a_flipped_bit(sealed, name):
     flip(sealed.folder / name, 100)
     done = verify(sealed.folder, sealed.public_key)
     assert done.returncode != 0
-    assert f"Hash mismatch for '{name}'" in done.stderr
+    # The tool prints a list's repr: how its quotes are escaped depends on the bytes of the digest.
+    assert re.search(rf"Hash mismatch for \\*'{re.escape(name)}", done.stderr), done.stderr
     with pytest.raises(rust.Refused, match="^artifact.digest_mismatch$"):
         sealed.open_with_rust()
 
