@@ -154,6 +154,3 @@ pub(crate) fn unsupported(
         hint: hint.into(),
     }
 }
-
-#[cfg(test)]
-mod tests;

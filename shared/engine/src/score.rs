@@ -150,6 +150,3 @@ fn check_input(input: &InputTensor, model: &Model) -> Result<(), LoadError> {
     );
     Err(mismatch(format!("inputs.{}.shape", input.name), reason))
 }
-
-#[cfg(test)]
-mod tests;

@@ -64,9 +64,9 @@ fn check(model: &str, manifest: &str, size: usize) {
         let clean = scorer.sanitize(vec![tensor.clone()]).unwrap();
         assert_eq!((clean.rows, clean.changes.len()), (batch.len(), 0));
         assert_eq!(clean.inputs, vec![tensor]);
-        let scored = scorer.score(&clean).unwrap();
-        assert_eq!(scored.answers.len(), batch.len());
-        for (at, answer) in scored.answers.iter().enumerate() {
+        let answered = scorer.score(&clean).unwrap();
+        assert_eq!(answered.answers.len(), batch.len());
+        for (at, answer) in answered.answers.iter().enumerate() {
             let Answer::Class {
                 label,
                 probabilities,

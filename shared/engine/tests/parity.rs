@@ -73,7 +73,7 @@ fn compare(case: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
         (TensorData::Fp32(found), TensorData::Fp32(expected)) => {
             for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
                 let (found, expected) = (f64::from(*found), f64::from(*expected));
-                let is_same = found == expected
+                let is_same = found.to_bits() == expected.to_bits()
                     || (found.is_nan() && expected.is_nan())
                     || (found - expected).abs() <= tolerance * expected.abs().max(1.0);
                 assert!(

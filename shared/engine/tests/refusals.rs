@@ -134,7 +134,7 @@ fn graph_of(shape: &[i64], node: Vec<NodeProto>, initializer: Vec<TensorProto>) 
 /// One tree: a root and two leaves, three classes.
 fn tree(change: impl FnOnce(&mut NodeProto)) -> ModelProto {
     let mut tree = node("TreeEnsembleClassifier", &["X"], &["L", "Y"]);
-    tree.domain = "ai.onnx.ml".to_owned();
+    "ai.onnx.ml".clone_into(&mut tree.domain);
     let lists: [(&str, &[i64]); 9] = [
         ("nodes_treeids", &[0, 0, 0]),
         ("nodes_nodeids", &[0, 1, 2]),
