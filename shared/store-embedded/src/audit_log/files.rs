@@ -38,7 +38,8 @@ pub(super) fn stream_path(dir: &Path, stream: StreamId) -> PathBuf {
 
 /// Whether the bytes are one line: a line feed at the end and none before.
 pub(super) fn is_one_line(bytes: &[u8]) -> bool {
-    bytes.iter().position(|byte| *byte == b'\n') == bytes.len().checked_sub(1)
+    let feed = bytes.iter().position(|byte| *byte == b'\n');
+    feed.is_some_and(|position| position + 1 == bytes.len())
 }
 
 /// The streams that have a file, in ascending order.

@@ -1,0 +1,90 @@
+//! Every contract suite against the embedded store.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use store_embedded::{EmbeddedStore, LocalKeys};
+use testkit::contract::{
+    SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract, key_contract,
+    release_contract, signer_contract,
+};
+
+struct Opened {
+    store: EmbeddedStore,
+    data: tempfile::TempDir,
+}
+
+fn open() -> Opened {
+    let data = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::create(data.path()).unwrap();
+    Opened { store, data }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_keep_the_contract() {
+    let opened = open();
+    let (reader, writer) = (
+        opened.store.artifact_reader(),
+        opened.store.artifact_writer(),
+    );
+    artifact_contract(&*reader, &*writer).await;
+    let left = std::fs::read_dir(opened.data.path().join("artifacts/.incoming")).unwrap();
+    assert_eq!(left.count(), 0, "whoever lost leaves nothing behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_streams_keep_the_contract() {
+    let opened = open();
+    let (appender, reader) = (opened.store.audit_appender(), opened.store.audit_reader());
+    audit_contract(&*appender, &*reader).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_process_appends_another_reads() {
+    let opened = open();
+    let other = store_embedded::FileAudit::open(opened.data.path()).unwrap();
+    audit_contract(&*opened.store.audit_appender(), &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_keep_the_contract() {
+    claims_contract(&*open().store.request_claims()).await;
+}
+
+#[tokio::test]
+async fn claims_keep_the_contract_on_one_thread() {
+    claims_contract(&*open().store.request_claims()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_keep_the_contract() {
+    let opened = open();
+    let (reader, writer) = (opened.store.release_reader(), opened.store.release_writer());
+    release_contract(&*reader, &*writer).await;
+    release_contract(&*reader, &*writer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_keep_the_contract() {
+    let opened = open();
+    alias_contract(&*opened.store.alias_reader(), &*opened.store.alias_writer()).await;
+}
+
+#[tokio::test]
+async fn keys_keep_the_contract() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().join("keys");
+    let first = LocalKeys::create(&dir).unwrap();
+    let second = LocalKeys::add_master_key(&dir).unwrap();
+    let keys = LocalKeys::open(&dir).unwrap();
+    assert_eq!(keys.master_key_id(), second);
+    let (wrapper, unwrapper) = (keys.wrapper(), keys.unwrapper());
+    key_contract(&*wrapper, &*unwrapper, first.master_key_id(), &second).await;
+    key_contract(&*wrapper, &*unwrapper, &second, first.master_key_id()).await;
+}
+
+#[tokio::test]
+async fn signers_keep_the_contract() {
+    let opened = open();
+    signer_contract(&*opened.store.model_signer(), SignerKind::P256).await;
+    signer_contract(&*opened.store.stream_signer(), SignerKind::Ed25519).await;
+}
