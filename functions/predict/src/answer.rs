@@ -191,10 +191,27 @@ impl Predict {
 
     /// Answers a request to the model. The answer is durable when this returns.
     ///
+    /// A request with an id of its own is carried through also where its caller hangs up: sent again, it gets
+    /// the answer that was recorded.
+    ///
     /// # Errors
     /// 400 for inputs outside the schema, 403 for symbols outside the limits, 409 for an id that was used
     /// with another payload, 503 where no step of the ladder answers or a store does not.
     pub async fn answer(
+        self: &Arc<Self>,
+        serving: &Arc<Serving>,
+        live: &Arc<LiveModel>,
+        request: InferenceRequest,
+    ) -> Result<Answered, ApiError> {
+        if !request.id_given {
+            return self.answer_here(serving, live, request).await;
+        }
+        let (predict, serving, live) = (Arc::clone(self), Arc::clone(serving), Arc::clone(live));
+        let task = tokio::spawn(async move { predict.answer_here(&serving, &live, request).await });
+        task.await.unwrap_or_else(|_| Err(ApiError::internal()))
+    }
+
+    async fn answer_here(
         &self,
         serving: &Serving,
         live: &LiveModel,
@@ -248,16 +265,16 @@ impl Predict {
             Claimed::Won(token) => token,
             Claimed::Answered(answered) => return self.replay(&request, *answered).await,
         };
-        let answered = self.infer(serving, live, &request, sanitized, raw).await;
-        match answered {
+        let answered = match self.infer(serving, live, &request, sanitized, raw).await {
             Ok(answered) => self.keep(&key, token, answered).await,
-            Err(error) => {
-                if let Err(cause) = self.claims.release(&key, token).await {
-                    tracing::warn!(request.id = %key.request, error = %cause, "a claim was not released");
-                }
-                Err(error)
-            }
+            Err(error) => Err(error),
+        };
+        if answered.is_err()
+            && let Err(cause) = self.claims.release(&key, token).await
+        {
+            tracing::warn!(request.id = %key.request, error = %cause, "a claim was not released");
         }
+        answered
     }
 
     async fn infer(

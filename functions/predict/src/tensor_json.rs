@@ -65,13 +65,14 @@ fn elements<T: Element>(
     let mut out = Vec::with_capacity(count.min(json.len() / 2 + 1));
     let mut fault = None;
     let mut deserializer = serde_json::Deserializer::from_str(json);
+    let mut leaf_depth = None;
     let list = List {
         out: &mut out,
         fault: &mut fault,
+        leaf_depth: &mut leaf_depth,
         shape,
         count,
         depth: 0,
-        nested: None,
     };
     if let Err(error) = list.deserialize(&mut deserializer) {
         return Err(describe(error, fault, out.len(), field));
@@ -208,8 +209,8 @@ struct List<'a, T> {
     shape: &'a [usize],
     count: usize,
     depth: usize,
-    /// Whether the tensor is nested; unknown until the first value is seen.
-    nested: Option<bool>,
+    /// How deep the elements lie: 1 in a flat list, the shape's length in a nested one; unknown before the first.
+    leaf_depth: &'a mut Option<usize>,
 }
 
 impl<T: Element> List<'_, T> {
@@ -219,7 +220,8 @@ impl<T: Element> List<'_, T> {
     }
 
     fn push<E: de::Error>(&mut self, value: Result<T, Fault>) -> Result<(), E> {
-        if self.depth == 0 || (self.nested == Some(true) && self.depth != self.shape.len()) {
+        let allowed = self.depth == 1 || self.depth == self.shape.len();
+        if self.depth == 0 || !allowed || *self.leaf_depth.get_or_insert(self.depth) != self.depth {
             let message = format!(
                 "expected lists nested as shape {:?} says, or one flat list",
                 self.shape
@@ -259,9 +261,6 @@ impl<'de, T: Element> Visitor<'de> for List<'_, T> {
             let message = format!("lists are nested deeper than shape {:?}", self.shape);
             return Err(self.refuse(Fault::Type(message)));
         }
-        if self.depth > 0 {
-            self.nested = Some(true);
-        }
         let before = self.out.len();
         let mut length = 0_usize;
         loop {
@@ -271,18 +270,18 @@ impl<'de, T: Element> Visitor<'de> for List<'_, T> {
                 shape: self.shape,
                 count: self.count,
                 depth: self.depth + 1,
-                nested: self.nested,
+                leaf_depth: &mut *self.leaf_depth,
             };
             if seq.next_element_seed(item)?.is_none() {
                 break;
             }
             length += 1;
         }
-        // A list whose own items were lists is one dimension of a nested tensor.
+        // In a nested tensor every list is one dimension, and as long as that.
         let elements_below = self.shape[(self.depth + 1).min(self.shape.len())..]
             .iter()
             .product::<usize>();
-        let flat = self.depth == 0 && self.out.len() - before == length;
+        let flat = self.depth == 0 && *self.leaf_depth == Some(1);
         let fits = length == self.shape.get(self.depth).copied().unwrap_or(1)
             && self.out.len() - before == length * elements_below;
         if !flat && !fits {

@@ -1,0 +1,8 @@
+//! The predict function over real stores in a temporary directory, request by request.
+
+mod bad_input;
+mod degraded;
+mod failing_stores;
+mod protocol;
+mod request_id;
+mod support;

@@ -1,0 +1,324 @@
+//! A served release, and requests to it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use artifact::{Manifest, Salt, Sidecar, open, seal};
+use audit::{Event, EventBody, StreamVerifier};
+use axum::Router;
+use axum::body::Body;
+use domain::ports::{ArtifactFiles, AuditAppender, KeyUnwrapper, RequestClaims};
+use domain::release::ReleaseFormat;
+use domain::system::{SystemClock, SystemEntropy};
+use domain::{
+    Principal, PrincipalId, Recorder, Release, ReleaseId, ReleaseModel, ReleaseRole, Role,
+};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use predict::{Loader, Predict};
+use serde_json::{Value, json};
+use store_embedded::EmbeddedStore;
+use tower::ServiceExt;
+use web::Edge;
+
+/// A data directory with a release in it, and the function that serves it.
+pub(crate) struct Served {
+    pub(crate) store: EmbeddedStore,
+    pub(crate) predict: Arc<Predict>,
+    pub(crate) router: Router,
+    _dir: tempfile::TempDir,
+}
+
+/// A model of a release: manifest, ONNX file, role.
+pub(crate) struct Member {
+    pub(crate) manifest: Manifest,
+    pub(crate) onnx: Vec<u8>,
+    pub(crate) role: ReleaseRole,
+}
+
+/// A response, read whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.bytes)))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+pub(crate) fn example_dir() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/spx-direction")
+}
+
+fn example(manifest: &str, onnx: &str, role: ReleaseRole) -> Member {
+    let dir = example_dir();
+    Member {
+        manifest: Manifest::from_json(&std::fs::read(dir.join(manifest)).unwrap()).unwrap(),
+        onnx: std::fs::read(dir.join(onnx)).unwrap(),
+        role,
+    }
+}
+
+/// The models of the example's release.
+pub(crate) fn example_members() -> Vec<Member> {
+    let live = example("manifest.json", "spx-direction.onnx", ReleaseRole::Live);
+    let role = ReleaseRole::FallbackFor(live.manifest.name.clone());
+    let fallback = example("manifest-mlp.json", "spx-direction-mlp.onnx", role);
+    vec![live, fallback]
+}
+
+/// What replaces a port of the embedded store in a test.
+#[derive(Default)]
+pub(crate) struct Ports {
+    pub(crate) appender: Option<Arc<dyn AuditAppender>>,
+    pub(crate) claims: Option<Arc<dyn RequestClaims>>,
+    pub(crate) unwrapper: Option<Arc<dyn KeyUnwrapper>>,
+}
+
+/// Serves the example's release.
+pub(crate) async fn serve_example() -> Served {
+    serve(example_members(), |_| Ports::default()).await
+}
+
+/// Seals, pushes and releases the models, and serves them.
+pub(crate) async fn serve(
+    members: Vec<Member>,
+    replace: impl FnOnce(&EmbeddedStore) -> Ports,
+) -> Served {
+    let served = prepare(members, replace).await;
+    served
+        .predict
+        .activate(ReleaseId::from_number(1).unwrap())
+        .await
+        .unwrap();
+    served
+}
+
+/// As [`serve`], but nothing is active yet.
+pub(crate) async fn prepare(
+    members: Vec<Member>,
+    replace: impl FnOnce(&EmbeddedStore) -> Ports,
+) -> Served {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::create(dir.path()).unwrap();
+    let mut models = Vec::new();
+    for member in members {
+        models.push(push(&store, member).await);
+    }
+    let release = Release {
+        format: ReleaseFormat::V1,
+        id: ReleaseId::from_number(1).unwrap(),
+        created_by: PrincipalId::parse("anna").unwrap(),
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+        models,
+    };
+    store.release_writer().create(&release).await.unwrap();
+    let ports = replace(&store);
+    let clock = Arc::new(SystemClock);
+    let recorder = Arc::new(Recorder::new(
+        "test".to_owned(),
+        ports.appender.unwrap_or_else(|| store.audit_appender()),
+        store.stream_signer(),
+        clock.clone(),
+        Arc::new(SystemEntropy),
+    ));
+    let loader = Loader {
+        artifacts: store.artifact_reader(),
+        releases: store.release_reader(),
+        unwrapper: ports.unwrapper.unwrap_or_else(|| store.key_unwrapper()),
+        trusted: store.keys().trusted_model_keys(),
+        limits: engine::LoadLimits::default(),
+        recorder: recorder.clone(),
+        clock: clock.clone(),
+    };
+    let claims = ports.claims.unwrap_or_else(|| store.request_claims());
+    let predict = Arc::new(Predict::new(loader, claims, recorder.clone(), clock));
+    let router = Edge::new(recorder).surround(predict::router(predict.clone()));
+    Served {
+        store,
+        predict,
+        router,
+        _dir: dir,
+    }
+}
+
+async fn push(store: &EmbeddedStore, member: Member) -> ReleaseModel {
+    let Member {
+        manifest,
+        onnx,
+        role,
+    } = member;
+    let context = seal::context_of(&manifest, &onnx);
+    let keys = store.keys();
+    let key_id = keys.master_key_id().to_owned();
+    let (key, wrapped) = store
+        .key_wrapper()
+        .generate(&key_id, &context.to_map())
+        .await
+        .unwrap();
+    let unsigned = seal::seal(manifest, &onnx, &key, &Salt([7; 24])).unwrap();
+    let signature = store.model_signer().sign(unsigned.pae()).await.unwrap();
+    let trusted = keys.trusted_model_keys();
+    let sealed = unsigned.sign(&signature, &trusted[0].key).unwrap();
+    let sidecar: Sidecar = sealed.wrap(key_id, wrapped);
+    let id = (context.model.clone(), context.version.clone());
+    let digest = open::verify(sealed.files(), &id, &trusted, 1_800_000_000)
+        .unwrap()
+        .digest();
+    let files = ArtifactFiles {
+        manifest: sealed.manifest_json.clone(),
+        sealed: sealed.sealed.clone(),
+        bundle: sealed.bundle.clone(),
+        sidecar: sidecar.to_json().unwrap(),
+    };
+    store
+        .artifact_writer()
+        .create(&id.0, &id.1, &files)
+        .await
+        .unwrap();
+    ReleaseModel {
+        role,
+        name: id.0,
+        version: id.1,
+        digest,
+    }
+}
+
+/// Somebody with these roles.
+pub(crate) fn principal(roles: &[Role]) -> Principal {
+    Principal {
+        id: PrincipalId::parse("desk-1").unwrap(),
+        roles: roles.iter().copied().collect(),
+    }
+}
+
+impl Served {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            bytes,
+        }
+    }
+
+    /// Posts as a predictor.
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Reply {
+        self.post_with(path, &[], body).await
+    }
+
+    /// Posts as a predictor, with headers.
+    pub(crate) async fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Reply {
+        let mut request = Request::post(path).extension(principal(&[Role::Predictor]));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(body.into())).unwrap())
+            .await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        let request = Request::get(path).extension(principal(&[Role::Predictor]));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Every event of every stream, each stream verified.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let reader = self.store.audit_reader();
+        let trusted = self.store.keys().trusted_stream_keys();
+        let mut events = Vec::new();
+        for stream in reader.streams(None, 100).await.unwrap() {
+            let registration = reader.registration(stream).await.unwrap();
+            let mut verifier = StreamVerifier::new(&registration, &trusted).unwrap();
+            for record in reader.read(stream, 0, 100_000).await.unwrap() {
+                events.push(verifier.check(&record).unwrap());
+            }
+        }
+        events
+    }
+
+    /// The refusal recorded last.
+    pub(crate) async fn last_refusal(&self) -> audit::event::Refusal {
+        let events = self.events().await;
+        let refusals = events.into_iter().filter_map(|event| match event.body {
+            EventBody::Refusal(refusal) => Some(refusal),
+            _ => None,
+        });
+        refusals.last().expect("a refusal is recorded")
+    }
+
+    /// All predictions recorded.
+    pub(crate) async fn predictions(&self) -> Vec<audit::event::Prediction> {
+        let events = self.events().await;
+        let predictions = events.into_iter().filter_map(|event| match event.body {
+            EventBody::Prediction(prediction) => Some(*prediction),
+            _ => None,
+        });
+        predictions.collect()
+    }
+}
+
+/// The features of a committed row of the example, by name.
+pub(crate) fn features(row: usize) -> Value {
+    let text = std::fs::read_to_string(example_dir().join("features.csv")).unwrap();
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap().split(',').skip(1).collect();
+    let values = lines
+        .nth(row)
+        .unwrap()
+        .split(',')
+        .skip(1)
+        .map(|v| v.parse::<f64>().unwrap());
+    Value::Object(
+        names
+            .into_iter()
+            .map(str::to_owned)
+            .zip(values.map(Value::from))
+            .collect(),
+    )
+}
+
+/// A `/v1/predict` body for a committed row.
+pub(crate) fn v1(row: usize) -> Value {
+    json!({"symbol": "SPX", "features": features(row)})
+}
+
+/// An Open Inference Protocol body for a committed row.
+pub(crate) fn v2(row: usize) -> Value {
+    let names = features(row);
+    let data: Vec<Value> = column_names()
+        .iter()
+        .map(|name| names[name].clone())
+        .collect();
+    json!({"inputs": [{"name": "features", "shape": [1, data.len()], "datatype": "FP32", "data": data}]})
+}
+
+/// The example's features, in the model's order.
+pub(crate) fn column_names() -> Vec<String> {
+    let text = std::fs::read_to_string(example_dir().join("features.csv")).unwrap();
+    text.lines()
+        .next()
+        .unwrap()
+        .split(',')
+        .skip(1)
+        .map(str::to_owned)
+        .collect()
+}
