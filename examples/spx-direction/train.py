@@ -475,10 +475,10 @@ def build() -> tuple[dict[str, bytes], dict]:
     files["metrics.json"] = encode_json(metrics)
     last = rows[-1]
     files["request-v1.json"] = encode_json(
-        {"symbol": "SPX", "features": dict(zip(FEATURES, last)), "request_id": "example-1"}
+        {"symbol": "SPX", "features": dict(zip(FEATURES, last))}
     )
     tensor = {"name": "features", "shape": [1, len(FEATURES)], "datatype": "FP32", "data": last}
-    files["request-v2.json"] = encode_json({"id": "example-2", "inputs": [tensor]})
+    files["request-v2.json"] = encode_json({"inputs": [tensor]})
     return files, metrics
 
 
