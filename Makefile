@@ -36,7 +36,7 @@ test-clients:
 # What the README promises of `make run`, on the binaries of the test build.
 test-run:
 	cargo build --locked -p server -p cli
-	tests/run/run.sh
+	python3 tests/run/test_run.py target/debug
 
 lint: style deny dependencies
 

@@ -15,6 +15,20 @@ data=$SEALCAST_DATA
 url=http://$SEALCAST_ADDR
 sealcast() { "$bin/sealcast" "$@"; }
 
+ready() { # whether GET /v2/health/ready is 200, with the shell's own means
+    local status=
+    { exec 3<>"/dev/tcp/${SEALCAST_ADDR%:*}/${SEALCAST_ADDR##*:}"; } 2>/dev/null || return 1
+    printf 'GET /v2/health/ready HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$SEALCAST_ADDR" >&3
+    read -r _ status _ <&3 || true
+    exec 3<&-
+    [ "$status" = 200 ]
+}
+if ready; then
+    echo "$SEALCAST_ADDR is in use: a server answers there already. To stop one that an earlier run started:" >&2
+    echo "  kill \$(cat $data/server.pid)" >&2
+    exit 1
+fi
+
 # 1. Keys, a token, two sealed models and a release: once, and each step only where it is still missing.
 umask 077
 mkdir -p "$data"
@@ -37,17 +51,8 @@ done
 # 2. The server, in a session of its own, so that a closed terminal does not take it along.
 setsid "$bin/server" </dev/null >>"$data/server.log" 2>&1 &
 server=$!
-echo "$server" >"$data/server.pid"
 trap 'kill -TERM "$server" 2>/dev/null; wait "$server" || true; exit 0' TERM INT
 trap 'exit 0' HUP
-ready() { # whether GET /v2/health/ready is 200, with the shell's own means
-    local status=
-    { exec 3<>"/dev/tcp/${SEALCAST_ADDR%:*}/${SEALCAST_ADDR##*:}"; } 2>/dev/null || return 1
-    printf 'GET /v2/health/ready HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$SEALCAST_ADDR" >&3
-    read -r _ status _ <&3 || true
-    exec 3<&-
-    [ "$status" = 200 ]
-}
 for attempt in $(seq 100); do
     if ! kill -0 "$server" 2>/dev/null; then
         echo "the server did not start; the end of $data/server.log:" >&2
@@ -58,6 +63,7 @@ for attempt in $(seq 100); do
     [ "$attempt" -lt 100 ] || { echo "the server is not ready after 20 s: see $data/server.log" >&2; exit 1; }
     sleep 0.2
 done
+echo "$server" >"$data/server.pid"
 
 # 3. A first prediction, and its record.
 echo
