@@ -1,0 +1,29 @@
+//! `sealcast audit`: what was recorded, and whether it is still what was recorded.
+
+mod export;
+mod show;
+mod streams;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+use crate::output::Report;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    Streams(streams::StreamsArguments),
+    Export(export::ExportArguments),
+    Verify(verify::VerifyArguments),
+    Show(show::ShowArguments),
+}
+
+/// Runs one of the audit commands.
+pub(crate) fn run(command: &AuditCommand) -> Result<Report, Failure> {
+    match command {
+        AuditCommand::Streams(arguments) => streams::run(arguments),
+        AuditCommand::Export(arguments) => export::run(arguments),
+        AuditCommand::Verify(arguments) => verify::run(arguments),
+        AuditCommand::Show(arguments) => show::run(arguments),
+    }
+}

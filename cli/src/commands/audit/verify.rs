@@ -1,0 +1,94 @@
+//! `sealcast audit verify`: whether a stream is still what was recorded. Needs the file and a public key only.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use audit::Receipt;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+use crate::output::{Report, Text};
+use crate::stream_file::{self, Verification};
+
+/// Verify every event of an exported stream, offline.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The stream's file, as the server writes it or `audit export` copies it; `-` is standard input.
+    file: PathBuf,
+    /// A registration key that is trusted: Ed25519, SPKI, PEM. Its id follows from the key; name another
+    /// (a key service's) as ID=FILE. Repeatable.
+    #[arg(long = "key", value_name = "[ID=]PUB.pem", required = true)]
+    keys: Vec<String>,
+    /// A receipt whose event must be in the stream; the event is printed. Repeatable.
+    #[arg(long = "receipt", value_name = "STREAM:SEQ:HASH", value_parser = stream_file::parse_receipt)]
+    receipts: Vec<Receipt>,
+}
+
+/// Verifies the stream to its end, in constant memory.
+pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
+    let keys = arguments
+        .keys
+        .iter()
+        .map(|given| stream_file::read_key(given))
+        .collect::<Result<Vec<_>, _>>()?;
+    let started = Instant::now();
+    let found = stream_file::verify_stream(&arguments.file, &keys, &arguments.receipts)?;
+    let duration_ms = started.elapsed().as_secs_f64() * 1e3;
+    let Verification {
+        report,
+        torn_bytes,
+        receipts,
+    } = &found;
+    let mut value = match serde_json::to_value(report) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    value.insert("verified".to_owned(), true.into());
+    value.insert("torn_bytes".to_owned(), (*torn_bytes).into());
+    value.insert("duration_ms".to_owned(), json!(duration_ms.round()));
+    if !receipts.is_empty() {
+        value.insert("receipts".to_owned(), json!(receipts));
+    }
+    Report::new(&value, describe(&found, duration_ms)?)
+}
+
+fn describe(found: &Verification, duration_ms: f64) -> Result<Text, Failure> {
+    let report = &found.report;
+    let kinds: Vec<Vec<String>> = report
+        .kinds
+        .iter()
+        .map(|(kind, count)| vec![kind.clone(), count.to_string()])
+        .collect();
+    let end = if report.closed {
+        "closed: the stream says itself that it ended"
+    } else {
+        "open: the process still records, or was killed; events after the last one would not be missed"
+    };
+    let torn = (found.torn_bytes > 0).then(|| {
+        let bytes = found.torn_bytes;
+        format!("{bytes} bytes of an incomplete last line, which was never acknowledged")
+    });
+    let mut text = Text::new()
+        .field(
+            "verified",
+            format!("{} events in {duration_ms:.0} ms", report.events),
+        )
+        .field("stream", report.stream)
+        .field("host", &report.host)
+        .field("registered by", &report.registration_key)
+        .optional("first event", report.first_time.as_ref())
+        .optional("last event", report.last_time.as_ref())
+        .field("head", report.head)
+        .field("end", end)
+        .optional("torn", torn)
+        .table("events", &kinds);
+    for event in &found.receipts {
+        let pretty = serde_json::to_string_pretty(event)
+            .map_err(|error| Failure::internal(error.to_string()))?;
+        text = text
+            .line(format!("receipt of event {}", event.seq))
+            .line(pretty);
+    }
+    Ok(text)
+}

@@ -1,0 +1,48 @@
+//! `sealcast keygen`: the keys of a local store.
+
+use clap::Args;
+use serde_json::json;
+use store_embedded::LocalKeys;
+
+use crate::arguments::DataDir;
+use crate::failure::Failure;
+use crate::output::{Report, Text};
+
+/// Make the keys of a local store: for signing models, for registering audit streams, and a master key.
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArguments {
+    #[command(flatten)]
+    data: DataDir,
+}
+
+/// Makes all keys or none; keys that exist are never overwritten.
+pub(crate) fn run(arguments: &KeygenArguments) -> Result<Report, Failure> {
+    let dir = arguments.data.path.join("keys");
+    let keys = LocalKeys::create(&dir)?;
+    let (model, stream) = (keys.model_signer(), keys.stream_signer());
+    let model_public = dir.join("model-signing.pub.pem").display().to_string();
+    let stream_public = dir
+        .join("stream-registration.pub.pem")
+        .display()
+        .to_string();
+    let text = Text::new()
+        .field("keys", dir.display())
+        .field(
+            "model signing",
+            format!("{}  {model_public}", model.key_id()),
+        )
+        .field(
+            "audit streams",
+            format!("{}  {stream_public}", stream.key_id()),
+        )
+        .field("master key", keys.master_key_id());
+    Report::new(
+        &json!({
+            "keys": dir.display().to_string(),
+            "model_signing": { "key_id": model.key_id(), "public_key": model_public },
+            "stream_registration": { "key_id": stream.key_id(), "public_key": stream_public },
+            "master_key": { "key_id": keys.master_key_id() },
+        }),
+        text,
+    )
+}

@@ -1,0 +1,127 @@
+//! `sealcast seal`: from a model and its manifest to a signed, encrypted artifact.
+
+use std::path::{Path, PathBuf};
+
+use artifact::Manifest;
+use artifact::manifest::{MAX_MANIFEST_SIZE, ManifestError};
+use clap::Args;
+use engine::{LoadLimits, Model, Scorer};
+use serde_json::json;
+use store_embedded::LocalKeys;
+
+use crate::commands::wait;
+use crate::describe;
+use crate::failure::Failure;
+use crate::output::{Report, Text};
+use crate::{files, sealed};
+
+/// Encrypt and sign a model with its manifest; the four files of the artifact go to a new folder.
+#[derive(Debug, Args)]
+pub(crate) struct SealArguments {
+    /// The ONNX file.
+    model: PathBuf,
+    /// The manifest: what the model is, takes, promises and may be used for.
+    #[arg(long, value_name = "FILE")]
+    manifest: PathBuf,
+    /// Fill in the training statistics of the manifest's columns from this file (with a header).
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// The data directory, whose keys are used.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SEALCAST_DATA",
+        default_value = ".sealcast"
+    )]
+    data: PathBuf,
+    /// The folder of the keys, where it is not DATA/keys.
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// The folder to make; one that holds anything is never overwritten.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Seals, and opens what was sealed again before the folder gets its name.
+pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
+    let onnx = files::read(&arguments.model, files::MAX_FILE)?;
+    let manifest = match &arguments.csv {
+        Some(csv) => read_and_fill(&arguments.manifest, csv)?,
+        None => read_manifest(&arguments.manifest)?,
+    };
+    check_fit(&manifest, &onnx)
+        .map_err(|failure| failure.while_doing(arguments.model.display()))?;
+    let dir = arguments
+        .keys
+        .clone()
+        .unwrap_or_else(|| arguments.data.join("keys"));
+    let keys = LocalKeys::open(&dir)?;
+    let made = wait(sealed::seal_model(manifest, &onnx, &keys))??;
+    let label = sealed::label_of(&made)?;
+    let mut seen = None;
+    sealed::write_folder(&arguments.out, &made, |read| {
+        let model = wait(sealed::open_model(read, &label, &keys))??;
+        if model.opened.onnx.as_slice() != onnx.as_slice() {
+            let message = "the sealed model does not open to the bytes that were sealed";
+            return Err(Failure::internal(message));
+        }
+        seen = Some(model);
+        Ok(())
+    })?;
+    let model = seen.ok_or_else(|| Failure::internal("the sealed model was not opened again"))?;
+    let found = model.opened.manifest.model;
+    let sha256 = found.map(|file| file.sha256.to_string());
+    let out = arguments.out.display().to_string();
+    let text = Text::new()
+        .field("sealed", &label)
+        .field("folder", &out)
+        .field("digest", model.digest)
+        .optional("model sha256", sha256.as_ref())
+        .field("signed by", &model.signed_by)
+        .field("data key under", keys.master_key_id());
+    Report::new(
+        &json!({
+            "model": label.to_string(),
+            "folder": out,
+            "digest": model.digest,
+            "model_sha256": sha256,
+            "model_size": found.map(|file| file.size),
+            "signed_by": model.signed_by,
+            "master_key": keys.master_key_id(),
+        }),
+        text,
+    )
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, Failure> {
+    let bytes = files::read(path, MAX_MANIFEST_SIZE as u64)?;
+    Manifest::from_json(&bytes).map_err(|error| blame(path, &error))
+}
+
+/// Reads a manifest whose policies may need the statistics that are filled in here; it is held to its rules
+/// only afterwards.
+fn read_and_fill(path: &Path, csv: &Path) -> Result<Manifest, Failure> {
+    let bytes = files::read(path, MAX_MANIFEST_SIZE as u64)?;
+    let Ok(mut manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
+        // The strict reader says what is wrong with the form.
+        return read_manifest(path);
+    };
+    describe::fill_statistics(&mut manifest, csv)?;
+    manifest
+        .validate()
+        .map_err(|faults| blame(path, &ManifestError::Invalid(faults)))?;
+    Ok(manifest)
+}
+
+fn blame(path: &Path, error: &ManifestError) -> Failure {
+    Failure::refused(error.code(), error.to_string())
+        .while_doing(path.display())
+        .at(path.display().to_string())
+}
+
+/// Loads the model, binds it to the manifest and scores a row: what a server does before it serves it.
+fn check_fit(manifest: &Manifest, onnx: &[u8]) -> Result<(), Failure> {
+    let model = Model::load(onnx, &LoadLimits::default())?;
+    Scorer::new(manifest, model)?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! A progress bar on standard error, for jobs that turn out to be long, where a person watches.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A job shorter than this shows no bar.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// How far a job has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    what: &'static str,
+    total: u64,
+    done: u64,
+    started: Instant,
+    watched: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Starts a job of `total` steps (bytes, runs); 0 where that is not known.
+    pub(crate) fn start(what: &'static str, total: u64) -> Self {
+        Self {
+            what,
+            total,
+            done: 0,
+            started: Instant::now(),
+            watched: std::io::stderr().is_terminal(),
+            bar: None,
+        }
+    }
+
+    /// Counts steps.
+    pub(crate) fn advance(&mut self, steps: u64) {
+        self.done += steps;
+        if !self.watched {
+            return;
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+        } else if self.total > 0 && self.started.elapsed() > PATIENCE {
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% ({eta} left)");
+            let bar = ProgressBar::new(self.total).with_message(self.what);
+            self.bar = Some(match style {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            });
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! From keys to a live release, on the example.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use tempfile::tempdir;
+
+use crate::support::run_in;
+
+/// Keys, both models of the example sealed and pushed.
+fn prepare(dir: &Path) {
+    run_in(dir, "keygen --data {}/data").ends_with(0);
+    for (model, manifest) in [
+        ("spx-direction", "manifest"),
+        ("spx-direction-mlp", "manifest-mlp"),
+    ] {
+        let line = format!(
+            "seal EXAMPLE/{model}.onnx --manifest EXAMPLE/{manifest}.json --data {{}}/data --out {{}}/{model} --json"
+        );
+        let sealed = run_in(dir, &line).ends_with(0).json();
+        assert_eq!(sealed["model"], format!("{model}@1.0.0"));
+        let line = format!("push {{}}/{model} --data {{}}/data --json");
+        let pushed = run_in(dir, &line).ends_with(0).json();
+        assert_eq!(pushed["digest"], sealed["digest"]);
+        assert_eq!(pushed["signed_by"], sealed["signed_by"]);
+    }
+}
+
+const CREATE: &str = "release create --data {}/data --live spx-direction@1.0.0 \
+    --fallback spx-direction-mlp@1.0.0=spx-direction --created-by anna --json";
+
+#[test]
+fn the_example_goes_from_keys_to_a_live_release() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    assert_eq!(
+        run_in(dir, "release show --data {}/data --json")
+            .failure()
+            .1,
+        "release.none_live"
+    );
+
+    let created = run_in(dir, CREATE).ends_with(0).json();
+    assert_eq!(created["release"]["id"], "r-000001");
+    assert_eq!(created["release"]["created_by"], "anna");
+    assert_eq!(created["release"]["models"][0]["role"], "live");
+    assert_eq!(
+        created["release"]["models"][1]["role"]["fallback_for"],
+        "spx-direction"
+    );
+
+    let live = run_in(dir, "release activate r-000001 --data {}/data --json").ends_with(0);
+    assert_eq!(live.json()["live"]["revision"], 1);
+    let shown = run_in(dir, "release show --data {}/data --json")
+        .ends_with(0)
+        .json();
+    assert_eq!(shown["release"], created["release"]);
+    assert_eq!(shown["live"]["release"], "r-000001");
+
+    let second = run_in(dir, CREATE).ends_with(0).json();
+    assert_eq!(second["release"]["id"], "r-000002");
+    let stale = run_in(
+        dir,
+        "release activate r-000002 --data {}/data --expected-revision 0 --json",
+    );
+    let (exit, code, error) = stale.failure();
+    assert_eq!((exit, code.as_str()), (1, "store.conflict"), "{error}");
+    run_in(
+        dir,
+        "release activate r-000002 --data {}/data --expected-revision 1",
+    )
+    .ends_with(0);
+    let shown = run_in(dir, "release show --data {}/data")
+        .ends_with(0)
+        .stdout;
+    assert!(shown.contains("r-000002 (revision 2)"), "{shown}");
+    let shown = run_in(dir, "release show r-000001 --data {}/data")
+        .ends_with(0)
+        .stdout;
+    assert!(
+        shown.starts_with("release            r-000001\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_same_artifact_may_be_pushed_again_and_another_may_not() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    run_in(dir, "push {}/spx-direction --data {}/data").ends_with(0);
+    run_in(
+        dir,
+        "seal EXAMPLE/spx-direction.onnx --manifest EXAMPLE/manifest.json --keys {}/data/keys --out {}/again",
+    )
+    .ends_with(0);
+    let (exit, code, error) = run_in(dir, "push {}/again --data {}/data --json").failure();
+    assert_eq!((exit, code.as_str()), (1, "store.conflict"), "{error}");
+}
+
+#[test]
+fn keys_and_sealed_folders_are_never_overwritten() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    let created = run_in(dir, "keygen --data {}/data --json")
+        .ends_with(0)
+        .json();
+    let public = created["stream_registration"]["public_key"]
+        .as_str()
+        .unwrap();
+    assert!(
+        std::fs::read_to_string(public)
+            .unwrap()
+            .starts_with("-----BEGIN PUBLIC KEY-----")
+    );
+    for entry in std::fs::read_dir(dir.join("data/keys")).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+    let before = std::fs::read(dir.join("data/keys/model-signing.pem")).unwrap();
+    let (exit, code, _) = run_in(dir, "keygen --data {}/data --json").failure();
+    assert_eq!((exit, code.as_str()), (1, "store.exists"));
+    assert_eq!(
+        std::fs::read(dir.join("data/keys/model-signing.pem")).unwrap(),
+        before
+    );
+
+    let seal = "seal EXAMPLE/spx-direction.onnx --manifest EXAMPLE/manifest.json --data {}/data --out {}/m --json";
+    run_in(dir, seal).ends_with(0);
+    let (exit, code, _) = run_in(dir, seal).failure();
+    assert_eq!((exit, code.as_str()), (1, "file.exists"));
+    // Nothing unfinished is left beside it.
+    let names: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn a_changed_artifact_is_neither_pushed_nor_released() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    for (file, code) in [
+        ("model.onnx.sealed", "artifact.digest_mismatch"),
+        ("manifest.json", "artifact."),
+        ("model.sig", "artifact."),
+        ("key.json", "artifact.sidecar_malformed"),
+    ] {
+        let path = dir.join("spx-direction").join(file);
+        let whole = std::fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        let at = changed.len() / 2;
+        changed[at] ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        let run = run_in(dir, "push {}/spx-direction --data {}/data --json");
+        let (exit, found, error) = run.failure();
+        assert_eq!(exit, 1, "{file}: {error}");
+        assert!(
+            found.starts_with(code) || file == "key.json",
+            "{file}: {found}: {error}"
+        );
+        std::fs::write(&path, &whole).unwrap();
+    }
+    let stored = dir.join("data/artifacts/spx-direction/1.0.0/model.onnx.sealed");
+    let mut changed = std::fs::read(&stored).unwrap();
+    changed[1000] ^= 1;
+    std::fs::write(&stored, &changed).unwrap();
+    let (exit, code, error) = run_in(dir, CREATE).failure();
+    assert_eq!(
+        (exit, code.as_str()),
+        (1, "artifact.digest_mismatch"),
+        "{error}"
+    );
+    assert!(
+        error.starts_with("spx-direction@1.0.0: model.onnx.sealed: expected"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_release_that_another_key_signed_is_not_activated() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    run_in(dir, CREATE).ends_with(0);
+    std::fs::rename(dir.join("data/keys"), dir.join("keys-of-others")).unwrap();
+    run_in(dir, "keygen --data {}/data").ends_with(0);
+    let run = run_in(dir, "release activate r-000001 --data {}/data --json");
+    let (exit, code, error) = run.failure();
+    assert_eq!(
+        (exit, code.as_str()),
+        (1, "artifact.key_unknown"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_release_needs_models_that_are_there_and_fit_together() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    let create = |models: &str| {
+        let line = format!("release create --data {{}}/data {models} --created-by anna --json");
+        let (exit, code, _) = run_in(dir, &line).failure();
+        (exit, code)
+    };
+    assert_eq!(
+        create("--live spx-direction@2.0.0"),
+        (3, "store.not_found".to_owned())
+    );
+    assert_eq!(
+        create("--live spx-direction@1.0.0 --fallback spx-direction-mlp@1.0.0=other"),
+        (1, "release.invalid".to_owned())
+    );
+    assert_eq!(create("--live spx-direction"), (2, "usage".to_owned()));
+    let (exit, code, _) = run_in(dir, "release show r-000009 --data {}/data --json").failure();
+    assert_eq!((exit, code.as_str()), (3, "store.not_found"));
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_the_graph_is_not_sealed() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    run_in(dir, "keygen --data {}/data").ends_with(0);
+    let manifest = std::fs::read_to_string(crate::support::example("manifest.json")).unwrap();
+    let seal =
+        "seal EXAMPLE/spx-direction.onnx --manifest {}/m.json --data {}/data --out {}/m --json";
+    let sealed = |text: String| {
+        std::fs::write(dir.join("m.json"), text).unwrap();
+        run_in(dir, seal).failure()
+    };
+    let (exit, code, error) = sealed(manifest.replace("\"FP32\"", "\"FP64\""));
+    assert_eq!(
+        (exit, code.as_str()),
+        (1, "model.manifest_mismatch"),
+        "{error}"
+    );
+    assert!(error.contains("inputs.features.datatype"), "{error}");
+    let (exit, code, error) = sealed(manifest.replace("\"owner\"", "\"ownr\""));
+    assert_eq!(
+        (exit, code.as_str()),
+        (1, "artifact.manifest_malformed"),
+        "{error}"
+    );
+    assert!(error.contains("unknown field `ownr`"), "{error}");
+    assert!(!dir.join("m").exists());
+}

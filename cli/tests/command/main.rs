@@ -1,0 +1,12 @@
+//! The command as its users run it: a process with arguments, files, two outputs and an exit code.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod audit_streams;
+mod chain;
+mod describe;
+mod failures;
+mod predict;
+mod score;
+mod support;
+mod tokens;
