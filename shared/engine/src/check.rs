@@ -18,10 +18,10 @@ pub(crate) use constants::Constants;
 pub(crate) use graph::{read_specs, replace_zip_maps};
 pub(crate) use operators::{ML_DOMAIN, find_unsupported, is_tree_ensemble, qualified_name};
 
-/// Versions of the file format that are read: 3 (2017) to 13.
-const IR_VERSIONS: std::ops::RangeInclusive<i64> = 3..=13;
+/// Versions of the file format that are read: 3 (2017) to 14.
+const IR_VERSIONS: std::ops::RangeInclusive<i64> = 3..=14;
 /// Versions of the operator set `ai.onnx` that are read.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=27;
 /// Versions of the operator set `ai.onnx.ml` that are read.
 const ML_OPSETS: std::ops::RangeInclusive<i64> = 1..=5;
 

@@ -68,14 +68,9 @@ impl Model {
     /// The first run of a new batch size plans it, which costs milliseconds; 16 sizes are kept.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
         let order = self.order(inputs)?;
-        catch_unwind(AssertUnwindSafe(|| match &self.runner {
+        guard(|| match &self.runner {
             Runner::Trees(trees) => trees.run(order[0]),
             Runner::Graph(plans) => plans.run(&order),
-        }))
-        .unwrap_or_else(|payload| {
-            Err(RunError::Panicked {
-                message: describe_panic(payload.as_ref()),
-            })
         })
     }
 
@@ -147,5 +142,33 @@ impl TensorSpec {
             ));
         }
         Ok(())
+    }
+}
+
+/// Runs a model; a panic is a failure of that model, not of the process.
+fn guard<T>(run: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        Err(RunError::Panicked {
+            message: describe_panic(payload.as_ref()),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RunError, guard};
+    use crate::error::ScoreError;
+
+    #[test]
+    fn panic_of_a_model_is_an_error_with_its_message() {
+        let error = guard::<()>(|| panic!("boom {}", 7)).unwrap_err();
+        assert_eq!(
+            error,
+            RunError::Panicked {
+                message: "boom 7".to_owned()
+            }
+        );
+        assert_eq!(ScoreError::from(error).code(), "model.panicked");
+        assert_eq!(guard(|| Ok(7)), Ok(7));
     }
 }

@@ -718,3 +718,16 @@ fn models_of_the_examples_survive_every_single_byte_of_damage() {
         }
     }
 }
+
+#[test]
+fn square_of_a_constant_integer_is_unsupported() {
+    let mut nodes = vec![
+        node("Mul", &["n", "n"], &["m"]),
+        node("Add", &["m", "X"], &["Y"]),
+    ];
+    let model = graph(nodes.clone(), vec![int64s("n", &[1 << 17])]);
+    assert_refused(&model, "model.unsupported_operator", "the_mul");
+    nodes[0] = node("Mul", &["X", "X"], &["m"]);
+    let model = graph(nodes, vec![]);
+    Model::load(&model.encode_to_vec(), &LoadLimits::default()).unwrap();
+}

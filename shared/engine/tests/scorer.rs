@@ -163,7 +163,7 @@ fn label_output_is_the_answer() {
         label: "no".to_owned(),
         probabilities: vec![0.25, 0.75],
     };
-    assert_eq!(answered.answers, [expected.clone()]);
+    assert_eq!(answered.answers, std::slice::from_ref(&expected));
     let text = serde_json::to_value(&expected).unwrap();
     assert_eq!(
         text,
@@ -389,4 +389,54 @@ fn run_error_of_a_model_is_an_error_and_the_model_answers_again() {
     };
     assert!(run(99).is_err());
     assert_eq!(run(2).unwrap()[0].data, TensorData::Fp32(vec![3.0]));
+}
+
+/// A graph of one node from `x` to `y`.
+fn single(
+    operator: &str,
+    inputs: &[&str],
+    kind: DataType,
+    dims: &[i64],
+    output: DataType,
+) -> Result<Model, LoadError> {
+    let model = ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
+        graph: Some(GraphProto {
+            node: vec![NodeProto {
+                op_type: operator.to_owned(),
+                input: inputs.iter().map(ToString::to_string).collect(),
+                output: vec!["y".to_owned()],
+                ..NodeProto::default()
+            }],
+            input: vec![value("x", kind, dims)],
+            output: vec![value("y", output, &[])],
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    };
+    Model::load(&model.encode_to_vec(), &LoadLimits::default())
+}
+
+#[test]
+fn sums_of_64_bit_integers_are_whole() {
+    let model = single("Add", &["x", "x"], DataType::Int64, &[-1], DataType::Int64).unwrap();
+    let data = TensorData::Int64(vec![(1 << 53) + 1, -3]);
+    let outputs = model
+        .run(&[Tensor {
+            name: "x".to_owned(),
+            shape: vec![2],
+            data,
+        }])
+        .unwrap();
+    assert_eq!(outputs[0].data, TensorData::Int64(vec![(1 << 54) + 2, -6]));
+}
+
+#[test]
+fn output_of_another_type_than_the_file_states_is_refused() {
+    let error = single("Relu", &["x"], DataType::Float, &[-1, 2], DataType::Int64).unwrap_err();
+    assert_eq!(error.code(), "model.invalid_graph", "{error}");
 }

@@ -3,8 +3,8 @@
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 use super::constants::Constants;
-use super::invalid;
 use super::tensors;
+use super::{invalid, unsupported};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 
@@ -26,6 +26,16 @@ pub(super) fn check(
     match node.op_type.as_str() {
         "Conv" | "ConvTranspose" | "QLinearConv" | "ConvInteger" | "AveragePool" | "MaxPool" => {
             check_window(node, constants)
+        }
+        "Mul" | "Pow"
+            if node.input[0] == node.input[1] && constants.integers(&node.input[0]).is_some() =>
+        {
+            // The graph engine folds it in 32 bits, without a word.
+            Err(unsupported(
+                node,
+                "a constant integer is multiplied with itself",
+                "fold the constants of the model",
+            ))
         }
         "Slice" => check_slice(node, constants),
         "Transpose" => check_permutation(node, constants),

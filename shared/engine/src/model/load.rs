@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 
-use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType as ElementType;
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, TensorProto};
 use tract_onnx::prelude::Framework;
 
 use super::plan::Plans;
@@ -72,6 +74,7 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
     };
     check::replace_zip_maps(graph);
     name_nodes(graph);
+    state_defaults(graph);
     let (inputs, mut outputs) = check::read_specs(graph)?;
     if inputs.is_empty() {
         return Err(LoadError::graph("it has no input"));
@@ -111,6 +114,34 @@ fn name_nodes(graph: &mut GraphProto) {
         }
         while !taken.insert(node.name.clone()) {
             node.name = format!("{}.{at}", node.name);
+        }
+    }
+}
+
+/// Writes out a default that the graph engine takes for another: `ConstantOfShape` fills with float32.
+fn state_defaults(graph: &mut GraphProto) {
+    for node in graph
+        .node
+        .iter_mut()
+        .filter(|node| node.op_type == "ConstantOfShape")
+    {
+        if node
+            .attribute
+            .iter()
+            .all(|attribute| attribute.name != "value")
+        {
+            let zero = TensorProto {
+                data_type: ElementType::Float as i32,
+                dims: vec![1],
+                float_data: vec![0.0],
+                ..TensorProto::default()
+            };
+            node.attribute.push(AttributeProto {
+                name: "value".to_owned(),
+                r#type: AttributeType::Tensor as i32,
+                t: Some(zero),
+                ..AttributeProto::default()
+            });
         }
     }
 }
@@ -219,8 +250,7 @@ fn read_graph(
         .map_err(|error| LoadError::Refused {
             reason: format!("{error:#}"),
         })?;
-    let names = outputs.iter().map(|spec| spec.name.clone()).collect();
-    let plans = Plans::new(graph, names, limits.max_elements);
+    let plans = Plans::new(graph, outputs.to_vec(), limits.max_elements);
     // Inputs of an open shape cannot be planned ahead of the first request.
     if inputs.iter().all(|spec| !spec.shape.is_empty()) {
         let shapes = inputs

@@ -11,7 +11,8 @@ use tract_onnx::prelude::{
 };
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
 
-use super::tract_tensor::{from_tract, to_tract};
+use super::TensorSpec;
+use super::tract_tensor::{from_tract, read_datatype, to_tract};
 use crate::error::{LoadError, RunError};
 use crate::tensor::Tensor;
 
@@ -24,7 +25,7 @@ const MAX_IDLE_STATES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Plans {
     graph: InferenceModel,
-    output_names: Vec<String>,
+    outputs: Vec<TensorSpec>,
     kept: RwLock<Vec<Arc<Plan>>>,
     clock: AtomicU64,
     /// Most elements of any tensor of the plan of one row.
@@ -43,12 +44,12 @@ struct Plan {
 impl Plans {
     pub(super) fn new(
         graph: InferenceModel,
-        output_names: Vec<String>,
+        outputs: Vec<TensorSpec>,
         max_elements: usize,
     ) -> Self {
         Self {
             graph,
-            output_names,
+            outputs,
             kept: RwLock::new(Vec::new()),
             clock: AtomicU64::new(0),
             max_elements,
@@ -81,10 +82,10 @@ impl Plans {
         // A state that fails or panics is dropped, never used again.
         let outputs = state.run(values).map_err(failed)?;
         let outputs = self
-            .output_names
+            .outputs
             .iter()
             .zip(outputs)
-            .map(|(name, value)| from_tract(name, &value))
+            .map(|(spec, value)| from_tract(&spec.name, &value))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let mut idle = plan.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,6 +138,16 @@ impl Plans {
                         limit: self.max_elements,
                     });
                 }
+            }
+        }
+        for (at, spec) in self.outputs.iter().enumerate() {
+            let found = graph.output_fact(at).map_err(refused)?.datum_type;
+            if read_datatype(found) != Some(spec.datatype) {
+                return Err(LoadError::graph(format!(
+                    "output `{}` is said to be {}, but the graph makes {found:?}",
+                    spec.name,
+                    spec.datatype.name()
+                )));
             }
         }
         let plan = graph

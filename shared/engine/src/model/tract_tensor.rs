@@ -1,5 +1,6 @@
 //! Tensors of the graph engine and of this crate, to and fro.
 
+use artifact::manifest::DataType;
 use tract_onnx::prelude::tract_ndarray::ArrayD;
 use tract_onnx::prelude::{
     DatumType, IntoTValue, TDim, TValue, Tensor as TractTensor, TractError, TractResult,
@@ -35,6 +36,26 @@ pub(super) fn to_tract(tensor: &Tensor) -> TractResult<TValue> {
         }
     };
     Ok(value.into_tvalue())
+}
+
+/// The graph engine's type as a request's; symbolic dimensions count as integers.
+pub(super) fn read_datatype(kind: DatumType) -> Option<DataType> {
+    Some(match kind {
+        DatumType::Bool => DataType::Bool,
+        DatumType::U8 => DataType::Uint8,
+        DatumType::U16 => DataType::Uint16,
+        DatumType::U32 => DataType::Uint32,
+        DatumType::U64 => DataType::Uint64,
+        DatumType::I8 => DataType::Int8,
+        DatumType::I16 => DataType::Int16,
+        DatumType::I32 => DataType::Int32,
+        DatumType::I64 | DatumType::TDim => DataType::Int64,
+        DatumType::F16 => DataType::Fp16,
+        DatumType::F32 => DataType::Fp32,
+        DatumType::F64 => DataType::Fp64,
+        DatumType::String => DataType::Bytes,
+        _ => return None,
+    })
 }
 
 /// Copies a tensor from the graph engine; symbolic dimensions become integers.
