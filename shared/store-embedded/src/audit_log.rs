@@ -7,6 +7,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -232,7 +233,10 @@ impl Shared {
         let Some(span) = span else {
             return Ok(Vec::new());
         };
-        let lines = span.read(&path).map_err(unavailable("read", &path))?;
+        let lines = span.read(&path).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => corrupt(&path, "shorter than it was: it was cut"),
+            _ => unavailable("read", &path)(error),
+        })?;
         let mut records = Vec::with_capacity(lines.len());
         for (seq, line) in (from..).zip(&lines) {
             let record = export::parse_record_line(line)

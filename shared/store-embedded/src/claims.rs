@@ -115,7 +115,8 @@ impl State {
 
 /// Request claims with their answers in `DATA/state.redb`, which one process at a time can open.
 ///
-/// Answers are written by one thread that puts all that wait into one transaction.
+/// Answers are written by one thread that puts all that wait into one transaction. After an error of the disk
+/// every answer is refused until the database is opened anew.
 #[derive(Debug)]
 pub struct RedbClaims {
     state: Arc<State>,

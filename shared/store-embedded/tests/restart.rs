@@ -117,15 +117,15 @@ async fn a_changed_line_is_corrupt_and_its_place_is_named() {
     audit.register(&test.registration).await.unwrap();
     audit.append(records.clone()).await.unwrap();
     let path = stream_path(data.path(), &test);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     let swapped = [lines[0], lines[2], lines[1], lines[3]].concat();
     std::fs::write(&path, swapped).unwrap();
     let error = audit.read(test.stream.id(), 0, 10).await.unwrap_err();
     assert!(
-        matches!(&error, StoreError::Corrupt(text) if text.contains("expected event 0, found event 1"))
+        matches!(&error, StoreError::Corrupt(why) if why.contains("expected event 0, found event 1"))
     );
-    std::fs::write(&path, text.replace("\"sig\"", "\"gis\"")).unwrap();
+    std::fs::write(&path, whole.replace("\"sig\"", "\"gis\"")).unwrap();
     assert!(matches!(
         audit.read(test.stream.id(), 1, 10).await,
         Err(StoreError::Corrupt(_))
@@ -134,6 +134,22 @@ async fn a_changed_line_is_corrupt_and_its_place_is_named() {
         audit.registration(test.stream.id()).await,
         Err(StoreError::Corrupt(_))
     ));
+}
+
+#[tokio::test]
+async fn a_stream_that_was_cut_under_its_process_is_corrupt() {
+    let data = tempfile::tempdir().unwrap();
+    let mut test = TestStream::fresh();
+    let audit = FileAudit::open(data.path()).unwrap();
+    audit.register(&test.registration).await.unwrap();
+    audit.append(test.records(3)).await.unwrap();
+    let file = OpenOptions::new()
+        .write(true)
+        .open(stream_path(data.path(), &test))
+        .unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    let error = audit.read(test.stream.id(), 0, 10).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
 }
 
 #[tokio::test]
