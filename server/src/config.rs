@@ -31,19 +31,29 @@ impl Config {
     pub(crate) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
         let mut faults = Vec::new();
         let get = |name: &str, default: &str| lookup(name).unwrap_or_else(|| default.to_owned());
-        let addr = get("SEALCAST_ADDR", "127.0.0.1:8080").parse().unwrap_or_else(|_| {
-            faults.push("SEALCAST_ADDR: expected address:port, for example 127.0.0.1:8080".to_owned());
-            SocketAddr::from(([127, 0, 0, 1], 8080))
-        });
+        let addr = get("SEALCAST_ADDR", "127.0.0.1:8080")
+            .parse()
+            .unwrap_or_else(|_| {
+                faults.push(
+                    "SEALCAST_ADDR: expected address:port, for example 127.0.0.1:8080".to_owned(),
+                );
+                SocketAddr::from(([127, 0, 0, 1], 8080))
+            });
         let data = PathBuf::from(get("SEALCAST_DATA", ".sealcast"));
         if data.as_os_str().is_empty() {
             faults.push("SEALCAST_DATA: expected a directory".to_owned());
         }
         let log = get("SEALCAST_LOG", "info");
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log) {
-            faults.push(format!("SEALCAST_LOG: expected a level such as info: {error}"));
+            faults.push(format!(
+                "SEALCAST_LOG: expected a level such as info: {error}"
+            ));
         }
-        if faults.is_empty() { Ok(Self { addr, data, log }) } else { Err(ConfigFaults(faults)) }
+        if faults.is_empty() {
+            Ok(Self { addr, data, log })
+        } else {
+            Err(ConfigFaults(faults))
+        }
     }
 
     /// The settings as they are recorded.
@@ -75,6 +85,9 @@ mod tests {
             _ => None,
         })
         .unwrap_err();
-        assert!(faults.to_string().contains("SEALCAST_ADDR") && faults.to_string().contains("SEALCAST_LOG"));
+        assert!(
+            faults.to_string().contains("SEALCAST_ADDR")
+                && faults.to_string().contains("SEALCAST_LOG")
+        );
     }
 }

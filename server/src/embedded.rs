@@ -56,7 +56,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         clock: Arc::clone(&clock),
     };
     let claims = store.request_claims();
-    let predict = Arc::new(Predict::new(loader, claims, Arc::clone(&recorder), Arc::clone(&clock)));
+    let predict = Arc::new(Predict::new(
+        loader,
+        claims,
+        Arc::clone(&recorder),
+        Arc::clone(&clock),
+    ));
     let routes = Edge::new(Arc::clone(&recorder))
         .surround(predict::router(Arc::clone(&predict)))
         .layer(from_fn_with_state(Arc::clone(&tokens), authenticate));
@@ -68,7 +73,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(server.addr = %addr, "the server listens");
     listen::serve(listener, routes, stop).await;
     background.iter().for_each(tokio::task::JoinHandle::abort);
-    let stopped = ProcessStopped { reason: "asked to stop".to_owned() };
+    let stopped = ProcessStopped {
+        reason: "asked to stop".to_owned(),
+    };
     recorder.record(EventBody::ProcessStopped(stopped)).await?;
     tracing::info!("the server stopped");
     tokio::task::spawn_blocking(move || store.close()).await?;

@@ -37,7 +37,9 @@ pub(crate) async fn follow_alias(predict: Arc<Predict>, aliases: Arc<dyn AliasRe
                         }
                         Err(error) => {
                             pause = match failed {
-                                Some((id, last)) if id == alias.release => (last * 2).min(MAX_PAUSE),
+                                Some((id, last)) if id == alias.release => {
+                                    (last * 2).min(MAX_PAUSE)
+                                }
                                 _ => INTERVAL,
                             };
                             failed = Some((alias.release, pause));
@@ -55,12 +57,21 @@ pub(crate) async fn follow_alias(predict: Arc<Predict>, aliases: Arc<dyn AliasRe
 }
 
 /// Waits; ends early where the alias moves away from a release that does not load.
-async fn wait_for_change(pause: Duration, failed: Option<ReleaseId>, aliases: &Arc<dyn AliasReader>) {
+async fn wait_for_change(
+    pause: Duration,
+    failed: Option<ReleaseId>,
+    aliases: &Arc<dyn AliasReader>,
+) {
     let mut waited = Duration::ZERO;
     while waited < pause {
         tokio::time::sleep(INTERVAL).await;
         waited += INTERVAL;
-        let now = aliases.get(LIVE).await.ok().flatten().map(|alias| alias.release);
+        let now = aliases
+            .get(LIVE)
+            .await
+            .ok()
+            .flatten()
+            .map(|alias| alias.release);
         if failed.is_some() && now != failed {
             return;
         }
@@ -77,7 +88,9 @@ pub(crate) async fn follow_tokens(tokens: Arc<Tokens>) {
             seen = now;
             match tokens.reload() {
                 Ok(()) => tracing::info!("the token file was read again"),
-                Err(error) => tracing::error!(error = %error, "the token file cannot be used: nobody is let in"),
+                Err(error) => {
+                    tracing::error!(error = %error, "the token file cannot be used: nobody is let in")
+                }
             }
         }
     }

@@ -41,9 +41,15 @@ struct TokenRow {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenFileError {
     #[error("{path}: {cause}")]
-    Read { path: PathBuf, cause: std::io::Error },
+    Read {
+        path: PathBuf,
+        cause: std::io::Error,
+    },
     #[error("{path}: {cause}")]
-    Parse { path: PathBuf, cause: serde_json::Error },
+    Parse {
+        path: PathBuf,
+        cause: serde_json::Error,
+    },
     #[error("{path}: mode {mode:o} lets others read it; expected 600")]
     Mode { path: PathBuf, mode: u32 },
 }
@@ -58,12 +64,17 @@ impl Tokens {
     /// Reads the token file; without one nobody is known.
     pub(crate) fn open(path: &Path) -> Result<Self, TokenFileError> {
         let principals = ArcSwap::from_pointee(read(path)?);
-        Ok(Self { path: path.to_owned(), principals })
+        Ok(Self {
+            path: path.to_owned(),
+            principals,
+        })
     }
 
     /// When the file was last written.
     pub(crate) fn modified(&self) -> Option<SystemTime> {
-        std::fs::metadata(&self.path).and_then(|meta| meta.modified()).ok()
+        std::fs::metadata(&self.path)
+            .and_then(|meta| meta.modified())
+            .ok()
     }
 
     /// Reads the file again; a file that cannot be used leaves nobody known.
@@ -78,25 +89,49 @@ impl Tokens {
     }
 
     fn find(&self, token: &str) -> Option<Principal> {
-        self.principals.load().get(&Sha256Digest::of(token.as_bytes())).cloned()
+        self.principals
+            .load()
+            .get(&Sha256Digest::of(token.as_bytes()))
+            .cloned()
     }
 }
 
 fn read(path: &Path) -> Result<HashMap<Sha256Digest, Principal>, TokenFileError> {
     use std::os::unix::fs::PermissionsExt;
-    let failed = |cause| TokenFileError::Read { path: path.to_owned(), cause };
+    let failed = |cause| TokenFileError::Read {
+        path: path.to_owned(),
+        cause,
+    };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
         Err(cause) => return Err(failed(cause)),
     };
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+    let mode = std::fs::metadata(path)
+        .map_err(failed)?
+        .permissions()
+        .mode()
+        & 0o777;
     if mode & 0o077 != 0 {
-        return Err(TokenFileError::Mode { path: path.to_owned(), mode });
+        return Err(TokenFileError::Mode {
+            path: path.to_owned(),
+            mode,
+        });
     }
-    let file: TokenFile = serde_json::from_slice(&bytes)
-        .map_err(|cause| TokenFileError::Parse { path: path.to_owned(), cause })?;
-    let principal = |row: TokenRow| (row.sha256, Principal { id: row.principal, roles: row.roles });
+    let file: TokenFile =
+        serde_json::from_slice(&bytes).map_err(|cause| TokenFileError::Parse {
+            path: path.to_owned(),
+            cause,
+        })?;
+    let principal = |row: TokenRow| {
+        (
+            row.sha256,
+            Principal {
+                id: row.principal,
+                roles: row.roles,
+            },
+        )
+    };
     Ok(file.tokens.into_iter().map(principal).collect())
 }
 
@@ -150,7 +185,10 @@ mod tests {
     #[test]
     fn a_file_that_others_can_read_or_that_is_not_understood_lets_nobody_in() {
         let (_dir, path) = file(&valid(), 0o644);
-        assert!(matches!(Tokens::open(&path), Err(TokenFileError::Mode { mode: 0o644, .. })));
+        assert!(matches!(
+            Tokens::open(&path),
+            Err(TokenFileError::Mode { mode: 0o644, .. })
+        ));
         let (_dir, path) = file(&valid(), 0o600);
         let tokens = Tokens::open(&path).unwrap();
         std::fs::write(&path, valid().replace("roles", "rolls")).unwrap();
