@@ -37,7 +37,7 @@ for client in "${clients[@]}"; do
     [ "$client" = triton ] && tests+=("$here/test_raw_http.py")
     echo "== $client"
     "${PYTHON:-python3.11}" "$here/serve.py" --server "$SERVER_BIN" --cli "$CLI_BIN" \
-        --example "$root/examples/spx-direction" -- \
+        --example "$root/examples/spx-direction" --latency-budget-ms 20000 -- \
         "$root/.venv-clients-$client/bin/python" -m pytest -q -p no:cacheprovider "$@" "${tests[@]}" ||
         failed+=("$client")
 done

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Runs a command beside a server that serves the example's release, and stops the server again.
 
-    serve.py --server BIN --cli BIN --example DIR [--data DIR] -- COMMAND...
+    serve.py --server BIN --cli BIN --example DIR [--data DIR] [--latency-budget-ms N] -- COMMAND...
 
 The command finds SEALCAST_ADDR (HOST:PORT on loopback), SEALCAST_DATA, SEALCAST_TOKEN_FILE, SEALCAST_EXAMPLE and
 SEALCAST_SERVER_PID in its environment. Exits with the command's status, or with 1 where the server did not start or
-did not stop cleanly. Without --data the data directory is a temporary one and is removed at the end. Needs nothing
-but Python's own library.
+did not stop cleanly. Without --data the data directory is a temporary one and is removed at the end. With
+--latency-budget-ms the models are sealed with that budget: the example's own is meant for a build with optimisation
+on a machine that is not busy, and a model that exceeds it is answered for by the fallback. Needs nothing but Python's
+own library.
 """
 
 import argparse
 import contextlib
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -31,17 +34,19 @@ def main() -> int:
     parser.add_argument("--cli", type=Path, required=True, help="the sealcast binary")
     parser.add_argument("--example", type=Path, required=True, help="the folder examples/spx-direction")
     parser.add_argument("--data", type=Path, help="an empty folder for the data; a temporary one without it")
+    parser.add_argument("--latency-budget-ms", type=int, help="instead of the example's own budget")
     parser.add_argument("command", nargs="+", help="the command and its arguments, after --")
     given = parser.parse_args()
     with contextlib.ExitStack() as stack:
         if given.data is None:
             given.data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealcast-")))
-        prepare(given.cli.resolve(), given.example.resolve(), given.data.resolve())
+        prepare(given)
         return run_beside(given)
 
 
-def prepare(cli: Path, example: Path, data: Path) -> None:
+def prepare(given: argparse.Namespace) -> None:
     """Keys, a token, both models of the example sealed and pushed, and a release of them that is live."""
+    cli, example, data = given.cli.resolve(), given.example.resolve(), given.data.resolve()
 
     def sealcast(*arguments: str | Path) -> None:
         done = subprocess.run([cli, *arguments], capture_output=True, text=True)
@@ -52,13 +57,21 @@ def prepare(cli: Path, example: Path, data: Path) -> None:
     sealcast("keygen", *where)
     token = ("--principal", "example-client", "--role", "predictor", "--out", data / "predictor.token")
     sealcast("token", "create", *where, *token)
-    for model, manifest in ((LIVE, "manifest.json"), (FALLBACK, "manifest-mlp.json")):
-        sealed = data / f"sealed-{model}"
-        sealcast("seal", example / f"{model}.onnx", "--manifest", example / manifest, *where, "--out", sealed)
+    for model, name in ((LIVE, "manifest.json"), (FALLBACK, "manifest-mlp.json")):
+        sealed, manifest = data / f"sealed-{model}", data / f"{model}.json"
+        manifest.write_text(json.dumps(read_manifest(example / name, given.latency_budget_ms)), encoding="utf-8")
+        sealcast("seal", example / f"{model}.onnx", "--manifest", manifest, *where, "--out", sealed)
         sealcast("push", sealed, *where)
     models = ("--live", f"{LIVE}@1.0.0", "--fallback", f"{FALLBACK}@1.0.0={LIVE}")
     sealcast("release", "create", *where, *models, "--created-by", "example-releaser")
     sealcast("release", "activate", "r-000001", *where)
+
+
+def read_manifest(path: Path, latency_budget_ms: int | None) -> dict:
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if latency_budget_ms is not None:
+        manifest["latency_budget_ms"] = latency_budget_ms
+    return manifest
 
 
 def run_beside(given: argparse.Namespace) -> int:

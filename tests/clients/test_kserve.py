@@ -112,7 +112,7 @@ def test_a_wrong_shape_raises_with_the_servers_words(served):
     assert "14" in str(refused.value)
 
 
-def test_an_unknown_model_raises_with_its_name(served):
+def test_an_unknown_model_raises_with_the_servers_words(served):
     with pytest.raises(httpx.HTTPStatusError, match="404") as refused:
         infer(served, InferRequest("no-such-model", [features(served, 1)]), model="no-such-model")
     assert refused.value.response.json()["error"] in str(refused.value)

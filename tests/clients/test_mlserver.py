@@ -69,6 +69,7 @@ def test_a_request_of_the_numpy_codec_is_answered(served, rows):
     assert (response.model_name, response.model_version) == (MODEL, VERSION)
 
 
+@pytest.mark.filterwarnings("ignore:The `dict` method is deprecated:DeprecationWarning")
 def test_fields_that_are_null_count_as_absent(served):
     # The documentation's `.dict()` keeps every field, so that absent ones arrive as null.
     body = build_request(served, 2).dict()
@@ -108,8 +109,8 @@ def test_errors_have_the_protocols_form(served):
     good = build_request(served, 1).model_dump()
     for response, status, word in [
         (post(served, wrong_shape), 400, "14"),
-        (post(served, good, model="no-such-model"), 404, "no-such-model"),
-        (post(served, good, headers={"Authorization": "Bearer wrong"}), 401, "token"),
+        (post(served, good, model="no-such-model"), 404, "no model of this name"),
+        (post(served, good, headers={"Authorization": "Bearer wrong"}), 401, "credentials"),
     ]:
         assert response.status_code == status
         assert word in InferenceErrorResponse.model_validate(response.json()).error
