@@ -378,7 +378,7 @@ def manifest(name: str, description: str, stats: dict) -> dict:
             "probabilities": "probabilities",
             "sum_tolerance": 1e-4,
         },
-        "latency_budget_ms": 50,
+        "latency_budget_ms": 250,
         "limits": {"symbols": ["SPX"], "max_rows": 1024},
         "fallback": {
             "last_good_max_age_s": 900,

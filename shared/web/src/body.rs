@@ -1,11 +1,13 @@
-//! Request bodies: bounded before and after decompression.
+//! Bodies: a request's is bounded before and after decompression, a response's is compressed where the caller asks.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use flate2::Compression;
 use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
@@ -81,6 +83,49 @@ fn decompress(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, ApiError> {
         )
         .at("Content-Encoding")),
     }
+}
+
+/// Shortest body that is worth compressing, in bytes.
+const MIN_COMPRESSED: usize = 4096;
+
+/// Compresses a response's body where the caller takes that (`Accept-Encoding`) and it is long enough to be worth
+/// it. Gives the bytes, and the `Content-Encoding` to name.
+pub fn compress(headers: &HeaderMap, plain: Vec<u8>) -> (Vec<u8>, Option<&'static str>) {
+    if plain.len() < MIN_COMPRESSED {
+        return (plain, None);
+    }
+    let accepted = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok());
+    let takes = |name: &str| {
+        accepted.is_some_and(|list| {
+            list.split(',').any(|item| {
+                let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
+                let refused = weight
+                    .trim()
+                    .strip_prefix("q=")
+                    .is_some_and(|q| q.parse() == Ok(0.0));
+                coding.trim().eq_ignore_ascii_case(name) && !refused
+            })
+        })
+    };
+    let written = if takes("gzip") {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder
+            .write_all(&plain)
+            .and_then(|()| encoder.finish())
+            .map(|bytes| (bytes, "gzip"))
+    } else if takes("deflate") {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder
+            .write_all(&plain)
+            .and_then(|()| encoder.finish())
+            .map(|bytes| (bytes, "deflate"))
+    } else {
+        return (plain, None);
+    };
+    // Writing to memory does not fail; if it did, the plain bytes are as good.
+    written.map_or((plain, None), |(bytes, coding)| (bytes, Some(coding)))
 }
 
 fn read_all(decoder: impl Read) -> Result<Bytes, ApiError> {

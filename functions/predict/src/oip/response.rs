@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::response::Response;
 use engine::Tensor;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use web::ApiError;
 
 use crate::answer::Answered;
@@ -38,11 +38,15 @@ pub fn check_wanted<'a>(
     Ok(())
 }
 
-/// Writes the answer.
+/// Writes the answer, compressed where the request's headers ask for it.
 ///
 /// # Errors
 /// 500 where a value has no JSON form, which the output contract rules out.
-pub fn write(answered: &Answered, wanted: &Wanted) -> Result<Response, ApiError> {
+pub fn write(
+    answered: &Answered,
+    wanted: &Wanted,
+    request: &HeaderMap,
+) -> Result<Response, ApiError> {
     let mut raw = Vec::new();
     let mut any_raw = false;
     let mut outputs = Vec::new();
@@ -73,7 +77,14 @@ pub fn write(answered: &Answered, wanted: &Wanted) -> Result<Response, ApiError>
     let mut bytes = serde_json::to_vec(&body).map_err(|_| ApiError::internal())?;
     let json_length = bytes.len();
     bytes.append(&mut raw);
+    let (bytes, coding) = web::body::compress(request, bytes);
     let mut response = Response::new(Body::from(bytes));
+    if let Some(coding) = coding {
+        let coding = HeaderValue::from_static(coding);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, coding);
+    }
     let headers = response.headers_mut();
     if any_raw {
         headers.insert(

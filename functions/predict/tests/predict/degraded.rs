@@ -14,7 +14,7 @@ fn member(name: &str, file: &str, fallback: Value, role: ReleaseRole) -> Member 
         "format": "sealcast.manifest/v1", "name": name, "version": "1.0.0", "owner": "tests", "algo_id": "T-1",
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1], "columns": [{"name": "x"}]}],
         "output": {"kind": "regression", "value": "value", "min": -100.0, "max": 100.0},
-        "latency_budget_ms": 1000, "limits": {"max_rows": 16}, "fallback": fallback,
+        "latency_budget_ms": 30_000, "limits": {"max_rows": 16}, "fallback": fallback,
     });
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/models")

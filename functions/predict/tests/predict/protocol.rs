@@ -1,8 +1,9 @@
 //! The Open Inference Protocol and `/v1`, on real rows, against the training library's own outputs.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use flate2::Compression;
+use flate2::read::{GzDecoder, ZlibDecoder};
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
@@ -247,6 +248,43 @@ async fn compressed_bodies_are_read() {
             .post_with(INFER, &[("content-encoding", encoding)], body)
             .await;
         assert_eq!(reply.json()["outputs"], expected);
+    }
+}
+
+#[tokio::test]
+async fn long_answers_are_compressed_where_the_caller_takes_it() {
+    let served = serve_example().await;
+    let mut body = v2(0);
+    let row = body["inputs"][0]["data"].as_array().unwrap().clone();
+    body["inputs"][0]["shape"] = json!([300, 14]);
+    body["inputs"][0]["data"] = json!(vec![row; 300]);
+    let plain = served.post(INFER, body.to_string()).await;
+    assert_eq!(plain.header("content-encoding"), "");
+    for (accept, coding) in [
+        ("gzip, deflate", "gzip"),
+        ("deflate", "deflate"),
+        ("gzip;q=0, br", ""),
+    ] {
+        let reply = served
+            .post_with(INFER, &[("accept-encoding", accept)], body.to_string())
+            .await;
+        assert_eq!(reply.header("content-encoding"), coding);
+        let mut text = Vec::new();
+        match coding {
+            "gzip" => drop(
+                GzDecoder::new(&*reply.bytes)
+                    .read_to_end(&mut text)
+                    .unwrap(),
+            ),
+            "deflate" => drop(
+                ZlibDecoder::new(&*reply.bytes)
+                    .read_to_end(&mut text)
+                    .unwrap(),
+            ),
+            _ => text.clone_from(&reply.bytes),
+        }
+        let unpacked: Value = serde_json::from_slice(&text).unwrap();
+        assert!(unpacked["outputs"] == plain.json()["outputs"], "{coding}");
     }
 }
 

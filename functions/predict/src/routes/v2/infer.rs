@@ -44,7 +44,7 @@ pub(in crate::routes) async fn infer(
     };
     let answered = predict.answer(&serving, live, request).await?;
     Ok(routes::mark(
-        response::write(&answered, &parsed.wanted)?,
+        response::write(&answered, &parsed.wanted, &headers)?,
         &answered,
     ))
 }
