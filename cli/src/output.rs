@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
 
@@ -50,6 +51,42 @@ impl Report {
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(value)
         .map_err(|error| Failure::internal(format!("the report cannot be written: {error}")))
+}
+
+/// JSON with a field a line; lists of numbers and text stay on their field's line.
+pub(crate) fn to_readable_json(value: &Value) -> String {
+    let mut text = String::new();
+    write_readable(&mut text, value, "\n");
+    text
+}
+
+/// `line` is the line feed with the white space that the value's own line starts with.
+fn write_readable(text: &mut String, value: &Value, line: &str) {
+    let deeper = format!("{line}  ");
+    let nested = |value: &Value| value.is_object() || value.is_array();
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            text.push('{');
+            for (at, (name, value)) in fields.iter().enumerate() {
+                let comma = if at > 0 { "," } else { "" };
+                let _ = write!(text, "{comma}{deeper}{}: ", Value::from(name.as_str()));
+                write_readable(text, value, &deeper);
+            }
+            let _ = write!(text, "{line}}}");
+        }
+        Value::Array(items) if items.iter().any(nested) => {
+            text.push('[');
+            for (at, item) in items.iter().enumerate() {
+                let comma = if at > 0 { "," } else { "" };
+                let _ = write!(text, "{comma}{deeper}");
+                write_readable(text, item, &deeper);
+            }
+            let _ = write!(text, "{line}]");
+        }
+        other => {
+            let _ = write!(text, "{other}");
+        }
+    }
 }
 
 /// Text for people: lines, aligned fields and tables.
@@ -160,7 +197,11 @@ fn to_stdout(text: &str) -> io::Result<()> {
 
 fn to_stderr(failure: &Failure) -> io::Result<()> {
     let sentence = failure.message.trim_end();
-    writeln!(io::stderr(), "error: {sentence} [{}]", failure.code)
+    let place = match &failure.field {
+        Some(field) if !sentence.contains(field.as_str()) => format!("{field}: "),
+        _ => String::new(),
+    };
+    writeln!(io::stderr(), "error: {place}{sentence} [{}]", failure.code)
 }
 
 /// Says something that is neither a result nor an error on standard error.
@@ -181,6 +222,17 @@ mod tests {
         ];
         let text = Text::new().field("name", 1).table("rows", &rows);
         assert_eq!(text.0, "name               1\nrows\n  a    1\n  bcd  2\n");
+    }
+
+    #[test]
+    fn readable_json_is_the_same_document() {
+        let value = serde_json::json!({"a": [1, "x\n"], "b": {"c": [{"d": null}, []], "e": {}}});
+        let text = to_readable_json(&value);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(
+            text.starts_with("{\n  \"a\": [1,\"x\\n\"],\n  \"b\": {\n    \"c\": [\n"),
+            "{text}"
+        );
     }
 
     #[test]

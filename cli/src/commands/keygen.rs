@@ -1,10 +1,12 @@
 //! `sealcast keygen`: the keys of a local store.
 
+use artifact::PublicKey;
 use clap::Args;
 use serde_json::json;
 use store_embedded::LocalKeys;
 
 use crate::arguments::DataDir;
+use crate::commands::wait;
 use crate::failure::Failure;
 use crate::output::{Report, Text};
 
@@ -25,12 +27,15 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<Report, Failure> {
         .join("stream-registration.pub.pem")
         .display()
         .to_string();
+    // Signatures name the key by this hint.
+    let hint = wait(model.public_key_pem())??;
+    let hint = PublicKey::from_pem(&hint)
+        .map_err(|error| Failure::refused("store.malformed", error.to_string()))?
+        .hint()
+        .to_owned();
     let text = Text::new()
         .field("keys", dir.display())
-        .field(
-            "model signing",
-            format!("{}  {model_public}", model.key_id()),
-        )
+        .field("model signing", format!("{hint}  {model_public}"))
         .field(
             "audit streams",
             format!("{}  {stream_public}", stream.key_id()),
@@ -39,7 +44,7 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<Report, Failure> {
     Report::new(
         &json!({
             "keys": dir.display().to_string(),
-            "model_signing": { "key_id": model.key_id(), "public_key": model_public },
+            "model_signing": { "key_id": model.key_id(), "hint": hint, "public_key": model_public },
             "stream_registration": { "key_id": stream.key_id(), "public_key": stream_public },
             "master_key": { "key_id": keys.master_key_id() },
         }),

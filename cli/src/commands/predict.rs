@@ -205,7 +205,13 @@ fn report(answer: &Answer) -> Result<Report, Failure> {
     let value: Value =
         serde_json::from_str(body).map_err(|error| Failure::internal(error.to_string()))?;
     let mut text = Text::new();
-    let plain = |name: &str| value.get(name).map(show);
+    // The Open Inference Protocol keeps what is not its own in `parameters`.
+    let find = |name: &str| {
+        value
+            .get(name)
+            .or_else(|| value.get("parameters")?.get(name))
+    };
+    let plain = |name: &str| find(name).map(show);
     for (name, field) in [
         ("label", "label"),
         ("value", "value"),
@@ -230,7 +236,7 @@ fn report(answer: &Answer) -> Result<Report, Failure> {
             text = text.table(field, &rows);
         }
     }
-    if value.get("degraded") == Some(&Value::Bool(true)) {
+    if find("degraded") == Some(&Value::Bool(true)) {
         let level = plain("fallback_level").unwrap_or_default();
         let reason = plain("reason").unwrap_or_default();
         text = text.field("degraded", format!("level {level}: {reason}"));

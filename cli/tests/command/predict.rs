@@ -173,6 +173,39 @@ fn a_refusal_is_told_in_the_servers_words() {
         "error: features.rsi_14: 120 is above 100 [input.out_of_range]\n"
     );
     assert_eq!(run.stdout, "");
+    // A field that the sentence leaves out is put before it.
+    let body = r#"{"error":"missing","code":"input.missing_tensor","field":"features.ret_1d"}"#;
+    let (address, server) = serve(&respond("400 Bad Request", "", body));
+    let run = predict(temp.path(), &address, "--row rsi_14=50").ends_with(1);
+    server.join().unwrap();
+    assert_eq!(
+        run.stderr,
+        "error: features.ret_1d: missing [input.missing_tensor]\n"
+    );
+}
+
+#[test]
+fn a_degraded_answer_says_so_in_either_protocol() {
+    let temp = prepare();
+    let fields =
+        r#""answered_by":"neutral","degraded":true,"fallback_level":3,"reason":"model.panicked""#;
+    for body in [
+        format!("{{{fields}}}"),
+        format!("{{\"parameters\":{{{fields}}}}}"),
+    ] {
+        let (address, server) = serve(&respond("200 OK", "", &body));
+        let run = predict(temp.path(), &address, "--row a=1").ends_with(0);
+        server.join().unwrap();
+        assert!(
+            run.stdout.contains("answered by        neutral\n"),
+            "{run:?}"
+        );
+        assert!(
+            run.stdout
+                .contains("degraded           level 3: model.panicked\n"),
+            "{run:?}"
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::output::{Report, Text};
+use crate::output::{self, Report, Text};
 use crate::stream_file;
 
 /// Show one event of a stream's file.
@@ -32,8 +32,6 @@ pub(crate) fn run(arguments: &ShowArguments) -> Result<Report, Failure> {
     let record = stream_file::find_record(&arguments.file, arguments.seq, &keys)?;
     let event: Value = serde_json::from_slice(&record.entry)
         .map_err(|error| Failure::refused("audit.event_unreadable", error.to_string()))?;
-    let pretty = serde_json::to_string_pretty(&event)
-        .map_err(|error| Failure::internal(error.to_string()))?;
     let receipt = record.receipt();
     let verified = !keys.is_empty();
     let text = Text::new()
@@ -49,7 +47,7 @@ pub(crate) fn run(arguments: &ShowArguments) -> Result<Report, Failure> {
                 "no: give --key"
             },
         )
-        .line(pretty);
+        .line(output::to_readable_json(&event));
     Report::new(
         &json!({
             "receipt": receipt,

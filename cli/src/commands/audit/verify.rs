@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
-use crate::output::{Report, Text};
+use crate::output::{self, Report, Text};
 use crate::stream_file::{self, Verification};
 
 /// Verify every event of an exported stream, offline.
@@ -63,11 +63,11 @@ fn describe(found: &Verification, duration_ms: f64) -> Result<Text, Failure> {
     let end = if report.closed {
         "closed: the stream says itself that it ended"
     } else {
-        "open: the process still records, or was killed; events after the last one would not be missed"
+        "open: the process still records, or was killed; what is cut off the end is not missed"
     };
     let torn = (found.torn_bytes > 0).then(|| {
         let bytes = found.torn_bytes;
-        format!("{bytes} bytes of an incomplete last line, which was never acknowledged")
+        format!("{bytes} bytes of an incomplete last line, as a writer leaves it that is killed or still writes")
     });
     let mut text = Text::new()
         .field(
@@ -84,11 +84,11 @@ fn describe(found: &Verification, duration_ms: f64) -> Result<Text, Failure> {
         .optional("torn", torn)
         .table("events", &kinds);
     for event in &found.receipts {
-        let pretty = serde_json::to_string_pretty(event)
-            .map_err(|error| Failure::internal(error.to_string()))?;
+        let event_json =
+            serde_json::to_value(event).map_err(|error| Failure::internal(error.to_string()))?;
         text = text
             .line(format!("receipt of event {}", event.seq))
-            .line(pretty);
+            .line(output::to_readable_json(&event_json));
     }
     Ok(text)
 }
