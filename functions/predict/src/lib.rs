@@ -5,6 +5,8 @@
 //! and only then gives the [`Answered`] that a route writes out.
 
 pub mod answer;
+mod claim;
+pub mod function;
 pub mod ladder;
 pub mod load;
 pub mod oip;
@@ -14,7 +16,8 @@ pub mod serving;
 pub mod stored;
 mod tensor_json;
 
-pub use answer::{Answered, InferenceRequest, Predict};
+pub use answer::{Answered, InferenceRequest};
+pub use function::Predict;
 pub use load::Loader;
 pub use routes::router;
 pub use serving::Serving;

@@ -6,9 +6,13 @@ use audit::canonical::{double, integer, single};
 use audit::event::{Prediction, RecordedList, RecordedTensor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use engine::{Tensor, TensorData};
+use engine::{Change, Tensor, TensorData};
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::answer::{self, InferenceRequest};
+use crate::ladder::Climbed;
+use crate::serving::{LiveModel, Serving};
 
 /// Room for lists in one entry, in bytes; the rest of 65,535 is for the event's other fields.
 const ROOM: usize = 50_000;
@@ -17,16 +21,82 @@ const ROOM: usize = 50_000;
 const LIST_COST: usize = 256;
 
 /// What a prediction's events hold, whole.
-pub(crate) struct Contents {
-    pub(crate) symbols: Vec<Value>,
-    pub(crate) inputs: Vec<RecordedTensor>,
-    pub(crate) changes: Vec<Value>,
-    pub(crate) outputs: Vec<RecordedTensor>,
-    pub(crate) answers: Vec<Value>,
+struct Contents {
+    symbols: Vec<Value>,
+    inputs: Vec<RecordedTensor>,
+    changes: Vec<Value>,
+    outputs: Vec<RecordedTensor>,
+    answers: Vec<Value>,
+}
+
+/// The events that record what the ladder gave.
+pub(crate) fn of_answer(
+    serving: &Serving,
+    live: &LiveModel,
+    request: &InferenceRequest,
+    climbed: &Climbed,
+) -> Vec<EventBody> {
+    let model = climbed.model.as_ref().unwrap_or(&live.model);
+    let head = Prediction {
+        request_id: request.id.to_string(),
+        principal: request.principal.to_string(),
+        release: serving.release.to_string(),
+        requested: live.model.reference.clone(),
+        answered_by: answer::answered_by(
+            climbed.level,
+            climbed.model.as_ref().map(|m| m.label.as_str()),
+        ),
+        fallback_model: (climbed.level == 1).then(|| model.reference.clone()),
+        fallback_level: climbed.level,
+        failures: climbed.failures.clone(),
+        rows: climbed.answers.len(),
+        part: 1,
+        parts: 1,
+        symbols: RecordedList::default(),
+        inputs: Vec::new(),
+        changes: RecordedList::default(),
+        outputs: Vec::new(),
+        answers: RecordedList::default(),
+        duration_us: request.arrived.elapsed().as_micros() as u64,
+    };
+    let manifest = &model.manifest;
+    let contents = Contents {
+        symbols: request.symbols.iter().map(json).collect(),
+        inputs: climbed.inputs.iter().map(|t| tensor(t, manifest)).collect(),
+        changes: climbed
+            .changes
+            .iter()
+            .map(|c| change(c, manifest))
+            .collect(),
+        outputs: climbed
+            .outputs
+            .iter()
+            .map(|t| tensor(t, manifest))
+            .collect(),
+        answers: climbed.answers.iter().map(json).collect(),
+    };
+    events(head, contents)
+}
+
+/// A change as it is recorded: without the values, where the column holds personal data.
+fn change(change: &Change, manifest: &Manifest) -> Value {
+    let personal = change
+        .column
+        .as_ref()
+        .is_some_and(|c| manifest.personal_data.contains(c));
+    if personal {
+        json(&Change {
+            from: None,
+            to: None,
+            ..change.clone()
+        })
+    } else {
+        json(change)
+    }
 }
 
 /// The events of one prediction. `head` says everything but the lists.
-pub(crate) fn events(head: Prediction, contents: Contents) -> Vec<EventBody> {
+fn events(head: Prediction, contents: Contents) -> Vec<EventBody> {
     let parts = split(contents);
     let count = parts.len();
     let mut events = Vec::with_capacity(count);
@@ -46,7 +116,7 @@ pub(crate) fn events(head: Prediction, contents: Contents) -> Vec<EventBody> {
 }
 
 /// A tensor as it is recorded; the values of personal columns are left out.
-pub(crate) fn tensor(tensor: &Tensor, manifest: &Manifest) -> RecordedTensor {
+fn tensor(tensor: &Tensor, manifest: &Manifest) -> RecordedTensor {
     let mut data = values(&tensor.data);
     let mut redacted = Vec::new();
     let columns = manifest
@@ -74,7 +144,7 @@ pub(crate) fn tensor(tensor: &Tensor, manifest: &Manifest) -> RecordedTensor {
 }
 
 /// Anything that serialises, as JSON.
-pub(crate) fn json(value: &impl Serialize) -> Value {
+fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 

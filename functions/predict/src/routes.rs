@@ -12,7 +12,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use web::ApiError;
 
-use crate::answer::{Answered, Predict};
+use crate::answer::Answered;
+use crate::function::Predict;
 
 /// Names the record of the answer: `stream:seq:leaf_hash`.
 pub const RECEIPT_HEADER: HeaderName = HeaderName::from_static("sealcast-receipt");

@@ -169,6 +169,14 @@ impl LiveModel {
         &self.model.manifest.version
     }
 
+    /// The labels of a classification; none for a regression.
+    pub fn labels(&self) -> &[String] {
+        match &self.model.manifest.output {
+            OutputContract::Classification { labels, .. } => labels,
+            OutputContract::Regression { .. } => &[],
+        }
+    }
+
     /// Remembers a good answer for the symbol, where the manifest asks for it.
     pub fn remember(&self, symbol: &Symbol, answer: &Answer, now_us: u64) {
         if self.model.manifest.fallback.last_good_max_age_s.is_none() {

@@ -7,7 +7,9 @@ use flate2::read::{GzDecoder, ZlibDecoder};
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
-use crate::support::{column_names, example_dir, features, serve_example, v1, v2};
+use crate::support::{
+    Ports, column_names, example_dir, example_members, features, serve, serve_example, v1, v2,
+};
 
 const INFER: &str = "/v2/models/spx-direction/infer";
 
@@ -162,6 +164,35 @@ async fn an_imputed_and_a_clipped_value_are_reported_and_recorded() {
     assert_eq!(reply["changes"][0]["column"], "volume_z_20d");
     let recorded = served.predictions().await.pop().unwrap();
     assert_eq!(recorded.changes.values[0], reply["changes"][0]);
+}
+
+#[tokio::test]
+async fn personal_values_stand_in_no_record() {
+    let mut members = example_members();
+    members[0].manifest.personal_data = vec!["rsi_14".to_owned()];
+    let served = serve(members, |_| Ports::default()).await;
+    assert_eq!(
+        served.post("/v1/predict", v1(0).to_string()).await.status,
+        200
+    );
+    let input = served.predictions().await.pop().unwrap().inputs.remove(0);
+    let at = column_names()
+        .iter()
+        .position(|name| name == "rsi_14")
+        .unwrap();
+    assert_eq!(
+        (&input.data[at], &input.redacted),
+        (&Value::Null, &vec!["rsi_14".to_owned()])
+    );
+    let mut body = v1(0);
+    body["features"]["rsi_14"] = json!(123_456.5);
+    assert_eq!(
+        served.post("/v1/predict", body.to_string()).await.status,
+        400
+    );
+    let refusal = served.last_refusal().await;
+    assert_eq!(refusal.field.as_deref(), Some("features.rsi_14"));
+    assert!(!refusal.error.contains("123456"), "{}", refusal.error);
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use web::{ApiError, Caller, RequestInfo};
 use super::dto::{About, BatchRequest, BatchResponse, Prediction};
 use super::features::{rename_field, to_tensors};
 use super::predict::{choose, read};
-use crate::answer::{InferenceRequest, Predict, labels};
+use crate::answer::InferenceRequest;
+use crate::function::Predict;
 use crate::routes;
 
 /// Answers for several rows, all by the same model or none.
@@ -63,7 +64,7 @@ pub(in crate::routes) async fn predict_batch(
     let body = BatchResponse {
         about: About::of(&answered),
         predictions: rows
-            .map(|(answer, symbol)| Prediction::of(answer, Some(symbol), labels(live)))
+            .map(|(answer, symbol)| Prediction::of(answer, Some(symbol), live.labels()))
             .collect(),
     };
     Ok(routes::mark(

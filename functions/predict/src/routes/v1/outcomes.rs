@@ -14,7 +14,7 @@ use web::{ApiError, Caller, RequestInfo};
 
 use super::dto::{OutcomeRequest, OutcomeResponse};
 use super::predict::read;
-use crate::answer::Predict;
+use crate::function::Predict;
 use crate::routes;
 
 /// Records what came of a prediction. Whether the prediction exists is for the report to say, which reads the

@@ -12,7 +12,8 @@ use web::{ApiError, Caller, RequestInfo};
 
 use super::dto::{About, PredictRequest, PredictResponse, Prediction};
 use super::features::{rename_field, to_tensors};
-use crate::answer::{InferenceRequest, Predict, labels};
+use crate::answer::InferenceRequest;
+use crate::function::Predict;
 use crate::oip::request::describe_json;
 use crate::routes::{self, v2::models};
 use crate::serving::{LiveModel, Serving};
@@ -56,7 +57,7 @@ pub(in crate::routes) async fn predict(
     let Some(answer) = answered.answers.first() else {
         return Err(ApiError::internal());
     };
-    let prediction = Prediction::of(answer, answered.symbols.first(), labels(live));
+    let prediction = Prediction::of(answer, answered.symbols.first(), live.labels());
     let body = PredictResponse {
         about: About::of(&answered),
         prediction,

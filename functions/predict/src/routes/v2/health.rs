@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::json;
 use web::{ApiError, error};
 
-use crate::answer::Predict;
+use crate::function::Predict;
 use crate::routes;
 
 /// `GET /v2/health/live`: the process runs.

@@ -11,7 +11,8 @@ use http::HeaderMap;
 use web::{ApiError, Caller, RequestInfo};
 
 use super::models::ModelPath;
-use crate::answer::{InferenceRequest, Predict};
+use crate::answer::InferenceRequest;
+use crate::function::Predict;
 use crate::oip::{request, response};
 use crate::routes;
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use web::{ApiError, Caller, error};
 
-use crate::answer::{Predict, labels};
+use crate::function::Predict;
 use crate::oip::dto::ModelMetadata;
 use crate::routes;
 use crate::serving::{LiveModel, Serving};
@@ -148,7 +148,7 @@ pub(in crate::routes) async fn config(
         "max_batch_size": live.model.manifest.limits.max_rows,
         "input": model.inputs().iter().map(config_tensor).collect::<Vec<_>>(),
         "output": model.outputs().iter().map(config_tensor).collect::<Vec<_>>(),
-        "parameters": {"labels": {"string_value": labels(live).join(",")}},
+        "parameters": {"labels": {"string_value": live.labels().join(",")}},
     });
     routes::json(StatusCode::OK, &body)
 }

@@ -1,0 +1,166 @@
+//! The function: what serves, and what an answer needs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use audit::event::{ModelAccess, Outcome};
+use audit::{EventBody, Receipt};
+use domain::ports::{Clock, RequestClaims};
+use domain::recorder::NotRecordedError;
+use domain::{Recorder, ReleaseId};
+use http::StatusCode;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use web::ApiError;
+
+use crate::load::{LoadReleaseError, Loader};
+use crate::serving::Serving;
+
+/// Most requests at once; more are turned away before their bodies are read.
+const MAX_IN_FLIGHT: usize = 512;
+
+/// The function: what serves, and what an answer needs.
+pub struct Predict {
+    serving: ArcSwapOption<Serving>,
+    not_ready: ArcSwapOption<NotReady>,
+    loader: Loader,
+    pub(crate) claims: Arc<dyn RequestClaims>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) clock: Arc<dyn Clock>,
+    in_flight: Semaphore,
+}
+
+/// Why nothing serves, or why a newer release does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReady {
+    /// Stable code.
+    pub code: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Predict {
+    /// A function that serves nothing yet.
+    pub fn new(
+        loader: Loader,
+        claims: Arc<dyn RequestClaims>,
+        recorder: Arc<Recorder>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            serving: ArcSwapOption::empty(),
+            not_ready: ArcSwapOption::empty(),
+            loader,
+            claims,
+            recorder,
+            clock,
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+        }
+    }
+
+    /// Loads the release and lets it serve. Whatever served before goes on until then, and for good where the
+    /// load fails.
+    ///
+    /// # Errors
+    /// [`LoadReleaseError`]; it is recorded, and shown as the reason for not being ready.
+    pub async fn activate(&self, id: ReleaseId) -> Result<(), LoadReleaseError> {
+        match self.loader.load(id).await {
+            Ok(serving) => {
+                let before = self.serving.swap(Some(Arc::new(serving)));
+                self.not_ready.store(None);
+                if let Some(before) = before {
+                    self.recorder.record_all(unloaded(&before)).await?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let reason = NotReady {
+                    code: error.code(),
+                    message: error.to_string(),
+                };
+                self.not_ready.store(Some(Arc::new(reason)));
+                Err(error)
+            }
+        }
+    }
+
+    /// What serves now.
+    pub fn serving(&self) -> Option<Arc<Serving>> {
+        self.serving.load_full()
+    }
+
+    /// Why the release that should serve does not.
+    pub fn not_ready(&self) -> Option<Arc<NotReady>> {
+        self.not_ready.load_full()
+    }
+
+    /// What serves now, or the 503 that says that nothing does.
+    ///
+    /// # Errors
+    /// 503 `model.not_ready`.
+    pub fn must_serve(&self) -> Result<Arc<Serving>, ApiError> {
+        self.serving().ok_or_else(|| {
+            let reason = self
+                .not_ready()
+                .map_or("no release is active yet", |reason| reason.code);
+            let message = format!("no model serves: {reason}");
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "model.not_ready", message)
+        })
+    }
+
+    /// A place among the requests that are handled at once.
+    ///
+    /// # Errors
+    /// 503 `server.overloaded` where there is none.
+    pub fn admit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.in_flight.try_acquire().map_err(|_| {
+            ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "server.overloaded",
+                format!("more than {MAX_IN_FLIGHT} requests at once"),
+            )
+        })
+    }
+
+    /// Records what came of a prediction.
+    ///
+    /// # Errors
+    /// 503 where it was not recorded.
+    pub async fn report(&self, outcome: Outcome) -> Result<Receipt, ApiError> {
+        self.recorder
+            .record(EventBody::Outcome(outcome))
+            .await
+            .map_err(not_recorded)
+    }
+}
+
+fn unloaded(serving: &Serving) -> Vec<EventBody> {
+    let mut models = Vec::new();
+    for live in serving.all() {
+        for model in std::iter::once(&live.model).chain(&live.fallback) {
+            models.push(EventBody::ModelAccess(ModelAccess {
+                model: model.label.clone(),
+                release: serving.release.to_string(),
+                outcome: "unloaded".to_owned(),
+                sha256: Some(model.reference.sha256.clone()),
+                code: None,
+                error: None,
+                duration_us: 0,
+            }));
+        }
+    }
+    models
+}
+
+pub(crate) fn not_recorded(cause: NotRecordedError) -> ApiError {
+    match cause {
+        NotRecordedError::Event(cause) => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request.too_large_to_record",
+            format!("one value is too long to be recorded: {cause}"),
+        ),
+        NotRecordedError::Store(cause) => {
+            tracing::error!(error = %cause, "an event was not recorded");
+            ApiError::audit_unavailable()
+        }
+    }
+}
