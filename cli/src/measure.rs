@@ -20,7 +20,7 @@ pub(crate) struct Latency {
     pub(crate) p90_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) max_us: f64,
-    pub(crate) rows_per_s: f64,
+    pub(crate) rows_per_s: u64,
 }
 
 /// Runs the model again and again on one thread.
@@ -47,7 +47,7 @@ pub(crate) fn measure(model: &Model, inputs: &[Tensor], runs: usize) -> Result<L
         p90_us: percentile(&taken, 90),
         p99_us: percentile(&taken, 99),
         max_us: percentile(&taken, 100),
-        rows_per_s: ((batch * runs) as f64 / total.max(1e-9)).round(),
+        rows_per_s: ((batch * runs) as f64 / total.max(1e-9)).round() as u64,
     })
 }
 

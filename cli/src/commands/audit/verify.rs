@@ -46,7 +46,10 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     };
     value.insert("verified".to_owned(), true.into());
     value.insert("torn_bytes".to_owned(), (*torn_bytes).into());
-    value.insert("duration_ms".to_owned(), json!(duration_ms.round()));
+    value.insert(
+        "duration_ms".to_owned(),
+        (duration_ms.round() as u64).into(),
+    );
     if !receipts.is_empty() {
         value.insert("receipts".to_owned(), json!(receipts));
     }
