@@ -25,6 +25,8 @@ pub struct InferenceRequest {
     pub id: RequestId,
     /// True where the caller gave the id: then it is claimed, and its answer kept.
     pub id_given: bool,
+    /// True where the caller named the model's version: then another version is another request.
+    pub pinned: bool,
     /// Who asks.
     pub principal: PrincipalId,
     /// None, one for the whole request, or one a row.

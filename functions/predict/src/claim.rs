@@ -123,14 +123,18 @@ impl Predict {
     }
 }
 
-/// What makes two payloads the same: model, version, symbols and the bits of every input.
+/// What makes two payloads the same: model, version where one is named, symbols and the bits of every input.
+/// A new version that goes live in between leaves a repeated request the same.
 pub(crate) fn payload_digest(live: &LiveModel, request: &InferenceRequest) -> Sha256Digest {
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
-    put(live.model.label.as_bytes());
+    put(live.name().as_str().as_bytes());
+    if request.pinned {
+        put(live.version().to_string().as_bytes());
+    }
     for symbol in &request.symbols {
         put(symbol.as_str().as_bytes());
     }

@@ -188,7 +188,7 @@ pub struct Prediction {
     /// The answer: a value for each row.
     #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
     pub answers: RecordedList,
-    /// Time from the request's last byte to this record, in microseconds.
+    /// Time from the request's head to this record, in microseconds.
     pub duration_us: u64,
 }
 

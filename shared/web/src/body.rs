@@ -30,6 +30,7 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        drain(body).await;
         return Err(too_large());
     }
     let collected =
@@ -57,6 +58,23 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
         }
     };
     decompress(headers, bytes)
+}
+
+/// Reads on for a while what will be refused: a caller that is still writing would otherwise find the connection
+/// broken, and not the answer.
+async fn drain(mut body: Body) {
+    let mut left = 4 * MAX_BODY_BYTES;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Whatever did not arrive in time is not worth waiting for.
+    let _ = tokio::time::timeout(READ_TIMEOUT, rest).await;
 }
 
 fn decompress(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, ApiError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use artifact::manifest::DataType;
 use engine::TensorSpec;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::tensor_json::Flat;
@@ -31,12 +31,27 @@ pub type Parameters = BTreeMap<String, Parameter>;
 pub struct InferRequest<'a> {
     #[serde(default, borrow)]
     pub id: Option<Cow<'a, str>>,
-    #[serde(default)]
+    /// KServe's client repeats the path's model here.
+    #[serde(default, borrow)]
+    pub model_name: Option<Cow<'a, str>>,
+    /// And its version.
+    #[serde(default, borrow)]
+    pub model_version: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "null_is_default")]
     pub parameters: Parameters,
     #[serde(borrow)]
     pub inputs: Vec<InputTensor<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub outputs: Vec<RequestedOutput>,
+}
+
+/// Some clients write a member that they leave out as `null`.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// One input.
@@ -47,7 +62,7 @@ pub struct InputTensor<'a> {
     pub name: String,
     pub shape: Vec<u64>,
     pub datatype: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub parameters: Parameters,
     #[serde(default, borrow)]
     pub data: Option<&'a RawValue>,
@@ -59,7 +74,7 @@ pub struct InputTensor<'a> {
 #[expect(missing_docs, reason = "the names are the protocol's own")]
 pub struct RequestedOutput {
     pub name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub parameters: Parameters,
 }
 

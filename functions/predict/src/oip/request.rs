@@ -18,6 +18,10 @@ pub const HEADER_LENGTH: &str = "inference-header-content-length";
 pub struct Parsed {
     /// The request's id, where it names one.
     pub id: Option<RequestId>,
+    /// The model, where the body repeats it.
+    pub model_name: Option<String>,
+    /// The model's version, where the body repeats it.
+    pub model_version: Option<String>,
     /// The market symbol, where it names one.
     pub symbol: Option<Symbol>,
     /// The inputs.
@@ -96,6 +100,8 @@ fn parse_json(json: &[u8], mut raw: &[u8]) -> Result<Parsed, ApiError> {
             .collect::<Result<_, _>>()?;
         Ok(Parsed {
             id: None,
+            model_name: request.model_name.as_deref().map(str::to_owned),
+            model_version: request.model_version.as_deref().map(str::to_owned),
             symbol,
             inputs,
             wanted: Wanted { outputs, binary },
@@ -145,6 +151,8 @@ fn parse_raw(body: &[u8], specs: &[TensorSpec]) -> Result<Parsed, ApiError> {
     }];
     Ok(Parsed {
         id: None,
+        model_name: None,
+        model_version: None,
         symbol: None,
         inputs,
         wanted: Wanted {

@@ -319,6 +319,33 @@ async fn a_parameter_that_would_change_the_answer_is_400() {
 }
 
 #[tokio::test]
+async fn a_model_name_that_is_not_the_paths_is_400() {
+    v2_refused(
+        |b| b["model_name"] = json!("another"),
+        "request.model_mismatch",
+        "model_name",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_symbol_is_400_where_the_model_is_limited_to_several() {
+    let mut members = crate::support::example_members();
+    let symbols = ["SPX", "NDX"].map(|s| s.parse().unwrap());
+    members[0].manifest.limits.symbols = Some(symbols.to_vec());
+    let served = crate::support::serve(members, |_| Default::default()).await;
+    let reply = served.post(INFER, v2(0).to_string()).await;
+    refused(
+        &served,
+        &reply,
+        400,
+        "symbol.missing",
+        Some("parameters.symbol"),
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_request_id_that_cannot_be_one_is_400() {
     v1_refused(
         &changed(|b| b["request_id"] = json!("")),

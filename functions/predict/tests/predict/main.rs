@@ -3,6 +3,7 @@
 mod bad_input;
 mod degraded;
 mod failing_stores;
+mod loading;
 mod protocol;
 mod request_id;
 mod support;

@@ -155,6 +155,19 @@ async fn features_may_be_listed_and_data_nested() {
 }
 
 #[tokio::test]
+async fn members_that_clients_write_as_null_or_repeat_from_the_path_are_taken() {
+    let served = serve_example().await;
+    let mut body = v2(0);
+    body["model_name"] = json!("spx-direction");
+    body["model_version"] = json!("1.0.0");
+    for member in ["id", "parameters", "outputs"] {
+        body[member] = Value::Null;
+    }
+    body["inputs"][0]["parameters"] = Value::Null;
+    assert_eq!(served.post(INFER, body.to_string()).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_imputed_and_a_clipped_value_are_reported_and_recorded() {
     let served = serve_example().await;
     let mut body = v1(0);

@@ -99,3 +99,30 @@ async fn requests_without_an_id_are_each_answered_anew() {
     assert_eq!(first["probabilities"], second["probabilities"]);
     assert_eq!(served.predictions().await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_new_version_in_between_leaves_a_repeated_request_the_same() {
+    let served = serve_example().await;
+    let mut body = v1(0);
+    body["request_id"] = json!("order-5");
+    let first = served.post("/v1/predict", body.to_string()).await;
+    served.release_next_version().await;
+    let second = served.post("/v1/predict", body.to_string()).await;
+    assert_eq!(first.bytes, second.bytes);
+    assert_eq!(second.json()["model_version"], "1.0.0");
+    let fresh = served.post("/v1/predict", v1(0).to_string()).await;
+    assert_eq!(fresh.json()["model_version"], "1.0.1");
+    assert_eq!(fresh.json()["release"], "r-000002");
+    body["model_version"] = json!("1.0.1");
+    assert_eq!(
+        served.post("/v1/predict", body.to_string()).await.status,
+        409
+    );
+    let unloaded = served
+        .events()
+        .await
+        .iter()
+        .filter(|e| json!(e.body)["data"]["outcome"] == "unloaded")
+        .count();
+    assert_eq!(unloaded, 2);
+}

@@ -115,18 +115,7 @@ pub(crate) async fn prepare(
 ) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::create(dir.path()).unwrap();
-    let mut models = Vec::new();
-    for member in members {
-        models.push(push(&store, member).await);
-    }
-    let release = Release {
-        format: ReleaseFormat::V1,
-        id: ReleaseId::from_number(1).unwrap(),
-        created_by: PrincipalId::parse("anna").unwrap(),
-        created_at: "2026-01-01T00:00:00Z".to_owned(),
-        models,
-    };
-    store.release_writer().create(&release).await.unwrap();
+    create_release(&store, 1, members).await;
     let ports = replace(&store);
     let clock = Arc::new(SystemClock);
     let recorder = Arc::new(Recorder::new(
@@ -154,6 +143,22 @@ pub(crate) async fn prepare(
         router,
         _dir: dir,
     }
+}
+
+async fn create_release(store: &EmbeddedStore, number: u64, members: Vec<Member>) -> Release {
+    let mut models = Vec::new();
+    for member in members {
+        models.push(push(store, member).await);
+    }
+    let release = Release {
+        format: ReleaseFormat::V1,
+        id: ReleaseId::from_number(number).unwrap(),
+        created_by: PrincipalId::parse("anna").unwrap(),
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+        models,
+    };
+    store.release_writer().create(&release).await.unwrap();
+    release
 }
 
 async fn push(store: &EmbeddedStore, member: Member) -> ReleaseModel {
@@ -207,6 +212,22 @@ pub(crate) fn principal(roles: &[Role]) -> Principal {
 }
 
 impl Served {
+    /// Releases and activates version 1.0.1 of the example's live model.
+    pub(crate) async fn release_next_version(&self) {
+        let mut member = example_members().remove(0);
+        member.manifest.version = "1.0.1".parse().unwrap();
+        self.release(2, vec![member]).await;
+        self.predict
+            .activate(ReleaseId::from_number(2).unwrap())
+            .await
+            .unwrap();
+    }
+
+    /// Pushes the models and creates a release of them.
+    pub(crate) async fn release(&self, number: u64, members: Vec<Member>) -> Release {
+        create_release(&self.store, number, members).await
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

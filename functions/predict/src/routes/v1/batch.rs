@@ -51,6 +51,7 @@ pub(in crate::routes) async fn predict_batch(
     let inference = InferenceRequest {
         id_given: info.given || request.request_id.is_some(),
         id: id.clone(),
+        pinned: request.model_version.is_some(),
         principal: caller.0.id,
         symbols: request.rows.into_iter().map(|row| row.symbol).collect(),
         inputs,

@@ -45,6 +45,7 @@ pub(in crate::routes) async fn predict(
     let request = InferenceRequest {
         id_given: info.given || request.request_id.is_some(),
         id: id.clone(),
+        pinned: request.model_version.is_some(),
         principal: caller.0.id,
         symbols: vec![request.symbol],
         inputs,

@@ -33,11 +33,15 @@ pub(in crate::routes) async fn infer(
     let model = live.model.scorer.model();
     let named = |error: ApiError| error.for_model(&live.model.label);
     let parsed = request::parse(&headers, &body, model.inputs()).map_err(named)?;
+    let version = parsed.model_version.as_deref();
+    path.agree(&serving, parsed.model_name.as_deref(), version)
+        .map_err(named)?;
     let outputs = model.outputs().iter().map(|spec| spec.name.as_str());
     response::check_wanted(&parsed.wanted, outputs).map_err(named)?;
     let request = InferenceRequest {
         id_given: info.given || parsed.id.is_some(),
         id: parsed.id.unwrap_or(info.id),
+        pinned: path.is_pinned() || version.is_some(),
         principal: caller.0.id,
         symbols: parsed.symbol.into_iter().collect(),
         inputs: parsed.inputs,

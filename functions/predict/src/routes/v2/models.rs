@@ -33,6 +33,28 @@ impl ModelPath {
     ) -> Result<&'a Arc<LiveModel>, ApiError> {
         find(serving, &self.model, self.version.as_deref())
     }
+
+    /// True where the path names a version.
+    pub(in crate::routes) fn is_pinned(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Holds what a body repeats of the path against it.
+    pub(in crate::routes) fn agree(
+        &self,
+        serving: &Serving,
+        name: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<(), ApiError> {
+        if name.is_some_and(|name| name != self.model) {
+            return Err(ApiError::bad_field(
+                "request.model_mismatch",
+                "model_name",
+                format!("expected the path's model, {}", self.model),
+            ));
+        }
+        find(serving, &self.model, version).map(|_| ())
+    }
 }
 
 /// Finds the live model of this name, and version where one is named.
