@@ -15,6 +15,10 @@ use std::process::ExitCode;
 use config::Config;
 use tracing_subscriber::EnvFilter;
 
+/// A request makes a few hundred short-lived allocations on one thread and frees some on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = match Config::from_env(|name| std::env::var(name).ok()) {

@@ -1,6 +1,9 @@
 //! Canonical bytes (RFC 8785, JSON Canonicalization Scheme) and hashes of them.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
@@ -10,6 +13,31 @@ use sha2::{Digest, Sha256};
 /// Where the value holds a non-finite number or a map with keys that are no strings.
 pub fn to_canonical_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     serde_json_canonicalizer::to_vec(value)
+}
+
+/// The canonical JSON of a value whose structs declare their fields in the order of their names and whose map keys
+/// are ASCII: what serde writes is sorted already, and only numbers need ECMAScript's form. A tenth of the time of
+/// [`to_canonical_json`], which the tests hold it against.
+///
+/// # Errors
+/// As [`to_canonical_json`].
+pub fn to_canonical_json_sorted(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(1024);
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, EcmaScript))?;
+    Ok(bytes)
+}
+
+/// Writes numbers as ECMAScript does (RFC 8785, 3.2.2.3); the rest of serde_json's compact form is canonical.
+struct EcmaScript;
+
+impl Formatter for EcmaScript {
+    fn write_f32<W: ?Sized + Write>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
+        self.write_f64(writer, value.into())
+    }
+
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        writer.write_all(ryu_js::Buffer::new().format_finite(value).as_bytes())
+    }
 }
 
 /// RFC 6962 leaf hash: `SHA-256(0x00 ‖ entry)`.
@@ -41,7 +69,8 @@ pub fn double(value: f64) -> Value {
 /// A single-precision number as JSON: the shortest decimal that names it among all single-precision
 /// numbers, so that `0.1` is recorded as `0.1`. Reading it back as single precision gives the same bits.
 pub fn single(value: f32) -> Value {
-    let shortest = value.to_string().parse::<f64>().unwrap_or(f64::NAN);
+    let mut buffer = ryu_js::Buffer::new();
+    let shortest = buffer.format(value).parse::<f64>().unwrap_or(f64::NAN);
     let same = (shortest as f32).to_bits() == value.to_bits();
     double(if same { shortest } else { f64::from(value) })
 }

@@ -1,6 +1,8 @@
 //! What is recorded. Field names are the wire form: adding an optional field is
-//! compatible, anything else is a new format tag.
+//! compatible, anything else is a new format tag. Fields are declared in the order
+//! of their names, which makes their serialisation canonical as it is written.
 
+use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +17,7 @@ pub enum EventFormat {
 }
 
 /// One entry of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Event {
     /// Version of this form.
     pub format: EventFormat,
@@ -30,6 +32,30 @@ pub struct Event {
     /// What happened.
     #[serde(flatten)]
     pub body: EventBody,
+}
+
+/// Members in the order of their names: see [`to_canonical_json_sorted`](crate::canonical::to_canonical_json_sorted).
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut event = serializer.serialize_struct("Event", 7)?;
+        match &self.body {
+            EventBody::ProcessStarted(data) => event.serialize_field("data", data)?,
+            EventBody::ProcessStopped(data) => event.serialize_field("data", data)?,
+            EventBody::Prediction(data) => event.serialize_field("data", data)?,
+            EventBody::Replay(data) => event.serialize_field("data", data)?,
+            EventBody::Refusal(data) => event.serialize_field("data", data)?,
+            EventBody::Outcome(data) => event.serialize_field("data", data)?,
+            EventBody::ModelAccess(data) => event.serialize_field("data", data)?,
+            EventBody::Security(data) => event.serialize_field("data", data)?,
+        }
+        event.serialize_field("format", &self.format)?;
+        event.serialize_field("kind", self.body.kind())?;
+        event.serialize_field("prev", &self.prev)?;
+        event.serialize_field("seq", &self.seq)?;
+        event.serialize_field("stream", &self.stream)?;
+        event.serialize_field("time", &self.time)?;
+        event.end()
+    }
 }
 
 /// What happened: `kind` and `data` of an event.
@@ -74,9 +100,9 @@ impl EventBody {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct ProcessStarted {
-    pub software: String,
     /// Name and value of every setting.
     pub settings: std::collections::BTreeMap<String, String>,
+    pub software: String,
 }
 
 /// Why the process stops.
@@ -89,34 +115,34 @@ pub struct ProcessStopped {
 /// Which model, exactly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRef {
-    /// The model's name.
-    pub name: String,
-    /// The model's version.
-    pub version: String,
-    /// SHA-256 of the plain ONNX file, in hexadecimal.
-    pub sha256: String,
     /// The algorithm's id in the firm's register.
     pub algo_id: String,
+    /// The model's name.
+    pub name: String,
+    /// SHA-256 of the plain ONNX file, in hexadecimal.
+    pub sha256: String,
+    /// The model's version.
+    pub version: String,
 }
 
 /// One tensor, or a run of its elements, exactly as it reached the model or left it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordedTensor {
-    /// The tensor's name.
-    pub name: String,
-    /// Element type, as in the Open Inference Protocol.
-    pub datatype: String,
-    /// The shape of the whole tensor.
-    pub shape: Vec<usize>,
-    /// Position of the first recorded element in the whole tensor.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub offset: usize,
     /// Row-major elements. A missing value is `null`; so is a redacted one. FP32 is written as the shortest
     /// decimal that names the number; BYTES is text, or `base64:…` where it is not UTF-8.
     pub data: Vec<Value>,
+    /// Element type, as in the Open Inference Protocol.
+    pub datatype: String,
+    /// The tensor's name.
+    pub name: String,
+    /// Position of the first recorded element in the whole tensor.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: usize,
     /// Columns whose values are left out because the manifest marks them as personal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
+    /// The shape of the whole tensor.
+    pub shape: Vec<usize>,
 }
 
 /// A list, or a run of its values.
@@ -149,144 +175,144 @@ fn is_zero(offset: &usize) -> bool {
 /// `time` and in the runs of elements that they hold; only after the last one was the answer given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The request's id: the caller's, or ours where the caller gave none.
-    pub request_id: String,
-    /// Who asked.
-    pub principal: String,
-    /// The release that served.
-    pub release: String,
-    /// The model that the request asked for.
-    pub requested: ModelRef,
     /// What answered: `name@version` of the live or the fallback model, `last_good` or `neutral`.
     pub answered_by: String,
-    /// The model that answered, where it is not the requested one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_model: Option<ModelRef>,
-    /// 0 live model, 1 fallback model, 2 last good answer, 3 neutral answer.
-    pub fallback_level: u8,
+    /// The answer: a value for each row.
+    #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
+    pub answers: RecordedList,
+    /// What the sanitizer changed or flagged.
+    #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
+    pub changes: RecordedList,
+    /// Time from the request's head to this record, in microseconds.
+    pub duration_us: u64,
     /// Why each higher step of the ladder did not answer, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
-    /// Rows in the request.
-    pub rows: usize,
+    /// 0 live model, 1 fallback model, 2 last good answer, 3 neutral answer.
+    pub fallback_level: u8,
+    /// The model that answered, where it is not the requested one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<ModelRef>,
+    /// Inputs after sanitizing, as they reached the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<RecordedTensor>,
+    /// The outputs of the model's graph; none where no model answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<RecordedTensor>,
     /// Which event of the request this is, from 1.
     pub part: usize,
     /// How many events the request takes.
     pub parts: usize,
+    /// Who asked.
+    pub principal: String,
+    /// The release that served.
+    pub release: String,
+    /// The request's id: the caller's, or ours where the caller gave none.
+    pub request_id: String,
+    /// The model that the request asked for.
+    pub requested: ModelRef,
+    /// Rows in the request.
+    pub rows: usize,
     /// Market symbols: none, one for the whole request, or one a row.
     #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
     pub symbols: RecordedList,
-    /// Inputs after sanitizing, as they reached the model.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inputs: Vec<RecordedTensor>,
-    /// What the sanitizer changed or flagged.
-    #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
-    pub changes: RecordedList,
-    /// The outputs of the model's graph; none where no model answered.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<RecordedTensor>,
-    /// The answer: a value for each row.
-    #[serde(default, skip_serializing_if = "RecordedList::is_empty")]
-    pub answers: RecordedList,
-    /// Time from the request's head to this record, in microseconds.
-    pub duration_us: u64,
 }
 
 /// The recorded answer was given again for the same request id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
-    /// The request's id.
-    pub request_id: String,
     /// Who asked.
     pub principal: String,
     /// The record of the answer.
     pub receipt: Receipt,
+    /// The request's id.
+    pub request_id: String,
 }
 
 /// What came of a prediction, as the caller reports it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The id of the request that reports.
-    pub request_id: String,
-    /// Who reports.
-    pub principal: String,
-    /// The request id of the prediction, where it is named by its id.
+    /// When the outcome was observed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of_request: Option<String>,
+    pub observed_at: Option<String>,
     /// The record of the prediction, where it is named by its receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_receipt: Option<Receipt>,
+    /// The request id of the prediction, where it is named by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_request: Option<String>,
     /// The realised label or value.
     pub outcome: Value,
     /// Profit and loss, in the firm's own currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pnl: Option<f64>,
-    /// When the outcome was observed, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_at: Option<String>,
+    /// Who reports.
+    pub principal: String,
+    /// The id of the request that reports.
+    pub request_id: String,
 }
 
 /// Why one step of the ladder did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// `name@version` of a model, `last_good` or `neutral`.
-    pub step: String,
     /// Stable code.
     pub code: String,
     /// One sentence.
     pub message: String,
+    /// `name@version` of a model, `last_good` or `neutral`.
+    pub step: String,
 }
 
 /// A request was turned away, or failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The request's id.
-    pub request_id: String,
-    /// Who asked; none where the caller could not be told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub principal: Option<String>,
-    /// Method and path pattern, for example `POST /v1/predict`.
-    pub route: String,
-    /// HTTP status.
-    pub status: u16,
     /// Stable code, for example `input.shape`.
     pub code: String,
     /// What was wrong, in one sentence, as the caller was told.
     pub error: String,
-    /// The field at fault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// The model that was asked for, as the caller wrote it (at most 200 characters).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested: Option<String>,
-    /// The symbol that was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub symbol: Option<String>,
     /// Why each step of the ladder did not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
+    /// The field at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Who asked; none where the caller could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// The request's id.
+    pub request_id: String,
+    /// The model that was asked for, as the caller wrote it (at most 200 characters).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
+    /// Method and path pattern, for example `POST /v1/predict`.
+    pub route: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The symbol that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
 }
 
 /// An artifact was read, verified, decrypted and loaded, or was not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelAccess {
-    /// `name@version`.
-    pub model: String,
-    /// The release that names it.
-    pub release: String,
-    /// `loaded`, `failed` or `unloaded`.
-    pub outcome: String,
-    /// SHA-256 of the plain file, once it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
     /// Stable code of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// Time that the load took, in microseconds.
+    pub duration_us: u64,
     /// One sentence about the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Time that the load took, in microseconds.
-    pub duration_us: u64,
+    /// `name@version`.
+    pub model: String,
+    /// `loaded`, `failed` or `unloaded`.
+    pub outcome: String,
+    /// The release that names it.
+    pub release: String,
+    /// SHA-256 of the plain file, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Something that only a fault or an attack explains.
@@ -294,8 +320,8 @@ pub struct ModelAccess {
 pub struct Security {
     /// Stable code, for example `artifact.signature_invalid`.
     pub code: String,
-    /// What it is about, for example a model or a principal.
-    pub subject: String,
     /// One sentence.
     pub detail: String,
+    /// What it is about, for example a model or a principal.
+    pub subject: String,
 }

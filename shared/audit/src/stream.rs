@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
-use crate::canonical::{leaf_hash, to_canonical_json};
+use crate::canonical::{leaf_hash, to_canonical_json, to_canonical_json_sorted};
 use crate::event::{Event, EventBody, EventFormat};
 
 /// Longest entry in bytes: a log tile counts an entry's length in 16 bits (C2SP tlog-tiles).
@@ -77,12 +77,12 @@ hex_bytes!(
 /// What every answer carries: where its record stands, and the record's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The stream.
-    pub stream: StreamId,
-    /// Position in the stream.
-    pub seq: u64,
     /// Hash of the record.
     pub leaf_hash: LeafHash,
+    /// Position in the stream.
+    pub seq: u64,
+    /// The stream.
+    pub stream: StreamId,
 }
 
 /// The version tag of a registration's form.
@@ -232,7 +232,8 @@ impl Stream {
             time: rfc3339(now_us),
             body,
         };
-        let entry = to_canonical_json(&event).map_err(|e| RecordError::Encode(e.to_string()))?;
+        let entry =
+            to_canonical_json_sorted(&event).map_err(|e| RecordError::Encode(e.to_string()))?;
         if entry.len() > MAX_ENTRY_BYTES {
             return Err(RecordError::TooLarge(entry.len()));
         }

@@ -1,9 +1,12 @@
 //! A stream verifies as it was written, and every change to it is found and placed.
 
-use audit::event::{EventBody, ProcessStopped, Security};
+use audit::event::{
+    EventBody, Failure, ModelAccess, ModelRef, Outcome, Prediction, ProcessStarted, ProcessStopped,
+    RecordedList, RecordedTensor, Refusal, Replay, Security,
+};
 use audit::{
-    PublicKey, Record, SignedRegistration, Stream, StreamFault, StreamReport, StreamVerifier,
-    export,
+    LeafHash, PublicKey, Receipt, Record, SignedRegistration, Stream, StreamFault, StreamId,
+    StreamReport, StreamVerifier, export,
 };
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
@@ -231,7 +234,181 @@ fn the_written_form_never_changes() {
     );
 }
 
+/// Any event of any kind, with numbers and text that are awkward to write.
+fn any_body() -> impl Strategy<Value = EventBody> {
+    let value = prop_oneof![
+        any::<f64>().prop_map(audit::canonical::double),
+        any::<f32>().prop_map(audit::canonical::single),
+        any::<i64>().prop_map(|n| audit::canonical::integer(n.into())),
+        any::<String>().prop_map(serde_json::Value::from),
+        any::<bool>().prop_map(serde_json::Value::from),
+        Just(serde_json::json!({"label": "buy", "probabilities": [1e-7, 0.1, 1e21], "a": null})),
+    ];
+    let list = (0_usize..9, prop::collection::vec(value.clone(), 0..9))
+        .prop_map(|(offset, values)| RecordedList { offset, values });
+    let tensor = (
+        any::<String>(),
+        0_usize..9,
+        prop::collection::vec(value.clone(), 0..9),
+    )
+        .prop_map(|(name, offset, data)| RecordedTensor {
+            name,
+            datatype: "FP32".to_owned(),
+            shape: vec![data.len()],
+            offset,
+            data,
+            redacted: vec!["column".to_owned()],
+        });
+    let failure = any::<(String, String, String)>().prop_map(|(step, code, message)| Failure {
+        step,
+        code,
+        message,
+    });
+    let model = any::<(String, String)>().prop_map(|(name, algo_id)| ModelRef {
+        name,
+        version: "1.0.0".to_owned(),
+        sha256: "00".to_owned(),
+        algo_id,
+    });
+    let receipt = any::<([u8; 16], u32, [u8; 32])>().prop_map(|(stream, seq, hash)| Receipt {
+        stream: StreamId(stream),
+        seq: seq.into(),
+        leaf_hash: LeafHash(hash),
+    });
+    let text = any::<String>();
+    let prediction = (
+        (
+            text.clone(),
+            text.clone(),
+            text.clone(),
+            model.clone(),
+            text.clone(),
+            prop::option::of(model),
+        ),
+        (
+            0_u8..4,
+            prop::collection::vec(failure.clone(), 0..3),
+            0_usize..99,
+            any::<u32>(),
+        ),
+        (
+            list.clone(),
+            prop::collection::vec(tensor.clone(), 0..3),
+            list.clone(),
+        ),
+        (prop::collection::vec(tensor, 0..3), list),
+    )
+        .prop_map(|(a, b, c, d)| {
+            EventBody::Prediction(Box::new(Prediction {
+                request_id: a.0,
+                principal: a.1,
+                release: a.2,
+                requested: a.3,
+                answered_by: a.4,
+                fallback_model: a.5,
+                fallback_level: b.0,
+                failures: b.1.clone(),
+                rows: b.2,
+                part: 1,
+                parts: 1,
+                symbols: c.0,
+                inputs: c.1,
+                changes: c.2,
+                outputs: d.0,
+                answers: d.1,
+                duration_us: b.3.into(),
+            }))
+        });
+    let refusal = (
+        any::<[String; 5]>(),
+        prop::option::of(text.clone()),
+        prop::collection::vec(failure, 0..3),
+    )
+        .prop_map(|(words, maybe, failures)| {
+            let [request_id, route, code, error, other] = words;
+            EventBody::Refusal(Refusal {
+                request_id,
+                principal: maybe.clone(),
+                route,
+                status: 400,
+                code,
+                error,
+                field: maybe,
+                requested: Some(other),
+                symbol: None,
+                failures,
+            })
+        });
+    let outcome = (
+        any::<[String; 2]>(),
+        prop::option::of(receipt.clone()),
+        value,
+        any::<f32>(),
+    )
+        .prop_map(|([request_id, principal], of_receipt, outcome, pnl)| {
+            EventBody::Outcome(Outcome {
+                request_id,
+                principal,
+                of_request: of_receipt.is_none().then(|| "id".to_owned()),
+                of_receipt,
+                outcome,
+                pnl: Some(f64::from(pnl)).filter(|pnl| pnl.is_finite()),
+                observed_at: Some("2026-01-01T00:00:00Z".to_owned()),
+            })
+        });
+    let started = any::<[String; 2]>().prop_map(|[software, value]| {
+        let settings = [("B", &value), ("A", &value)].map(|(k, v)| (k.to_owned(), v.clone()));
+        EventBody::ProcessStarted(ProcessStarted {
+            software,
+            settings: settings.into(),
+        })
+    });
+    let replay = (any::<[String; 2]>(), receipt).prop_map(|([request_id, principal], receipt)| {
+        EventBody::Replay(Replay {
+            request_id,
+            principal,
+            receipt,
+        })
+    });
+    let access = any::<([String; 4], u32)>().prop_map(|([model, release, outcome, code], time)| {
+        EventBody::ModelAccess(ModelAccess {
+            model,
+            release,
+            outcome,
+            sha256: None,
+            code: Some(code),
+            error: Some("e".to_owned()),
+            duration_us: time.into(),
+        })
+    });
+    let stopped = text.prop_map(|reason| EventBody::ProcessStopped(ProcessStopped { reason }));
+    prop_oneof![
+        prediction,
+        refusal,
+        outcome,
+        started,
+        replay,
+        access,
+        stopped,
+        (0_usize..9).prop_map(body)
+    ]
+}
+
 proptest! {
+    #[test]
+    fn what_is_written_is_canonical_and_reads_back(body in any_body()) {
+        let (mut stream, registration) = open(5);
+        let record = stream.record(body.clone(), 7).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&record.entry).unwrap();
+        prop_assert_eq!(
+            String::from_utf8(audit::canonical::to_canonical_json(&value).unwrap()),
+            String::from_utf8(record.entry.clone())
+        );
+        let event = StreamVerifier::new(&registration, &trusted()).unwrap().check(&record).unwrap();
+        prop_assert_eq!(event.body.kind(), body.kind());
+        prop_assert_eq!(audit::canonical::to_canonical_json_sorted(&event).unwrap(), record.entry);
+    }
+
     #[test]
     fn an_exported_stream_reads_back_as_it_was_written(count in 0_usize..12) {
         let (registration, records) = written(3, count);
