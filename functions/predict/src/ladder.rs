@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use artifact::manifest::{DataType, Manifest, Neutral, OutputContract};
 use audit::event::Failure;
 use domain::Symbol;
-use engine::{Answer, Change, Sanitized, Scored, Tensor, TensorData, TensorSpec};
+use engine::{Answer, Change, Sanitized, ScoreError, Scored, Tensor, TensorData, TensorSpec};
 
 use crate::serving::{LiveModel, LoadedModel};
 
@@ -142,33 +142,34 @@ async fn score(
     sanitized: &Arc<Sanitized>,
 ) -> Result<Scored, (&'static str, String)> {
     let (budget, rows) = (model.budget(), sanitized.rows);
-    let began = Instant::now();
     let late = || {
-        (
-            "model.deadline_exceeded",
-            format!("no answer within {} ms", budget.as_millis()),
-        )
+        let message = format!("no answer within {} ms", budget.as_millis());
+        ("model.deadline_exceeded", message)
     };
-    let scored = if model.expected(rows).is_some_and(|time| time < INLINE) {
-        model.scorer.score(sanitized)
+    let (scored, elapsed) = if model.expected(rows).is_some_and(|time| time < INLINE) {
+        timed(model, sanitized)
     } else {
         let (model, sanitized) = (Arc::clone(model), Arc::clone(sanitized));
-        let task = tokio::task::spawn_blocking(move || model.scorer.score(&sanitized));
+        let task = tokio::task::spawn_blocking(move || timed(&model, &sanitized));
         match tokio::time::timeout(budget, task).await {
-            Ok(Ok(scored)) => scored,
+            Ok(Ok(timed)) => timed,
             Ok(Err(_)) => return Err(("model.panicked", "the scoring thread is gone".to_owned())),
-            Err(_) => {
-                // So that the next request does not run inline either.
-                return Err(late());
-            }
+            Err(_) => return Err(late()),
         }
     };
-    let elapsed = began.elapsed();
-    model.observe(rows, elapsed);
     if elapsed > budget {
         return Err(late());
     }
     scored.map_err(|error| (error.code(), error.to_string()))
+}
+
+/// Scores, and lets the model learn how long its rows take.
+fn timed(model: &LoadedModel, sanitized: &Sanitized) -> (Result<Scored, ScoreError>, Duration) {
+    let began = Instant::now();
+    let scored = model.scorer.score(sanitized);
+    let elapsed = began.elapsed();
+    model.observe(sanitized.rows, elapsed);
+    (scored, elapsed)
 }
 
 type StepFailure = (&'static str, String);

@@ -20,11 +20,7 @@ pub enum Features {
 }
 
 /// One feature's value.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a number, a string, true, false or null"
-)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
     /// A missing value.
     Missing,
