@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use audit::{Record, StreamId, export};
 use domain::StoreError;
@@ -18,6 +20,13 @@ use crate::error::unavailable;
 
 /// Bytes after which a batch is written even though more is queued.
 const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// After a batch of this many jobs the process is under load, and the next batch is given a moment to fill:
+/// a sync costs as much processor time as some fifty records.
+const LINGER_AFTER: usize = 16;
+
+/// That moment.
+const LINGER: Duration = Duration::from_micros(500);
 
 pub(super) type Reply = oneshot::Sender<Result<(), StoreError>>;
 
@@ -128,14 +137,20 @@ impl Writer {
 
     pub(super) fn run(mut self) {
         let mut closing = false;
+        let mut taken = 0_usize;
         while !closing {
             let Ok(job) = self.queue.recv() else { return };
             closing = self.take(job);
+            if taken >= LINGER_AFTER && !closing {
+                thread::sleep(LINGER);
+            }
+            taken = 1;
             while !closing && self.staged_bytes < MAX_BATCH_BYTES {
                 let Ok(job) = self.queue.try_recv() else {
                     break;
                 };
                 closing = self.take(job);
+                taken += 1;
             }
             self.commit_all();
         }
