@@ -22,7 +22,7 @@ use crate::tokens::{Tokens, authenticate};
 use crate::{follow, listen};
 
 /// How often answers that are too old to be given again are deleted.
-const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
+const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ pub(crate) const LIVE: &str = "live";
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest pause between two attempts at a release that does not load.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// Lets the release that the alias points to serve, and every later one; never ends.
 ///
@@ -89,7 +89,7 @@ pub(crate) async fn follow_tokens(tokens: Arc<Tokens>) {
             match tokens.reload() {
                 Ok(()) => tracing::info!("the token file was read again"),
                 Err(error) => {
-                    tracing::error!(error = %error, "the token file cannot be used: nobody is let in")
+                    tracing::error!(error = %error, "the token file cannot be used: nobody is let in");
                 }
             }
         }

@@ -49,13 +49,11 @@ impl Predict {
             {
                 Ok(Claim::Won(token)) => return Ok(Claimed::Won(token)),
                 Ok(Claim::Answered(bytes)) => {
-                    return match stored::read(&bytes) {
-                        Some(answered) => Ok(Claimed::Answered(Box::new(answered))),
-                        None => {
-                            tracing::error!(request.id = %key.request, "a recorded answer cannot be read");
-                            Err(ApiError::store_unavailable())
-                        }
-                    };
+                    if let Some(answered) = stored::read(&bytes) {
+                        return Ok(Claimed::Answered(Box::new(answered)));
+                    }
+                    tracing::error!(request.id = %key.request, "a recorded answer cannot be read");
+                    return Err(ApiError::store_unavailable());
                 }
                 Ok(Claim::Mismatch) => {
                     return Err(ApiError::new(

@@ -255,8 +255,8 @@ impl Loader {
             let scorer = Scorer::new(&opened.manifest, model)?;
             Ok(LoadedModel::new(opened.manifest, &sha256, scorer))
         };
-        let built = tokio::task::spawn_blocking(build).await;
-        Ok(built.map_err(|_| LoadModelError::Abandoned)??)
+        let model = tokio::task::spawn_blocking(build).await;
+        Ok(model.map_err(|_| LoadModelError::Abandoned)??)
     }
 }
 

@@ -21,7 +21,7 @@ pub const RECEIPT_HEADER: HeaderName = HeaderName::from_static("sealcast-receipt
 /// `true` where the answer was given before.
 pub const REPLAYED_HEADER: HeaderName = HeaderName::from_static("sealcast-replayed");
 
-/// Every route, as (method, path): what the OpenAPI document must describe.
+/// Every route, as (method, path): what the `OpenAPI` document must describe.
 pub const ROUTES: [(&str, &str); 20] = [
     ("get", "/v2"),
     ("get", "/v2/"),

@@ -27,7 +27,7 @@ pub fn to_canonical_json_sorted(value: &impl Serialize) -> serde_json::Result<Ve
     Ok(bytes)
 }
 
-/// Writes numbers as ECMAScript does (RFC 8785, 3.2.2.3); the rest of serde_json's compact form is canonical.
+/// Writes numbers as `ECMAScript` does (RFC 8785, 3.2.2.3); the rest of `serde_json`'s compact form is canonical.
 struct EcmaScript;
 
 impl Formatter for EcmaScript {

@@ -1,5 +1,7 @@
 //! A stream verifies as it was written, and every change to it is found and placed.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use audit::event::{
     EventBody, Failure, ModelAccess, ModelRef, Outcome, Prediction, ProcessStarted, ProcessStopped,
     RecordedList, RecordedTensor, Refusal, Replay, Security,
@@ -278,11 +280,11 @@ fn any_body() -> impl Strategy<Value = EventBody> {
     let text = any::<String>();
     let prediction = (
         (
-            text.clone(),
-            text.clone(),
-            text.clone(),
+            text,
+            text,
+            text,
             model.clone(),
-            text.clone(),
+            text,
             prop::option::of(model),
         ),
         (
@@ -321,7 +323,7 @@ fn any_body() -> impl Strategy<Value = EventBody> {
         });
     let refusal = (
         any::<[String; 5]>(),
-        prop::option::of(text.clone()),
+        prop::option::of(text),
         prop::collection::vec(failure, 0..3),
     )
         .prop_map(|(words, maybe, failures)| {

@@ -126,14 +126,12 @@ async fn handle(State(edge): State<Edge>, mut request: Request, next: Next) -> R
     };
     let response = match fault {
         Some(error) => return edge.finish(error, &info, seen).await,
-        None => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-            Ok(response) => response,
-            Err(_) => {
-                tracing::error!(request.id = %info.id, route = seen.route, "a handler panicked");
-                ApiError::internal().into_response()
-            }
-        },
+        None => AssertUnwindSafe(next.run(request)).catch_unwind().await,
     };
+    let response = response.unwrap_or_else(|_| {
+        tracing::error!(request.id = %info.id, route = seen.route, "a handler panicked");
+        ApiError::internal().into_response()
+    });
     if let Some(error) = response.extensions().get::<ApiError>() {
         let error = error.clone();
         return edge.finish(error, &info, seen).await;
@@ -165,28 +163,24 @@ fn identify(request: &Request) -> (RequestInfo, Option<ApiError>) {
     let Some(header) = request.headers().get(REQUEST_ID_HEADER) else {
         return (made(), None);
     };
-    match header
+    let given = header
         .to_str()
         .ok()
-        .and_then(|text| RequestId::parse(text).ok())
-    {
-        Some(id) => (
-            RequestInfo {
-                id,
-                given: true,
-                arrived,
-            },
-            None,
-        ),
-        None => {
-            let error = ApiError::bad_field(
-                "request.id_invalid",
-                REQUEST_ID_HEADER,
-                "expected 1 to 128 visible ASCII characters",
-            );
-            (made(), Some(error))
-        }
-    }
+        .and_then(|text| RequestId::parse(text).ok());
+    let Some(id) = given else {
+        let error = ApiError::bad_field(
+            "request.id_invalid",
+            REQUEST_ID_HEADER,
+            "expected 1 to 128 visible ASCII characters",
+        );
+        return (made(), Some(error));
+    };
+    let info = RequestInfo {
+        id,
+        given: true,
+        arrived,
+    };
+    (info, None)
 }
 
 fn route_of(request: &Request) -> String {

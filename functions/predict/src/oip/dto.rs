@@ -31,7 +31,7 @@ pub type Parameters = BTreeMap<String, Parameter>;
 pub struct InferRequest<'a> {
     #[serde(default, borrow)]
     pub id: Option<Cow<'a, str>>,
-    /// KServe's client repeats the path's model here.
+    /// `KServe`'s client repeats the path's model here.
     #[serde(default, borrow)]
     pub model_name: Option<Cow<'a, str>>,
     /// And its version.

@@ -333,7 +333,7 @@ async fn a_missing_symbol_is_400_where_the_model_is_limited_to_several() {
     let mut members = crate::support::example_members();
     let symbols = ["SPX", "NDX"].map(|s| s.parse().unwrap());
     members[0].manifest.limits.symbols = Some(symbols.to_vec());
-    let served = crate::support::serve(members, |_| Default::default()).await;
+    let served = crate::support::serve(members, |_| crate::support::Ports::default()).await;
     let reply = served.post(INFER, v2(0).to_string()).await;
     refused(
         &served,
@@ -535,8 +535,10 @@ async fn a_wrong_role_is_403() {
 
 #[tokio::test]
 async fn nothing_serves_before_a_release_is_active() {
-    let served =
-        crate::support::prepare(crate::support::example_members(), |_| Default::default()).await;
+    let served = crate::support::prepare(crate::support::example_members(), |_| {
+        crate::support::Ports::default()
+    })
+    .await;
     let reply = served.post("/v1/predict", v1(0).to_string()).await;
     refused(&served, &reply, 503, "model.not_ready", None).await;
     let reply = served.get("/v2/health/ready").await;

@@ -1,5 +1,7 @@
 //! The predict function over real stores in a temporary directory, request by request.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bad_input;
 mod degraded;
 mod failing_stores;

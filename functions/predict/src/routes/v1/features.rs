@@ -167,7 +167,7 @@ fn in_order<'a>(
     names: &[&str],
     place: impl Fn() -> String,
 ) -> Result<Vec<&'a Scalar>, ApiError> {
-    let named = match features {
+    let given = match features {
         Features::Listed(values) if values.len() == names.len() => {
             return Ok(values.iter().collect());
         }
@@ -175,10 +175,10 @@ fn in_order<'a>(
             let message = format!("{} features; the model takes {}", values.len(), names.len());
             return Err(ApiError::bad_field("input.count", place(), message));
         }
-        Features::Named(named) => named,
+        Features::Named(given) => given,
     };
-    let mut found: HashMap<&str, &Scalar> = HashMap::with_capacity(named.len());
-    for (name, value) in named {
+    let mut found: HashMap<&str, &Scalar> = HashMap::with_capacity(given.len());
+    for (name, value) in given {
         if found.insert(name, value).is_some() {
             let field: String = format!("{}.{name}", place()).chars().take(200).collect();
             return Err(ApiError::bad_field(
@@ -200,7 +200,7 @@ fn in_order<'a>(
         };
         ordered.push(value);
     }
-    match named
+    match given
         .iter()
         .find(|(name, _)| found.contains_key(name.as_str()))
     {
