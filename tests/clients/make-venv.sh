@@ -8,7 +8,7 @@ stamp=$dir/requirements.sha256
 sum=$(sha256sum <"$requirements")
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sum" ] && exit 0
 rm -rf "$dir"
-"${PYTHON:-python3.11}" -m venv "$dir"
+"${PYTHON:-python3}" -m venv "$dir"
 "$dir/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
 "$dir/bin/pip" check --disable-pip-version-check >/dev/null
 echo "$sum" >"$stamp"

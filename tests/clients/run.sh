@@ -5,7 +5,7 @@
 #
 # Each client has a virtual environment of its own, .venv-clients-NAME at the root: their pins contradict each other.
 # They are made or refreshed when their requirements change. SERVER_BIN and CLI_BIN name binaries that exist;
-# without them both are built (PROFILE, default dev). PYTHON names the interpreter (default python3.11).
+# without them both are built (PROFILE, default dev). PYTHON names the interpreter (default python3).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -36,7 +36,7 @@ for client in "${clients[@]}"; do
     # Plain HTTP needs nothing but pytest, which every environment has.
     [ "$client" = triton ] && tests+=("$here/test_raw_http.py")
     echo "== $client"
-    "${PYTHON:-python3.11}" "$here/serve.py" --server "$SERVER_BIN" --cli "$CLI_BIN" \
+    "${PYTHON:-python3}" "$here/serve.py" --server "$SERVER_BIN" --cli "$CLI_BIN" \
         --example "$root/examples/spx-direction" --latency-budget-ms 20000 -- \
         "$root/.venv-clients-$client/bin/python" -m pytest -q -p no:cacheprovider "$@" "${tests[@]}" ||
         failed+=("$client")

@@ -28,13 +28,13 @@ mkdir "$work/data" "$work/bodies"
 export RESULTS=${RESULTS:-$work/results} RECEIPTS=$work/receipts BODIES=$work/bodies
 mkdir -p "$RESULTS"
 rm -f "$RESULTS"/*.json
-"${PYTHON:-python3.11}" "$here/make_bodies.py" examples/spx-direction "$BODIES"
+"${PYTHON:-python3}" "$here/make_bodies.py" examples/spx-direction "$BODIES"
 
-"${PYTHON:-python3.11}" tests/clients/serve.py --server "$bin/server" --cli "$bin/sealcast" \
+"${PYTHON:-python3}" tests/clients/serve.py --server "$bin/server" --cli "$bin/sealcast" \
     --example examples/spx-direction --data "$work/data" -- "$here/measure.sh"
 
 if [ "${PEER:-1}" != 0 ]; then
     "$here/peer/measure.sh"
 fi
-"${PYTHON:-python3.11}" "$here/print_table.py" "$RESULTS"
-"${PYTHON:-python3.11}" "$here/check_records.py" "$bin/sealcast" "$work/data" "$RESULTS" "$RECEIPTS"
+"${PYTHON:-python3}" "$here/print_table.py" "$RESULTS"
+"${PYTHON:-python3}" "$here/check_records.py" "$bin/sealcast" "$work/data" "$RESULTS" "$RECEIPTS"

@@ -282,11 +282,11 @@ impl Served {
     /// The refusal recorded last.
     pub(crate) async fn last_refusal(&self) -> audit::event::Refusal {
         let events = self.events().await;
-        let refusals = events.into_iter().filter_map(|event| match event.body {
+        let mut refusals = events.into_iter().filter_map(|event| match event.body {
             EventBody::Refusal(refusal) => Some(refusal),
             _ => None,
         });
-        refusals.last().expect("a refusal is recorded")
+        refusals.next_back().expect("a refusal is recorded")
     }
 
     /// All predictions recorded.
