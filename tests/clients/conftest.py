@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("raw_http")
+
 MODEL = "spx-direction"
 VERSION = "1.0.0"
 COLUMNS = 14

@@ -34,7 +34,7 @@ for client in "${clients[@]}"; do
     "$here/make-venv.sh" ".venv-clients-$client" "$requirements"
     tests=("$here/test_$client.py")
     # Plain HTTP needs nothing but pytest, which every environment has.
-    [ "$client" = triton ] && tests+=("$here/test_raw_http.py")
+    [ "$client" = triton ] && tests+=("$here/test_raw_http.py" "$here/test_raw_routes.py")
     echo "== $client"
     "${PYTHON:-python3}" "$here/serve.py" --server "$SERVER_BIN" --cli "$CLI_BIN" \
         --example "$root/examples/spx-direction" --latency-budget-ms 20000 -- \

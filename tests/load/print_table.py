@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-COLUMNS = ["run", "answers/s", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "max µs", "not 200", "degraded", "MiB", "cores"]
+COLUMNS = ["run", "answers/s", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "max µs", "not 200", "degraded", "MiB", "cores", "others"]
 
 
 def describe(path: Path) -> list[str]:
@@ -20,6 +20,7 @@ def describe(path: Path) -> list[str]:
         f"{run['degraded']:,}",
         f"{server['rss_mib']:,.0f}",
         f"{server['cpu_s'] / run['elapsed_s']:.2f}",
+        f"{run['others_cpu_s'] / run['elapsed_s']:.2f}",
     ]
 
 
@@ -29,7 +30,10 @@ def main(results: Path) -> None:
     print()
     for row in table:
         print("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]))
-    print("\nOnly answers with status 200 count; latencies are theirs. MiB and cores are the server's (its processes').")
+    print(
+        "\nOnly answers with status 200 count; latencies are theirs. MiB and cores are the server's (all its processes'),"
+        "\n`others` is what neither it nor the generator used of the machine: the kernel's share, and whoever else is busy."
+    )
 
 
 if __name__ == "__main__":

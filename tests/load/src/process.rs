@@ -18,8 +18,56 @@ pub(crate) struct Usage {
     pub(crate) cpu_s: f64,
 }
 
+/// Who used the machine. Processor times of one snapshot count from the start, those of a difference from the other.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Snapshot {
+    /// The server and its children.
+    pub(crate) server: Option<Usage>,
+    /// This process.
+    pub(crate) generator: Option<Usage>,
+    /// Processor time of everything else, in seconds: a busy machine makes every figure worse.
+    pub(crate) others_cpu_s: Option<f64>,
+}
+
+impl Snapshot {
+    /// Looks at the machine now.
+    pub(crate) fn take(server_pid: Option<u32>) -> Self {
+        let (server, generator) = (
+            server_pid.and_then(read_usage),
+            read_usage(std::process::id()),
+        );
+        let own: f64 = [server, generator]
+            .iter()
+            .flatten()
+            .map(|usage| usage.cpu_s)
+            .sum();
+        Self {
+            server,
+            generator,
+            others_cpu_s: read_machine_busy_s().map(|busy| busy - own),
+        }
+    }
+
+    /// What was used since an earlier snapshot.
+    pub(crate) fn since(self, before: Self) -> Self {
+        let subtract = |after: Option<Usage>, before: Option<Usage>| {
+            let (after, before) = (after?, before?);
+            Some(Usage {
+                cpu_s: after.cpu_s - before.cpu_s,
+                ..after
+            })
+        };
+        let others = self.others_cpu_s.zip(before.others_cpu_s);
+        Self {
+            server: subtract(self.server, before.server),
+            generator: subtract(self.generator, before.generator),
+            others_cpu_s: others.map(|(after, before)| (after - before).max(0.0)),
+        }
+    }
+}
+
 /// What `pid` and its children use; `None` where there is no such process, or no `/proc`.
-pub(crate) fn read_usage(pid: u32) -> Option<Usage> {
+fn read_usage(pid: u32) -> Option<Usage> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut usage = Usage {
@@ -58,6 +106,24 @@ fn parse_cpu_s(stat: &str) -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_S)
 }
 
+/// Processor time that the whole machine has spent on anything since it started, in seconds.
+fn read_machine_busy_s() -> Option<f64> {
+    parse_busy_s(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+fn parse_busy_s(stat: &str) -> Option<f64> {
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user already.
+    let line = stat.lines().find(|line| line.starts_with("cpu "))?;
+    let ticks: Vec<f64> = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    let idle = ticks.get(3)? + ticks.get(4)?;
+    Some((ticks.iter().sum::<f64>() - idle) / TICKS_PER_S)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +137,8 @@ mod tests {
             Some(2.0)
         );
         assert_eq!(parse_mib("Name:\tx\n", "VmRSS:"), None);
+        let busy = parse_busy_s("cpu  100 0 100 5000 200 0 100 0 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n");
+        assert_eq!(busy, Some(3.0));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connection::{Answer, Connection};
 use crate::options::Options;
-use crate::process::{Usage, read_usage};
+use crate::process::Snapshot;
 use crate::request::RequestTemplate;
 use crate::summary::{Run, Summary, Tally};
 
@@ -57,19 +57,13 @@ pub(crate) async fn measure(
         .map(|_| tokio::spawn(send_requests(Arc::clone(&plan), template.clone())))
         .collect();
     sleep(measured_from.saturating_duration_since(Instant::now())).await;
-    let used_before = (
-        options.server_pid.and_then(read_usage),
-        read_usage(std::process::id()),
-    );
+    let before = Snapshot::take(options.server_pid);
     let mut tally = Tally::new()?;
     for worker in workers {
         tally.merge(worker.await??)?;
     }
     let elapsed = measured_from.elapsed();
-    let used_after = (
-        options.server_pid.and_then(read_usage),
-        read_usage(std::process::id()),
-    );
+    let load = Snapshot::take(options.server_pid).since(before);
     if let Some(receipts) = &plan.receipts {
         receipts
             .lock()
@@ -82,8 +76,7 @@ pub(crate) async fn measure(
         Run {
             path: options.path.clone(),
             connections: options.connections,
-            server: subtract(used_after.0, used_before.0),
-            generator: subtract(used_after.1, used_before.1),
+            load,
         },
     ))
 }
@@ -92,14 +85,6 @@ fn append_to(path: &Path) -> anyhow::Result<Mutex<BufWriter<File>>> {
     let file = OpenOptions::new().create(true).append(true).open(path);
     let file = file.with_context(|| format!("opening {}", path.display()))?;
     Ok(Mutex::new(BufWriter::with_capacity(1 << 16, file)))
-}
-
-fn subtract(after: Option<Usage>, before: Option<Usage>) -> Option<Usage> {
-    let (after, before) = (after?, before?);
-    Some(Usage {
-        cpu_s: after.cpu_s - before.cpu_s,
-        ..after
-    })
 }
 
 async fn send_requests(plan: Arc<Plan>, mut template: RequestTemplate) -> anyhow::Result<Tally> {

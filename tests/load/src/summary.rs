@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::connection::Answer;
-use crate::process::Usage;
+use crate::process::Snapshot;
 
 /// Longest latency that is told apart, in microseconds.
 const MAX_LATENCY_US: u64 = 120_000_000;
@@ -90,8 +90,7 @@ impl Tally {
             without_receipt: self.without_receipt,
             statuses: self.statuses,
             failures: self.failures,
-            server: run.server,
-            generator: run.generator,
+            load: run.load,
         }
     }
 }
@@ -101,8 +100,7 @@ impl Tally {
 pub(crate) struct Run {
     pub(crate) path: String,
     pub(crate) connections: u16,
-    pub(crate) server: Option<Usage>,
-    pub(crate) generator: Option<Usage>,
+    pub(crate) load: Snapshot,
 }
 
 /// What was measured.
@@ -128,12 +126,9 @@ pub(crate) struct Summary {
     statuses: BTreeMap<u16, u64>,
     /// Requests without an answer, by reason.
     failures: BTreeMap<String, u64>,
-    /// The server at the end; its processor time is that of the measured time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<Usage>,
-    /// The generator at the end; its processor time is that of the measured time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generator: Option<Usage>,
+    /// Who used the machine in the measured time, and memory at its end.
+    #[serde(flatten)]
+    load: Snapshot,
 }
 
 /// Latencies, in microseconds.
@@ -182,15 +177,18 @@ impl fmt::Display for Summary {
                 writeln!(f, "  {what}    {count} of the successes")?;
             }
         }
-        for (who, usage) in [("server", self.server), ("generator", self.generator)] {
+        let cores = |cpu_s: f64| cpu_s / self.elapsed_s;
+        for (who, usage) in [
+            ("server", self.load.server),
+            ("generator", self.load.generator),
+        ] {
             if let Some(usage) = usage {
-                let cores = usage.cpu_s / self.elapsed_s;
-                writeln!(
-                    f,
-                    "  {who:<11} {:.1} MiB resident, {cores:.2} cores",
-                    usage.rss_mib
-                )?;
+                let (rss_mib, cores) = (usage.rss_mib, cores(usage.cpu_s));
+                writeln!(f, "  {who:<11} {rss_mib:.1} MiB resident, {cores:.2} cores")?;
             }
+        }
+        if let Some(others) = self.load.others_cpu_s {
+            writeln!(f, "  others      {:.2} cores", cores(others))?;
         }
         Ok(())
     }
