@@ -51,6 +51,7 @@ done
 # 2. The server, in a session of its own, so that a closed terminal does not take it along.
 setsid "$bin/server" </dev/null >>"$data/server.log" 2>&1 &
 server=$!
+echo "$server" >"$data/server.pid"
 trap 'kill -TERM "$server" 2>/dev/null; wait "$server" || true; exit 0' TERM INT
 trap 'exit 0' HUP
 for attempt in $(seq 100); do
@@ -60,10 +61,13 @@ for attempt in $(seq 100); do
         exit 1
     fi
     ! ready || break
-    [ "$attempt" -lt 100 ] || { echo "the server is not ready after 20 s: see $data/server.log" >&2; exit 1; }
+    if [ "$attempt" = 100 ]; then
+        echo "the server is not ready after 20 s, and is stopped: see $data/server.log" >&2
+        kill -TERM "$server"
+        exit 1
+    fi
     sleep 0.2
 done
-echo "$server" >"$data/server.pid"
 
 # 3. A first prediction, and its record.
 echo

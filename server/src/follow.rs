@@ -29,7 +29,10 @@ pub(crate) async fn follow_alias(predict: Arc<Predict>, aliases: Arc<dyn AliasRe
         match aliases.get(LIVE).await {
             Ok(Some(alias)) => {
                 let serving = predict.serving().map(|serving| serving.release);
-                if serving != Some(alias.release) {
+                if serving == Some(alias.release) {
+                    failed = None;
+                    predict.settle();
+                } else {
                     match predict.activate(alias.release).await {
                         Ok(()) => {
                             failed = None;
@@ -80,7 +83,7 @@ async fn wait_for_change(
 
 /// Reads the token file again whenever it changes; never ends.
 pub(crate) async fn follow_tokens(tokens: Arc<Tokens>) {
-    let mut seen = tokens.modified();
+    let mut seen = tokens.opened();
     loop {
         tokio::time::sleep(INTERVAL).await;
         let now = tokens.modified();

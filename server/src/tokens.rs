@@ -57,24 +57,38 @@ pub(crate) enum TokenFileError {
 /// The principals that hold a token.
 pub(crate) struct Tokens {
     path: PathBuf,
+    /// When the file had last been written as it was opened.
+    opened: Option<SystemTime>,
     principals: ArcSwap<HashMap<Sha256Digest, Principal>>,
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .ok()
 }
 
 impl Tokens {
     /// Reads the token file; without one nobody is known.
     pub(crate) fn open(path: &Path) -> Result<Self, TokenFileError> {
+        // Before the file is read: a change in between is then seen as one.
+        let opened = modified(path);
         let principals = ArcSwap::from_pointee(read(path)?);
         Ok(Self {
             path: path.to_owned(),
+            opened,
             principals,
         })
     }
 
+    /// When the file was last written as it was opened.
+    pub(crate) fn opened(&self) -> Option<SystemTime> {
+        self.opened
+    }
+
     /// When the file was last written.
     pub(crate) fn modified(&self) -> Option<SystemTime> {
-        std::fs::metadata(&self.path)
-            .and_then(|meta| meta.modified())
-            .ok()
+        modified(&self.path)
     }
 
     /// Reads the file again; a file that cannot be used leaves nobody known.

@@ -10,6 +10,7 @@ use domain::ports::ClaimKey;
 use domain::{ModelName, ModelVersion, PrincipalId, ReleaseId, RequestId, Symbol};
 use engine::{Answer, Change, InputError, Sanitized, Tensor};
 use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
 use web::ApiError;
 
 use crate::claim::{Claimed, payload_digest};
@@ -19,7 +20,7 @@ use crate::record;
 use crate::serving::{LiveModel, Serving};
 
 /// A request, parsed, not yet checked against the model's schema.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct InferenceRequest {
     /// The request's id.
     pub id: RequestId,
@@ -27,6 +28,9 @@ pub struct InferenceRequest {
     pub id_given: bool,
     /// True where the caller named the model's version: then another version is another request.
     pub pinned: bool,
+    /// The request's place among those that are handled at once; given back when the request is done with, also
+    /// where its caller hangs up before.
+    pub place: OwnedSemaphorePermit,
     /// Who asks.
     pub principal: PrincipalId,
     /// None, one for the whole request, or one a row.
@@ -62,6 +66,8 @@ pub struct Answered {
     pub outputs: Vec<Tensor>,
     /// One answer a row.
     pub answers: Vec<Answer>,
+    /// The labels that the answers' probabilities belong to, in order; none for a regression.
+    pub labels: Vec<String>,
     /// Where the record stands.
     pub receipt: Receipt,
     /// True where the answer was given before.
@@ -95,13 +101,14 @@ impl Predict {
         &self,
         serving: &Serving,
         live: &LiveModel,
-        mut request: InferenceRequest,
+        request: InferenceRequest,
     ) -> Result<Answered, ApiError> {
         let id = request.id.clone();
         let symbol = request.symbols.first().map(ToString::to_string);
-        let answered = match check_symbols(live, &mut request) {
-            Ok(()) => self.answer_claimed(serving, live, request).await,
-            Err(error) => Err(error),
+        let answered = if request.id_given {
+            self.answer_once(serving, live, request).await
+        } else {
+            self.check_and_infer(serving, live, request).await
         };
         if answered.is_err() {
             live.stats.failed.fetch_add(1, Ordering::Relaxed);
@@ -113,13 +120,40 @@ impl Predict {
         })
     }
 
-    async fn answer_claimed(
+    /// Answers a request whose id the caller gave: the recorded answer where there is one, whatever serves now.
+    async fn answer_once(
+        &self,
+        serving: &Serving,
+        live: &LiveModel,
+        request: InferenceRequest,
+    ) -> Result<Answered, ApiError> {
+        let key = ClaimKey {
+            principal: request.principal.clone(),
+            request: request.id.clone(),
+        };
+        let token = match self.claim(&key, payload_digest(live, &request)).await? {
+            Claimed::Won(token) => token,
+            Claimed::Answered(answered) => return self.replay(&request, *answered).await,
+        };
+        let answered = match self.check_and_infer(serving, live, request).await {
+            Ok(answered) => self.keep(&key, token, answered).await,
+            Err(error) => Err(error),
+        };
+        if answered.is_err()
+            && let Err(cause) = self.claims.release(&key, token).await
+        {
+            tracing::warn!(request.id = %key.request, error = %cause, "a claim was not released");
+        }
+        answered
+    }
+
+    async fn check_and_infer(
         &self,
         serving: &Serving,
         live: &LiveModel,
         mut request: InferenceRequest,
     ) -> Result<Answered, ApiError> {
-        let digest = request.id_given.then(|| payload_digest(live, &request));
+        check_symbols(live, &mut request)?;
         let inputs = std::mem::take(&mut request.inputs);
         let raw = live.fallback.is_some().then(|| inputs.clone());
         let sanitized = live
@@ -134,27 +168,7 @@ impl Predict {
                 "expected one symbol a row",
             ));
         }
-        let Some(digest) = digest else {
-            return self.infer(serving, live, &request, sanitized, raw).await;
-        };
-        let key = ClaimKey {
-            principal: request.principal.clone(),
-            request: request.id.clone(),
-        };
-        let token = match self.claim(&key, digest).await? {
-            Claimed::Won(token) => token,
-            Claimed::Answered(answered) => return self.replay(&request, *answered).await,
-        };
-        let answered = match self.infer(serving, live, &request, sanitized, raw).await {
-            Ok(answered) => self.keep(&key, token, answered).await,
-            Err(error) => Err(error),
-        };
-        if answered.is_err()
-            && let Err(cause) = self.claims.release(&key, token).await
-        {
-            tracing::warn!(request.id = %key.request, error = %cause, "a claim was not released");
-        }
-        answered
+        self.infer(serving, live, &request, sanitized, raw).await
     }
 
     async fn infer(
@@ -212,6 +226,7 @@ impl Predict {
             changes: climbed.changes,
             outputs,
             answers: climbed.answers,
+            labels: live.labels().to_vec(),
             receipt,
             replayed: false,
         })
@@ -249,15 +264,9 @@ fn check_symbols(live: &LiveModel, request: &mut InferenceRequest) -> Result<(),
     }
 }
 
-/// The refusal of an input; where its column holds personal data, the value stays out of the error and its record.
+/// The refusal of an input.
 fn refuse_input(live: &LiveModel, error: InputError) -> ApiError {
-    let column = error.field.rsplit('.').next().unwrap_or_default();
-    let personal = &live.model.manifest.personal_data;
-    let message = if personal.iter().any(|name| name == column) {
-        "the value is not one that the model takes".to_owned()
-    } else {
-        error.message
-    };
+    let message = live.without_personal_value(&error).to_owned();
     ApiError::bad_field(error.code, error.field, message)
 }
 

@@ -125,14 +125,18 @@ impl Predict {
 /// A new version that goes live in between leaves a repeated request the same.
 pub(crate) fn payload_digest(live: &LiveModel, request: &InferenceRequest) -> Sha256Digest {
     let mut hash = Sha256::new();
+    let version = live.version().to_string();
     let mut put = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
     put(live.name().as_str().as_bytes());
-    if request.pinned {
-        put(live.version().to_string().as_bytes());
-    }
+    put(if request.pinned {
+        version.as_bytes()
+    } else {
+        b""
+    });
+    put(&request.symbols.len().to_le_bytes());
     for symbol in &request.symbols {
         put(symbol.as_str().as_bytes());
     }
@@ -141,6 +145,7 @@ pub(crate) fn payload_digest(live: &LiveModel, request: &InferenceRequest) -> Sh
     for tensor in inputs {
         put(tensor.name.as_bytes());
         put(tensor.data.datatype().name().as_bytes());
+        put(&tensor.shape.len().to_le_bytes());
         for dim in &tensor.shape {
             put(&(*dim as u64).to_le_bytes());
         }

@@ -9,7 +9,7 @@ use domain::ports::{Clock, RequestClaims};
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, ReleaseId};
 use http::StatusCode;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use web::ApiError;
 
 use crate::load::{LoadReleaseError, Loader};
@@ -26,7 +26,7 @@ pub struct Predict {
     pub(crate) claims: Arc<dyn RequestClaims>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
 }
 
 /// Why nothing serves, or why a newer release does not.
@@ -53,7 +53,7 @@ impl Predict {
             claims,
             recorder,
             clock,
-            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         }
     }
 
@@ -67,8 +67,11 @@ impl Predict {
             Ok(serving) => {
                 let before = self.serving.swap(Some(Arc::new(serving)));
                 self.not_ready.store(None);
-                if let Some(before) = before {
-                    self.recorder.record_all(unloaded(&before)).await?;
+                if let Some(before) = before
+                    && let Err(cause) = self.recorder.record_all(unloaded(&before)).await
+                {
+                    // The new release serves all the same; its own load is on record.
+                    tracing::error!(release.id = %before.release, error = %cause, "an unload was not recorded");
                 }
                 Ok(())
             }
@@ -81,6 +84,11 @@ impl Predict {
                 Err(error)
             }
         }
+    }
+
+    /// Forgets why a later release did not serve: the one that serves is the one that should.
+    pub fn settle(&self) {
+        self.not_ready.store(None);
     }
 
     /// What serves now.
@@ -111,14 +119,16 @@ impl Predict {
     ///
     /// # Errors
     /// 503 `server.overloaded` where there is none.
-    pub fn admit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.in_flight.try_acquire().map_err(|_| {
-            ApiError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "server.overloaded",
-                format!("more than {MAX_IN_FLIGHT} requests at once"),
-            )
-        })
+    pub fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.in_flight)
+            .try_acquire_owned()
+            .map_err(|_| {
+                ApiError::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "server.overloaded",
+                    format!("more than {MAX_IN_FLIGHT} requests at once"),
+                )
+            })
     }
 
     /// Records what came of a prediction.

@@ -62,7 +62,8 @@ pub(crate) async fn climb(
         match fallback.scorer.sanitize(raw) {
             Ok(own) => {
                 let own = Arc::new(own);
-                match score(fallback, &own).await {
+                let scored = score(fallback, &own).await;
+                match scored.and_then(|scored| keep_contract(&live.model.manifest, scored)) {
                     Ok(scored) => {
                         return Ok(climbed(
                             1,
@@ -76,7 +77,7 @@ pub(crate) async fn climb(
                 }
             }
             Err(error) => {
-                let message = format!("{}: {}", error.field, error.message);
+                let message = format!("{}: {}", error.field, live.without_personal_value(&error));
                 failures.push(failure(&fallback.label, error.code, message));
             }
         }
@@ -136,6 +137,24 @@ fn failure(step: &str, code: &str, message: String) -> Failure {
     }
 }
 
+/// Holds the fallback model's answers to the range that the live model promises: its own may be wider.
+fn keep_contract(live: &Manifest, scored: Scored) -> Result<Scored, (&'static str, String)> {
+    let OutputContract::Regression { min, max, .. } = &live.output else {
+        return Ok(scored);
+    };
+    for answer in &scored.answers {
+        let Answer::Value { value } = answer else {
+            continue;
+        };
+        if min.is_some_and(|min| *value < min) || max.is_some_and(|max| *value > max) {
+            let message =
+                format!("{value} is outside the range of the model that it stands in for");
+            return Err(("model.output_out_of_contract", message));
+        }
+    }
+    Ok(scored)
+}
+
 /// Scores within the model's latency budget; short work inline, the rest on a thread of its own.
 async fn score(
     model: &Arc<LoadedModel>,
@@ -150,8 +169,17 @@ async fn score(
         timed(model, sanitized)
     } else {
         let (model, sanitized) = (Arc::clone(model), Arc::clone(sanitized));
-        let task = tokio::task::spawn_blocking(move || timed(&model, &sanitized));
-        match tokio::time::timeout(budget, task).await {
+        let deadline = tokio::time::Instant::now() + budget;
+        let slot = Arc::clone(&model.slots).acquire_owned();
+        let Ok(Ok(slot)) = tokio::time::timeout_at(deadline, slot).await else {
+            return Err(late());
+        };
+        let task = tokio::task::spawn_blocking(move || {
+            // Held until the model is done, also where nobody waits any more.
+            let _slot = slot;
+            timed(&model, &sanitized)
+        });
+        match tokio::time::timeout_at(deadline, task).await {
             Ok(Ok(timed)) => timed,
             Ok(Err(_)) => return Err(("model.panicked", "the scoring thread is gone".to_owned())),
             Err(_) => return Err(late()),

@@ -62,16 +62,16 @@ pub(crate) fn of_answer(
     let manifest = &model.manifest;
     let contents = Contents {
         symbols: request.symbols.iter().map(json).collect(),
-        inputs: climbed.inputs.iter().map(|t| tensor(t, manifest)).collect(),
-        changes: climbed
-            .changes
+        inputs: climbed
+            .inputs
             .iter()
-            .map(|c| change(c, manifest))
+            .map(|t| tensor(t, manifest, live))
             .collect(),
+        changes: climbed.changes.iter().map(|c| change(c, live)).collect(),
         outputs: climbed
             .outputs
             .iter()
-            .map(|t| tensor(t, manifest))
+            .map(|t| tensor(t, manifest, live))
             .collect(),
         answers: climbed.answers.iter().map(json).collect(),
     };
@@ -79,11 +79,11 @@ pub(crate) fn of_answer(
 }
 
 /// A change as it is recorded: without the values, where the column holds personal data.
-fn change(change: &Change, manifest: &Manifest) -> Value {
+fn change(change: &Change, live: &LiveModel) -> Value {
     let personal = change
         .column
         .as_ref()
-        .is_some_and(|c| manifest.personal_data.contains(c));
+        .is_some_and(|column| live.is_personal(column));
     if personal {
         json(&Change {
             from: None,
@@ -116,7 +116,7 @@ fn events(head: Prediction, contents: Contents) -> Vec<EventBody> {
 }
 
 /// A tensor as it is recorded; the values of personal columns are left out.
-fn tensor(tensor: &Tensor, manifest: &Manifest) -> RecordedTensor {
+fn tensor(tensor: &Tensor, manifest: &Manifest, live: &LiveModel) -> RecordedTensor {
     let mut data = values(&tensor.data);
     let mut redacted = Vec::new();
     let columns = manifest
@@ -125,7 +125,7 @@ fn tensor(tensor: &Tensor, manifest: &Manifest) -> RecordedTensor {
         .find(|i| i.name == tensor.name)
         .map_or(&[][..], |i| &i.columns);
     for (at, column) in columns.iter().enumerate() {
-        if manifest.personal_data.contains(&column.name) {
+        if live.is_personal(&column.name) {
             redacted.push(column.name.clone());
             data.iter_mut()
                 .skip(at)
@@ -188,12 +188,12 @@ fn split(contents: Contents) -> Vec<Part> {
         done: vec![Part::default()],
         room: ROOM,
     };
-    parts.put(contents.symbols, |part, offset, values| {
+    parts.put(LIST_COST, contents.symbols, |part, offset, values| {
         part.symbols = RecordedList { offset, values }
     });
     for tensor in contents.inputs {
         let (shell, data) = empty(tensor);
-        parts.put(data, |part, offset, data| {
+        parts.put(cost_of(&shell), data, |part, offset, data| {
             part.inputs.push(RecordedTensor {
                 offset,
                 data,
@@ -201,12 +201,12 @@ fn split(contents: Contents) -> Vec<Part> {
             });
         });
     }
-    parts.put(contents.changes, |part, offset, values| {
+    parts.put(LIST_COST, contents.changes, |part, offset, values| {
         part.changes = RecordedList { offset, values }
     });
     for tensor in contents.outputs {
         let (shell, data) = empty(tensor);
-        parts.put(data, |part, offset, data| {
+        parts.put(cost_of(&shell), data, |part, offset, data| {
             part.outputs.push(RecordedTensor {
                 offset,
                 data,
@@ -214,10 +214,16 @@ fn split(contents: Contents) -> Vec<Part> {
             });
         });
     }
-    parts.put(contents.answers, |part, offset, values| {
+    parts.put(LIST_COST, contents.answers, |part, offset, values| {
         part.answers = RecordedList { offset, values }
     });
     parts.done
+}
+
+/// What a tensor costs besides its elements: its redacted columns are named in every part.
+fn cost_of(shell: &RecordedTensor) -> usize {
+    let names: usize = shell.redacted.iter().map(|name| name.len() + 3).sum();
+    LIST_COST + shell.name.len() + names
 }
 
 fn empty(mut tensor: RecordedTensor) -> (RecordedTensor, Vec<Value>) {
@@ -231,20 +237,25 @@ struct Parts {
 }
 
 impl Parts {
-    fn put(&mut self, values: Vec<Value>, store: impl Fn(&mut Part, usize, Vec<Value>)) {
+    fn put(
+        &mut self,
+        cost: usize,
+        values: Vec<Value>,
+        store: impl Fn(&mut Part, usize, Vec<Value>),
+    ) {
         if values.is_empty() {
             return;
         }
-        self.room = self.room.saturating_sub(LIST_COST);
+        self.room = self.room.saturating_sub(cost);
         let (mut offset, mut run) = (0, Vec::new());
         for (at, value) in values.into_iter().enumerate() {
             let size = json_len(&value);
-            if size > self.room && self.room < ROOM - LIST_COST {
+            if size > self.room && self.room < ROOM.saturating_sub(cost) {
                 if !run.is_empty() {
                     self.store(offset, std::mem::take(&mut run), &store);
                 }
                 self.done.push(Part::default());
-                self.room = ROOM - LIST_COST;
+                self.room = ROOM.saturating_sub(cost);
                 offset = at;
             }
             self.room = self.room.saturating_sub(size);

@@ -9,7 +9,8 @@ use artifact::Manifest;
 use artifact::manifest::OutputContract;
 use audit::event::ModelRef;
 use domain::{ModelName, ModelVersion, Release, ReleaseId, Symbol};
-use engine::{Answer, Scorer};
+use engine::{Answer, InputError, Scorer};
+use tokio::sync::Semaphore;
 
 /// The models of one release.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct LoadedModel {
     pub reference: ModelRef,
     /// The model itself.
     pub scorer: Scorer,
+    /// Threads of their own that its long requests may take at once.
+    pub(crate) slots: Arc<Semaphore>,
     /// Time that one row took, in nanoseconds, as a moving average; 0 before the first.
     row_ns: AtomicU64,
 }
@@ -69,6 +72,9 @@ pub struct Stats {
     /// When the last request was answered, in milliseconds since 1970.
     pub last_ms: AtomicU64,
 }
+
+/// Most requests that one model scores at once off the async threads; a model that hangs takes no more than these.
+const SLOTS: usize = 16;
 
 /// Most symbols whose last good answer is kept.
 const MAX_LAST_GOOD: usize = 100_000;
@@ -132,6 +138,7 @@ impl LoadedModel {
             },
             manifest,
             scorer,
+            slots: Arc::new(Semaphore::new(SLOTS)),
             row_ns: AtomicU64::new(0),
         }
     }
@@ -174,6 +181,26 @@ impl LiveModel {
         match &self.model.manifest.output {
             OutputContract::Classification { labels, .. } => labels,
             OutputContract::Regression { .. } => &[],
+        }
+    }
+
+    /// Whether the column holds personal data, for the model or for the one that stands in for it.
+    pub fn is_personal(&self, column: &str) -> bool {
+        let models = std::iter::once(&self.model).chain(&self.fallback);
+        let mut names = models.flat_map(|model| &model.manifest.personal_data);
+        names.any(|name| name == column)
+    }
+
+    /// What is wrong with an input, without its value where the column holds personal data.
+    pub fn without_personal_value<'a>(&self, error: &'a InputError) -> &'a str {
+        let columns = self.model.manifest.inputs.iter().flat_map(|i| &i.columns);
+        let personal = columns
+            .filter(|column| self.is_personal(&column.name))
+            .any(|column| error.field.ends_with(&format!("].{}", column.name)));
+        if personal {
+            "the value is not one that the model takes"
+        } else {
+            &error.message
         }
     }
 

@@ -31,6 +31,7 @@ struct Stored<'a> {
     changes: &'a [Change],
     outputs: Vec<StoredTensor<'a>>,
     answers: &'a [Answer],
+    labels: &'a [String],
     receipt: Receipt,
 }
 
@@ -59,6 +60,7 @@ struct Read<'a> {
     #[serde(borrow)]
     outputs: Vec<ReadTensor<'a>>,
     answers: Vec<Answer>,
+    labels: Vec<String>,
     receipt: Receipt,
 }
 
@@ -99,6 +101,7 @@ pub(crate) fn write(answered: &Answered) -> serde_json::Result<Vec<u8>> {
             })
             .collect(),
         answers: &answered.answers,
+        labels: &answered.labels,
         receipt: answered.receipt,
     })
 }
@@ -130,6 +133,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Answered> {
         changes: read.changes,
         outputs,
         answers: read.answers,
+        labels: read.labels,
         receipt: read.receipt,
         replayed: true,
     })
@@ -180,6 +184,7 @@ mod tests {
                 label: "buy".to_owned(),
                 probabilities: vec![0.1, 0.9],
             }],
+            labels: vec!["sell".to_owned(), "buy".to_owned()],
             receipt: Receipt {
                 stream: StreamId([1; 16]),
                 seq: 7,

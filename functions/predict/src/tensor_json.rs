@@ -143,8 +143,8 @@ fn wrong<T: Element>() -> Fault {
     Fault::Type(format!("expected {}", T::EXPECTED))
 }
 
-fn too_large<T: Element>(value: impl fmt::Display) -> Fault {
-    Fault::TooLarge(format!("{value} does not fit: expected {}", T::EXPECTED))
+fn too_large<T: Element>() -> Fault {
+    Fault::TooLarge(format!("expected {}", T::EXPECTED))
 }
 
 macro_rules! integer_element {
@@ -152,7 +152,7 @@ macro_rules! integer_element {
         impl Element for $type {
             const EXPECTED: &'static str = $expected;
             fn from_integer(value: i128) -> Result<Self, Fault> {
-                value.try_into().map_err(|_| too_large::<Self>(value))
+                value.try_into().map_err(|_| too_large::<Self>())
             }
         }
     )*};
@@ -171,7 +171,7 @@ macro_rules! float_element {
             fn from_float(value: f64) -> Result<Self, Fault> {
                 let from: fn(f64) -> $type = $from;
                 let element = from(value);
-                if element.is_finite() { Ok(element) } else { Err(too_large::<Self>(value)) }
+                if element.is_finite() { Ok(element) } else { Err(too_large::<Self>()) }
             }
             fn from_integer(value: i128) -> Result<Self, Fault> {
                 Self::from_float(value as f64)

@@ -27,12 +27,29 @@ pub fn to_canonical_json_sorted(value: &impl Serialize) -> serde_json::Result<Ve
     Ok(bytes)
 }
 
+/// The largest integer up to which a double holds every one.
+pub const EXACT: u64 = 1 << 53;
+
 /// Writes numbers as `ECMAScript` does (RFC 8785, 3.2.2.3); the rest of `serde_json`'s compact form is canonical.
 struct EcmaScript;
 
 impl Formatter for EcmaScript {
     fn write_f32<W: ?Sized + Write>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
         self.write_f64(writer, value.into())
+    }
+
+    fn write_i64<W: ?Sized + Write>(&mut self, writer: &mut W, value: i64) -> io::Result<()> {
+        if value.unsigned_abs() > EXACT {
+            return self.write_f64(writer, value as f64);
+        }
+        write!(writer, "{value}")
+    }
+
+    fn write_u64<W: ?Sized + Write>(&mut self, writer: &mut W, value: u64) -> io::Result<()> {
+        if value > EXACT {
+            return self.write_f64(writer, value as f64);
+        }
+        write!(writer, "{value}")
     }
 
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
@@ -51,9 +68,8 @@ pub fn leaf_hash(entry: &[u8]) -> [u8; 32] {
 
 /// An integer as JSON: a number where a double holds it exactly, else a string (RFC 8785, appendix D).
 pub fn integer(value: i128) -> Value {
-    const EXACT: i128 = 1 << 53;
     match i64::try_from(value) {
-        Ok(small) if (-EXACT..=EXACT).contains(&value) => Value::Number(small.into()),
+        Ok(small) if small.unsigned_abs() <= EXACT => Value::Number(small.into()),
         _ => Value::String(value.to_string()),
     }
 }

@@ -242,6 +242,8 @@ fn any_body() -> impl Strategy<Value = EventBody> {
         any::<f64>().prop_map(audit::canonical::double),
         any::<f32>().prop_map(audit::canonical::single),
         any::<i64>().prop_map(|n| audit::canonical::integer(n.into())),
+        any::<i64>().prop_map(serde_json::Value::from),
+        any::<u64>().prop_map(serde_json::Value::from),
         any::<String>().prop_map(serde_json::Value::from),
         any::<bool>().prop_map(serde_json::Value::from),
         Just(serde_json::json!({"label": "buy", "probabilities": [1e-7, 0.1, 1e21], "a": null})),

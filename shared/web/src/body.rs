@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -88,7 +88,7 @@ fn decompress(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, ApiError> {
         .to_ascii_lowercase();
     match encoding.as_str() {
         "" | "identity" => Ok(bytes),
-        "gzip" | "x-gzip" => read_all(GzDecoder::new(&*bytes)),
+        "gzip" | "x-gzip" => read_all(MultiGzDecoder::new(&*bytes)),
         // HTTP's deflate is zlib (RFC 9110, 8.4.1.2); some clients send the bare stream all the same.
         "deflate" if bytes.first().is_some_and(|b| b & 0x0f == 8) => {
             read_all(ZlibDecoder::new(&*bytes))

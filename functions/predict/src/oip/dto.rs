@@ -37,7 +37,7 @@ pub struct InferRequest<'a> {
     /// And its version.
     #[serde(default, borrow)]
     pub model_version: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "read_parameters")]
     pub parameters: Parameters,
     #[serde(borrow)]
     pub inputs: Vec<InputTensor<'a>>,
@@ -54,6 +54,15 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// A parameter whose value is `null` is left out too: MLServer's types write `"headers": null`.
+fn read_parameters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parameters, D::Error> {
+    let given: BTreeMap<String, Option<Parameter>> = null_is_default(deserializer)?;
+    Ok(given
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect())
+}
+
 /// One input.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +71,7 @@ pub struct InputTensor<'a> {
     pub name: String,
     pub shape: Vec<u64>,
     pub datatype: String,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "read_parameters")]
     pub parameters: Parameters,
     #[serde(default, borrow)]
     pub data: Option<&'a RawValue>,
@@ -74,7 +83,7 @@ pub struct InputTensor<'a> {
 #[expect(missing_docs, reason = "the names are the protocol's own")]
 pub struct RequestedOutput {
     pub name: String,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "read_parameters")]
     pub parameters: Parameters,
 }
 

@@ -22,7 +22,15 @@ pub fn check_wanted<'a>(
     wanted: &Wanted,
     mut known: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), ApiError> {
-    for (name, _) in &wanted.outputs {
+    for (at, (name, _)) in wanted.outputs.iter().enumerate() {
+        if wanted.outputs[..at].iter().any(|(other, _)| other == name) {
+            let message = "asked for more than once";
+            return Err(ApiError::bad_field(
+                "request.output_duplicate",
+                format!("outputs.{name}"),
+                message,
+            ));
+        }
         if !known.clone().any(|known| known == name) {
             let names: Vec<&str> = known.by_ref().collect();
             return Err(ApiError::bad_field(

@@ -307,6 +307,16 @@ async fn an_unknown_output_is_400_and_named() {
 }
 
 #[tokio::test]
+async fn an_output_that_is_asked_for_twice_is_400() {
+    v2_refused(
+        |b| b["outputs"] = json!([{"name": "label"}, {"name": "label"}]),
+        "request.output_duplicate",
+        "outputs.label",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_parameter_that_would_change_the_answer_is_400() {
     let shared =
         |b: &mut Value| b["inputs"][0]["parameters"] = json!({"shared_memory_region": "r"});

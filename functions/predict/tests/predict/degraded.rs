@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use artifact::Manifest;
+use artifact::manifest::OutputContract;
 use domain::ReleaseRole;
 use serde_json::{Value, json};
 
@@ -105,6 +106,37 @@ async fn a_last_good_answer_that_is_too_old_is_not_given() {
     ask(&served, 42.0).await;
     tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
     assert_eq!(ask(&served, 500.0).await["fallback_level"], 3);
+}
+
+#[tokio::test]
+async fn a_fallback_model_that_refuses_a_personal_value_does_not_name_it() {
+    let mut members = vec![member("same", "same.onnx", json!({}), ReleaseRole::Live)];
+    members[0].manifest.personal_data = vec!["x".to_owned()];
+    let role = ReleaseRole::FallbackFor(members[0].manifest.name.clone());
+    let mut fallback = member("thousandth", "thousandth.onnx", json!({}), role);
+    fallback.manifest.inputs[0].columns[0].max = Some(200.0);
+    members.push(fallback);
+    let served = serve(members, |_| Ports::default()).await;
+    let body = json!({"symbol": "ES", "features": {"x": 543.0}}).to_string();
+    assert_eq!(served.post("/v1/predict", body).await.status, 503);
+    let refusal = served.last_refusal().await;
+    assert_eq!(refusal.failures[1].code, "input.out_of_range");
+    assert!(!refusal.failures[1].message.contains("543"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_fallback_model_keeps_the_range_of_the_model_that_it_stands_in_for() {
+    let mut members = vec![member("same", "same.onnx", json!({}), ReleaseRole::Live)];
+    let role = ReleaseRole::FallbackFor(members[0].manifest.name.clone());
+    let mut fallback = member("thousandth", "thousandth.onnx", json!({}), role);
+    let OutputContract::Regression { max, .. } = &mut fallback.manifest.output else {
+        panic!("a regression");
+    };
+    *max = Some(1e9);
+    members.push(fallback);
+    let served = serve(members, |_| Ports::default()).await;
+    let body = json!({"symbol": "ES", "features": {"x": 500_000.0}}).to_string();
+    assert_eq!(served.post("/v1/predict", body).await.status, 503);
 }
 
 #[tokio::test]

@@ -181,8 +181,15 @@ async fn an_imputed_and_a_clipped_value_are_reported_and_recorded() {
 
 #[tokio::test]
 async fn personal_values_stand_in_no_record() {
+    for holder in [0, 1] {
+        personal_values_of(holder).await;
+    }
+}
+
+/// `rsi_14` is personal for the live model (0) or for its fallback model (1); either keeps it out.
+async fn personal_values_of(holder: usize) {
     let mut members = example_members();
-    members[0].manifest.personal_data = vec!["rsi_14".to_owned()];
+    members[holder].manifest.personal_data = vec!["rsi_14".to_owned()];
     let served = serve(members, |_| Ports::default()).await;
     assert_eq!(
         served.post("/v1/predict", v1(0).to_string()).await.status,
@@ -405,7 +412,22 @@ async fn an_outcome_is_recorded() {
     let events = served.events().await;
     let outcome = events.iter().find(|e| e.body.kind() == "outcome").unwrap();
     assert_eq!(json!(outcome.body)["data"]["of_receipt"], receipt);
+    for (sent, recorded) in [
+        (json!(9_007_199_254_740_993_u64), json!("9007199254740993")),
+        (json!(u64::MAX), json!("18446744073709551615")),
+        (json!(-7), json!(-7)),
+        (json!(0.25), json!(0.25)),
+    ] {
+        let body = json!({"request_id": "a", "outcome": sent}).to_string();
+        assert_eq!(served.post("/v1/outcomes", body).await.status, 202);
+        // Reading the events verifies their stream.
+        let events = served.events().await;
+        assert_eq!(json!(events.last().unwrap())["data"]["outcome"], recorded);
+    }
+    let mut far = receipt.clone();
+    far["seq"] = json!(u64::MAX);
     for wrong in [
+        json!({"receipt": far, "outcome": "buy"}),
         json!({"outcome": "buy"}),
         json!({"request_id": "a", "receipt": receipt, "outcome": "buy"}),
         json!({"request_id": "a", "outcome": null}),

@@ -213,9 +213,10 @@ pub(crate) fn principal(roles: &[Role]) -> Principal {
 
 impl Served {
     /// Releases and activates version 1.0.1 of the example's live model.
-    pub(crate) async fn release_next_version(&self) {
+    pub(crate) async fn release_next_version(&self, change: impl FnOnce(&mut Manifest)) {
         let mut member = example_members().remove(0);
         member.manifest.version = "1.0.1".parse().unwrap();
+        change(&mut member.manifest);
         self.release(2, vec![member]).await;
         self.predict
             .activate(ReleaseId::from_number(2).unwrap())

@@ -26,7 +26,7 @@ pub(in crate::routes) async fn predict_batch(
     body: Body,
 ) -> Result<Response, ApiError> {
     caller.must_be(Role::Predictor)?;
-    let _place = predict.admit()?;
+    let place = predict.admit()?;
     let body = web::body::read(&headers, body).await?;
     let request = read::<BatchRequest>(&body)?;
     let id = request.request_id.as_ref().unwrap_or(&info.id).clone();
@@ -45,13 +45,14 @@ pub(in crate::routes) async fn predict_batch(
         let message = format!("{} rows; 1 to {max_rows} are taken", request.rows.len());
         return Err(refused(ApiError::bad_field("input.rows", "rows", message)));
     }
-    let place = |row: usize| format!("rows[{row}].features");
+    let name = |row: usize| format!("rows[{row}].features");
     let features: Vec<_> = request.rows.iter().map(|row| &row.features).collect();
-    let inputs = to_tensors(manifest, &features, place).map_err(refused)?;
+    let inputs = to_tensors(manifest, &features, name).map_err(refused)?;
     let inference = InferenceRequest {
         id_given: info.given || request.request_id.is_some(),
         id: id.clone(),
         pinned: request.model_version.is_some(),
+        place,
         principal: caller.0.id,
         symbols: request.rows.into_iter().map(|row| row.symbol).collect(),
         inputs,
@@ -60,12 +61,12 @@ pub(in crate::routes) async fn predict_batch(
     let answered = predict
         .answer(&serving, live, inference)
         .await
-        .map_err(|error| rename_field(error, manifest, place))?;
+        .map_err(|error| rename_field(error, manifest, name))?;
     let rows = answered.answers.iter().zip(&answered.symbols);
     let body = BatchResponse {
         about: About::of(&answered),
         predictions: rows
-            .map(|(answer, symbol)| Prediction::of(answer, Some(symbol), live.labels()))
+            .map(|(answer, symbol)| Prediction::of(answer, Some(symbol), &answered.labels))
             .collect(),
     };
     Ok(routes::mark(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use audit::canonical;
 use audit::event::Outcome;
 use axum::Extension;
 use axum::body::Body;
@@ -36,7 +37,7 @@ pub(in crate::routes) async fn report(
         principal: caller.0.id.to_string(),
         of_request: request.request_id.map(|id| id.to_string()),
         of_receipt: request.receipt,
-        outcome: request.outcome,
+        outcome: exact(request.outcome),
         pnl: request.pnl,
         observed_at: request.observed_at,
     };
@@ -48,6 +49,15 @@ pub(in crate::routes) async fn report(
             receipt,
         },
     )
+}
+
+/// An integer that a double does not hold is recorded as text, so that it is recorded exactly.
+fn exact(outcome: Value) -> Value {
+    let integer = outcome
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| outcome.as_u64().map(i128::from));
+    integer.map_or(outcome, canonical::integer)
 }
 
 fn check(request: &OutcomeRequest) -> Result<(), ApiError> {
@@ -68,6 +78,17 @@ fn check(request: &OutcomeRequest) -> Result<(), ApiError> {
         return Err(ApiError::bad_field(
             "request.field_type",
             "outcome",
+            message,
+        ));
+    }
+    if request
+        .receipt
+        .is_some_and(|receipt| receipt.seq > canonical::EXACT)
+    {
+        let message = "expected a position as a receipt gives it";
+        return Err(ApiError::bad_field(
+            "request.number_too_large",
+            "receipt.seq",
             message,
         ));
     }

@@ -27,7 +27,7 @@ pub(in crate::routes) async fn predict(
     body: Body,
 ) -> Result<Response, ApiError> {
     caller.must_be(Role::Predictor)?;
-    let _place = predict.admit()?;
+    let place = predict.admit()?;
     let body = web::body::read(&headers, body).await?;
     let request = read::<PredictRequest>(&body)?;
     let id = request.request_id.as_ref().unwrap_or(&info.id).clone();
@@ -39,13 +39,14 @@ pub(in crate::routes) async fn predict(
         request.model_version.as_deref(),
     )
     .map_err(refused)?;
-    let place = |_: usize| "features".to_owned();
-    let inputs = to_tensors(&live.model.manifest, &[&request.features], place)
+    let name = |_: usize| "features".to_owned();
+    let inputs = to_tensors(&live.model.manifest, &[&request.features], name)
         .map_err(|error| refused(error).for_model(&live.model.label))?;
     let request = InferenceRequest {
         id_given: info.given || request.request_id.is_some(),
         id: id.clone(),
         pinned: request.model_version.is_some(),
+        place,
         principal: caller.0.id,
         symbols: vec![request.symbol],
         inputs,
@@ -54,11 +55,11 @@ pub(in crate::routes) async fn predict(
     let answered = predict
         .answer(&serving, live, request)
         .await
-        .map_err(|error| rename_field(error, &live.model.manifest, place))?;
+        .map_err(|error| rename_field(error, &live.model.manifest, name))?;
     let Some(answer) = answered.answers.first() else {
         return Err(ApiError::internal());
     };
-    let prediction = Prediction::of(answer, answered.symbols.first(), live.labels());
+    let prediction = Prediction::of(answer, answered.symbols.first(), &answered.labels);
     let body = PredictResponse {
         about: About::of(&answered),
         prediction,

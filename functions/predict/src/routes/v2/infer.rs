@@ -26,13 +26,17 @@ pub(in crate::routes) async fn infer(
     body: Body,
 ) -> Result<Response, ApiError> {
     caller.must_be(Role::Predictor)?;
-    let _place = predict.admit()?;
+    let place = predict.admit()?;
     let body = web::body::read(&headers, body).await?;
     let serving = predict.must_serve()?;
     let live = path.find(&serving)?;
     let model = live.model.scorer.model();
     let named = |error: ApiError| error.for_model(&live.model.label);
     let parsed = request::parse(&headers, &body, model.inputs()).map_err(named)?;
+    let named = |error: ApiError| match &parsed.id {
+        Some(id) => named(error).for_request(id),
+        None => named(error),
+    };
     let version = parsed.model_version.as_deref();
     path.agree(&serving, parsed.model_name.as_deref(), version)
         .map_err(named)?;
@@ -40,8 +44,9 @@ pub(in crate::routes) async fn infer(
     response::check_wanted(&parsed.wanted, outputs).map_err(named)?;
     let request = InferenceRequest {
         id_given: info.given || parsed.id.is_some(),
-        id: parsed.id.unwrap_or(info.id),
+        id: parsed.id.clone().unwrap_or(info.id),
         pinned: path.is_pinned() || version.is_some(),
+        place,
         principal: caller.0.id,
         symbols: parsed.symbol.into_iter().collect(),
         inputs: parsed.inputs,
