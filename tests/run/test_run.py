@@ -58,6 +58,8 @@ class Run:
             stderr=subprocess.STDOUT,
             env=env,
             start_new_session=True,
+            # A caller that ignores SIGHUP (nohup) would hand that down, and no terminal could close.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
 
     def text(self):
