@@ -54,7 +54,7 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A parameter whose value is `null` is left out too: MLServer's types write `"headers": null`.
+/// A parameter whose value is `null` is left out too: `MLServer`'s types write `"headers": null`.
 fn read_parameters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parameters, D::Error> {
     let given: BTreeMap<String, Option<Parameter>> = null_is_default(deserializer)?;
     Ok(given
