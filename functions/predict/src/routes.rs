@@ -6,11 +6,15 @@ pub mod v2;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use domain::Role;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use web::ApiError;
+use tokio::sync::OwnedSemaphorePermit;
+use web::{ApiError, Caller};
 
 use crate::answer::Answered;
 use crate::function::Predict;
@@ -94,6 +98,18 @@ async fn openapi() -> Response {
         HeaderValue::from_static("application/json"),
     );
     response
+}
+
+/// Lets a predictor's request in: gives it a place among those that are handled at once, and reads its body.
+async fn admit(
+    caller: &Caller,
+    predict: &Predict,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(OwnedSemaphorePermit, Bytes), ApiError> {
+    caller.must_be(Role::Predictor)?;
+    let place = predict.admit()?;
+    Ok((place, web::body::read(headers, body).await?))
 }
 
 /// A JSON response; the content type is exactly `application/json`.

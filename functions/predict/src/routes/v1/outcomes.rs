@@ -8,7 +8,6 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use domain::Role;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use web::{ApiError, Caller, RequestInfo};
@@ -27,9 +26,7 @@ pub(in crate::routes) async fn report(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.must_be(Role::Predictor)?;
-    let _place = predict.admit()?;
-    let body = web::body::read(&headers, body).await?;
+    let (_place, body) = routes::admit(&caller, &predict, &headers, body).await?;
     let request = read::<OutcomeRequest>(&body)?;
     check(&request)?;
     let outcome = Outcome {

@@ -6,7 +6,6 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use domain::Role;
 use http::{HeaderMap, StatusCode};
 use web::{ApiError, Caller, RequestInfo};
 
@@ -26,9 +25,7 @@ pub(in crate::routes) async fn predict(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.must_be(Role::Predictor)?;
-    let place = predict.admit()?;
-    let body = web::body::read(&headers, body).await?;
+    let (place, body) = routes::admit(&caller, &predict, &headers, body).await?;
     let request = read::<PredictRequest>(&body)?;
     let id = request.request_id.as_ref().unwrap_or(&info.id).clone();
     let refused = |error: ApiError| error.for_request(&id);

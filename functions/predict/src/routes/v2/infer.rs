@@ -6,7 +6,6 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use domain::Role;
 use http::HeaderMap;
 use web::{ApiError, Caller, RequestInfo};
 
@@ -25,9 +24,7 @@ pub(in crate::routes) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.must_be(Role::Predictor)?;
-    let place = predict.admit()?;
-    let body = web::body::read(&headers, body).await?;
+    let (place, body) = routes::admit(&caller, &predict, &headers, body).await?;
     let serving = predict.must_serve()?;
     let live = path.find(&serving)?;
     let model = live.model.scorer.model();
