@@ -29,10 +29,13 @@ impl ParseIdError {
     }
 }
 
+/// Declares an identifier that is a checked string: its name, what errors call it, what they expect, and the check.
+/// The crate that uses it depends on `serde`.
+#[macro_export]
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -40,13 +43,13 @@ macro_rules! string_id {
             /// Parses the identifier.
             ///
             /// # Errors
-            /// [`ParseIdError`] where the text does not have the form that the type documents.
-            pub fn parse(text: &str) -> Result<Self, ParseIdError> {
+            /// An error where the text does not have the form that the type documents.
+            pub fn parse(text: &str) -> Result<Self, $crate::ParseIdError> {
                 let valid: fn(&str) -> bool = $valid;
                 if valid(text) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(ParseIdError::new($what, text, $expected))
+                    Err($crate::ParseIdError::new($what, text, $expected))
                 }
             }
 
@@ -56,21 +59,21 @@ macro_rules! string_id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl FromStr for $name {
-            type Err = ParseIdError;
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::ParseIdError;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::parse(text)
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = ParseIdError;
+            type Error = $crate::ParseIdError;
             fn try_from(text: String) -> Result<Self, Self::Error> {
                 Self::parse(&text)
             }

@@ -59,67 +59,24 @@ impl From<ReleaseId> for String {
     }
 }
 
-macro_rules! visible_text {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $expected:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// Parses the id.
-            ///
-            /// # Errors
-            /// [`ParseIdError`] where it is empty, too long or holds another character.
-            pub fn parse(text: &str) -> Result<Self, ParseIdError> {
-                let visible = text.bytes().all(|b| b.is_ascii_graphic());
-                if visible && (1..=$max).contains(&text.len()) {
-                    Ok(Self(text.to_owned()))
-                } else {
-                    Err(ParseIdError::new($what, text, $expected))
-                }
-            }
-
-            /// The id as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = ParseIdError;
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                Self::parse(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.0
-            }
-        }
-    };
+/// Whether the text is 1 to `max` visible ASCII characters.
+fn is_visible(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-visible_text!(
+artifact::string_id!(
     /// A request's id: 1 to 128 visible ASCII characters, unique for its caller.
     RequestId,
     "request id",
-    128,
-    "1 to 128 visible ASCII characters"
+    "1 to 128 visible ASCII characters",
+    |text| is_visible(text, 128)
 );
-visible_text!(
+artifact::string_id!(
     /// Who calls: an IAM ARN, a JWT subject or the name of a local token; 1 to 256 visible ASCII characters.
     PrincipalId,
     "principal",
-    256,
-    "1 to 256 visible ASCII characters"
+    "1 to 256 visible ASCII characters",
+    |text| is_visible(text, 256)
 );
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use domain::ports::{AuditAppender, KeyUnwrapper, RequestClaims, StoreError};
 use serde_json::{Value, json};
 use testkit::{Fault, Faulty};
 
-use crate::support::{Ports, example_members, prepare, serve, v1};
+use crate::support::{Ports, Served, example_members, prepare, serve, v1};
 
 fn gone() -> Fault {
     Fault::Before(StoreError::Unavailable("gone".to_owned()))
@@ -21,21 +21,26 @@ fn with_id(id: &str) -> String {
     body.to_string()
 }
 
+/// The example served over a log that can be made to fail.
+async fn serve_with_faulty_log() -> (Served, Arc<Faulty<dyn AuditAppender>>) {
+    let mut faulty = None;
+    let served = serve(example_members(), |store| {
+        let appender: Arc<Faulty<dyn AuditAppender>> =
+            Arc::new(Faulty::new(store.audit_appender()));
+        faulty = Some(appender.clone());
+        Ports {
+            appender: Some(appender),
+            ..Ports::default()
+        }
+    })
+    .await;
+    (served, faulty.unwrap())
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_recorded_is_not_given_and_the_next_one_is() {
     for fault in [gone(), Fault::After] {
-        let mut faulty = None;
-        let served = serve(example_members(), |store| {
-            let appender: Arc<Faulty<dyn AuditAppender>> =
-                Arc::new(Faulty::new(store.audit_appender()));
-            faulty = Some(appender.clone());
-            Ports {
-                appender: Some(appender),
-                ..Ports::default()
-            }
-        })
-        .await;
-        let faulty = faulty.unwrap();
+        let (served, faulty) = serve_with_faulty_log().await;
         faulty.fail_next("AuditAppender::append", fault.clone());
         let reply = served.post("/v1/predict", with_id("a")).await;
         assert_eq!(
@@ -57,18 +62,7 @@ async fn an_answer_that_is_not_recorded_is_not_given_and_the_next_one_is() {
 
 #[tokio::test]
 async fn while_the_log_is_gone_nothing_is_answered() {
-    let mut faulty = None;
-    let served = serve(example_members(), |store| {
-        let appender: Arc<Faulty<dyn AuditAppender>> =
-            Arc::new(Faulty::new(store.audit_appender()));
-        faulty = Some(appender.clone());
-        Ports {
-            appender: Some(appender),
-            ..Ports::default()
-        }
-    })
-    .await;
-    let faulty = faulty.unwrap();
+    let (served, faulty) = serve_with_faulty_log().await;
     faulty.fail_always("AuditAppender::append", gone());
     for body in [v1(0).to_string(), "not json".to_owned()] {
         let reply = served.post("/v1/predict", body).await;
@@ -120,18 +114,8 @@ async fn an_answer_whose_keeping_is_in_doubt_is_the_one_that_is_given_again() {
 
 #[tokio::test]
 async fn a_slow_log_makes_a_slow_answer_not_an_unrecorded_one() {
-    let mut faulty = None;
-    let served = serve(example_members(), |store| {
-        let appender: Arc<Faulty<dyn AuditAppender>> =
-            Arc::new(Faulty::new(store.audit_appender()));
-        faulty = Some(appender.clone());
-        Ports {
-            appender: Some(appender),
-            ..Ports::default()
-        }
-    })
-    .await;
-    faulty.unwrap().fail_next(
+    let (served, faulty) = serve_with_faulty_log().await;
+    faulty.fail_next(
         "AuditAppender::append",
         Fault::Delay(Duration::from_millis(200)),
     );
