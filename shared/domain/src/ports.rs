@@ -8,12 +8,16 @@
 mod artifacts;
 mod audit;
 mod claims;
+mod fleet;
 mod keys;
 mod releases;
 
 pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter};
 pub use audit::{AuditAppender, AuditReader};
 pub use claims::{Claim, ClaimKey, ClaimToken, RequestClaims};
+pub use fleet::{
+    Dependency, Heartbeat, HeartbeatReader, HeartbeatWriter, Routing, RoutingReader, Target,
+};
 pub use keys::{KeyContext, KeyUnwrapper, KeyWrapper, Signer};
 pub use releases::{Alias, AliasReader, AliasWriter, ReleaseReader, ReleaseWriter};
 

@@ -1,0 +1,1 @@
+//! What serves, and whether everything that it needs is there.

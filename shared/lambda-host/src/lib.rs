@@ -1,0 +1,1 @@
+//! Runs a router as a Lambda function.
