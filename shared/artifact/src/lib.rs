@@ -27,4 +27,4 @@ pub use manifest::Manifest;
 pub use open::{OpenError, Opened, Verified};
 pub use seal::{SealError, SealedArtifact, UnsignedArtifact};
 pub use sidecar::Sidecar;
-pub use signature::{PublicKey, TrustedKey};
+pub use signature::{PublicKey, TrustedKey, TrustedKeysError};

@@ -17,7 +17,7 @@ mod key;
 mod statement;
 
 pub use bundle::MAX_BUNDLE_SIZE;
-pub use key::{PublicKey, PublicKeyError, TrustedKey};
+pub use key::{PublicKey, PublicKeyError, TrustedKey, TrustedKeysError};
 pub use statement::{Resource, Statement};
 
 use p256::ecdsa::Signature;

@@ -406,3 +406,55 @@ fn the_digest_to_be_signed_is_that_of_the_encoding() {
             .starts_with(b"DSSEv1 28 application/vnd.in-toto+json ")
     );
 }
+
+#[test]
+fn a_list_of_trusted_keys_reads_back_as_it_was_written() {
+    let windowed = TrustedKey {
+        key: public_key(2),
+        not_before: Some(1_767_225_600),
+        not_after: Some(1_798_761_599),
+    };
+    let until = TrustedKey {
+        not_before: None,
+        ..windowed.clone()
+    };
+    let keys = vec![trusted(1), windowed, until];
+    let text = TrustedKey::write_list(&keys);
+    assert!(text.contains(";from=2026-01-01T00:00:00Z;until=2026-12-31T23:59:59Z,"));
+    assert_eq!(TrustedKey::parse_list(&text).unwrap(), keys);
+    let spaced = text.replace(',', " ,\n ");
+    assert_eq!(TrustedKey::parse_list(&spaced).unwrap(), keys);
+}
+
+#[test]
+fn a_fault_in_a_list_of_trusted_keys_names_the_key_and_what_was_expected() {
+    let good = trusted(1).to_string();
+    for (text, number, expected) in [
+        (String::new(), 1, "base64"),
+        (format!("{good},"), 2, "base64"),
+        (format!("{good},AAAA"), 2, "SubjectPublicKeyInfo"),
+        (format!("{good}=,{good}"), 1, "base64"),
+        (format!("{good};since=2026-01-01T00:00:00Z"), 1, "only from"),
+        (format!("{good};from=2026-01-01"), 1, "UTC"),
+        (
+            format!("{good};from=2026-01-01T00:00:00.5Z"),
+            1,
+            "whole seconds",
+        ),
+        (format!("{good};from=1969-01-01T00:00:00Z"), 1, "UTC"),
+        (
+            format!("{good};until=2026-01-01T00:00:00Z;until=2027-01-01T00:00:00Z"),
+            1,
+            "once each",
+        ),
+        (
+            format!("{good};from=2027-01-01T00:00:00Z;until=2026-01-01T00:00:00Z"),
+            1,
+            "not to be after",
+        ),
+    ] {
+        let error = TrustedKey::parse_list(&text).unwrap_err();
+        assert_eq!(error.number, number, "{text}");
+        assert!(error.expected.contains(expected), "{text}: {error}");
+    }
+}
