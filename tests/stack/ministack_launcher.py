@@ -12,6 +12,7 @@ import json
 import random
 import socketserver
 
+import condition_keys
 from ministack import app
 from ministack.core import lambda_runtime
 from ministack.core.responses import error_response_json
@@ -127,4 +128,5 @@ if __name__ == "__main__":
     send_small_packets_at_once()
     wait_less_for_log_lines()
     route_by_weight()
+    condition_keys.install()
     app.main()
