@@ -36,6 +36,9 @@ pub enum StoreError {
     /// The store cannot be reached or refuses; nothing was changed. Trying again later may help.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// What is to be stored is larger than the store takes; nothing was changed.
+    #[error("too large: {0}")]
+    TooLarge(String),
     /// What is stored cannot be what was written.
     #[error("corrupt: {0}")]
     Corrupt(String),

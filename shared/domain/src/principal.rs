@@ -25,6 +25,21 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 6] = [
+        Self::Predictor,
+        Self::Releaser,
+        Self::Approver,
+        Self::Operator,
+        Self::Auditor,
+        Self::PrivacyOfficer,
+    ];
+
+    /// The role of this name; `None` where there is none.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
     /// The name in tokens and errors, for example `privacy-officer`.
     pub fn name(self) -> &'static str {
         match self {
@@ -52,5 +67,19 @@ impl Principal {
     /// Whether the principal holds the role.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_roles_name_is_the_one_in_its_wire_form() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.name()), Some(role));
+            assert_eq!(serde_json::json!(role), role.name());
+        }
+        assert_eq!(Role::parse("Predictor"), None);
     }
 }

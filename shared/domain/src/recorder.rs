@@ -1,5 +1,6 @@
 //! Records events: the one way from a decision to the audit log.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audit::stream::RecordError;
@@ -31,6 +32,8 @@ pub struct Recorder {
     entropy: Arc<dyn Entropy>,
     stream: Mutex<Option<Stream>>,
     opening: futures::lock::Mutex<()>,
+    /// When the newest event became durable; 0 before the first.
+    newest_us: AtomicU64,
 }
 
 impl Recorder {
@@ -50,6 +53,7 @@ impl Recorder {
             entropy,
             stream: Mutex::new(None),
             opening: futures::lock::Mutex::new(()),
+            newest_us: AtomicU64::new(0),
         }
     }
 
@@ -102,7 +106,17 @@ impl Recorder {
             }
             return Err(error.into());
         }
+        self.newest_us
+            .fetch_max(self.clock.now_us(), Ordering::Relaxed);
         Ok(receipt)
+    }
+
+    /// When the newest event became durable, in microseconds since 1970; `None` before the first.
+    pub fn newest_event_us(&self) -> Option<u64> {
+        match self.newest_us.load(Ordering::Relaxed) {
+            0 => None,
+            at_us => Some(at_us),
+        }
     }
 
     /// Opens and registers a stream where none is open; called early, it takes that time off the first request.

@@ -49,8 +49,8 @@ pub trait RequestClaims: Send + Sync {
 
     /// Records the answer, to be given until `expires_us`.
     ///
-    /// MUST be [`StoreError::Conflict`] where the token no longer holds the claim.
-    /// The same answer under the same token again MUST be a success.
+    /// MUST be [`StoreError::Conflict`] where the token no longer holds the claim,
+    /// [`StoreError::TooLarge`] for an answer longer than the store keeps. The same answer under the same token again MUST be a success.
     async fn answer(
         &self,
         key: &ClaimKey,
