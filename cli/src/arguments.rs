@@ -1,13 +1,14 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use artifact::{ModelName, ModelVersion};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit::AuditCommand, inspect::InspectArguments, keygen::KeygenArguments,
+    audit::AuditCommand, inspect::InspectArguments, key::KeyCommand, keygen::KeygenArguments,
     manifest::ManifestCommand, predict::PredictArguments, push::PushArguments,
     release::ReleaseCommand, score::ScoreArguments, seal::SealArguments, token::TokenCommand,
 };
@@ -41,6 +42,9 @@ pub(crate) enum Command {
     Manifest(ManifestCommand),
     Score(ScoreArguments),
     Keygen(KeygenArguments),
+    /// Public keys, for whoever verifies.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Bearer tokens of the local server.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -69,16 +73,78 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Refuses a data directory that is not there: a misspelt name must not become a new, empty store.
+    /// Refuses a data directory that is not there.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.path.is_dir() {
-            return Ok(());
+        check_data_dir(&self.path)
+    }
+}
+
+/// Refuses a data directory that is not there: a misspelt name must not become a new, empty store.
+pub(crate) fn check_data_dir(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let message = format!(
+        "data directory {}: no such directory; `sealcast keygen` makes one",
+        path.display()
+    );
+    Err(Failure::not_found("store.not_found", message).at("--data"))
+}
+
+/// Which store a command works on: a local one, or that of a deployed stack.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArguments {
+    // What the command line says counts before both variables of the environment: clap cannot tell that.
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "stack",
+        help = "The data directory [env: SEALCAST_DATA] [default: .sealcast]"
+    )]
+    data: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The file that names a deployed stack's stores, as `make deploy` writes it [env: SEALCAST_STACK]"
+    )]
+    stack: Option<PathBuf>,
+}
+
+/// Where the stores are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StorePlace {
+    /// In this data directory.
+    Data(PathBuf),
+    /// In the stack that this file describes.
+    Stack(PathBuf),
+}
+
+impl StoreArguments {
+    /// What the options say, else the environment, else the default.
+    pub(crate) fn place(&self) -> Result<StorePlace, Failure> {
+        self.choose(|name| std::env::var_os(name))
+    }
+
+    fn choose(&self, lookup: impl Fn(&str) -> Option<OsString>) -> Result<StorePlace, Failure> {
+        let find = |name: &str| {
+            let value = lookup(name).filter(|value| !value.is_empty());
+            value.map(PathBuf::from)
+        };
+        match (&self.data, &self.stack) {
+            (_, Some(stack)) => return Ok(StorePlace::Stack(stack.clone())),
+            (Some(data), None) => return Ok(StorePlace::Data(data.clone())),
+            (None, None) => {}
         }
-        let message = format!(
-            "data directory {}: no such directory; `sealcast keygen` makes one",
-            self.path.display()
-        );
-        Err(Failure::not_found("store.not_found", message).at("--data"))
+        match (find("SEALCAST_DATA"), find("SEALCAST_STACK")) {
+            (Some(_), Some(_)) => {
+                let message = "the environment names two stores, SEALCAST_DATA and SEALCAST_STACK: \
+                    unset one, or give --data or --stack";
+                Err(Failure::usage("SEALCAST_STACK", message))
+            }
+            (None, Some(stack)) => Ok(StorePlace::Stack(stack)),
+            (Some(data), None) => Ok(StorePlace::Data(data)),
+            (None, None) => Ok(StorePlace::Data(PathBuf::from(".sealcast"))),
+        }
     }
 }
 
@@ -136,6 +202,35 @@ mod tests {
     fn the_command_line_is_free_of_contradictions() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_line_counts_before_the_environment_and_two_stores_are_refused() {
+        let choose = |data: Option<&str>, stack: Option<&str>, environment: &[(&str, &str)]| {
+            let arguments = StoreArguments {
+                data: data.map(PathBuf::from),
+                stack: stack.map(PathBuf::from),
+            };
+            let found = |name: &str| environment.iter().find(|entry| entry.0 == name);
+            arguments.choose(|name| found(name).map(|entry| entry.1.into()))
+        };
+        let local = |path: &str| Ok(StorePlace::Data(path.into()));
+        let stack = |path: &str| Ok(StorePlace::Stack(path.into()));
+        let (d, s) = (("SEALCAST_DATA", "d"), ("SEALCAST_STACK", "s"));
+        assert_eq!(choose(None, None, &[]), local(".sealcast"));
+        assert_eq!(choose(None, None, &[d]), local("d"));
+        assert_eq!(choose(None, None, &[s]), stack("s"));
+        assert_eq!(choose(None, None, &[s, ("SEALCAST_DATA", "")]), stack("s"));
+        assert_eq!(choose(Some("x"), None, &[d, s]), local("x"));
+        assert_eq!(choose(None, Some("x"), &[d, s]), stack("x"));
+        let refused = choose(None, None, &[d, s]).unwrap_err();
+        assert_eq!(refused.exit, crate::failure::Exit::Usage);
+        let both = [
+            "sealcast", "audit", "streams", "--data", "d", "--stack", "s",
+        ];
+        let refused = describe_usage(&Arguments::try_parse_from(both).unwrap_err());
+        assert_eq!(refused.exit, crate::failure::Exit::Usage);
+        assert!(refused.message.contains("--stack <FILE>"), "{refused:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod inspect;
+pub(crate) mod key;
 pub(crate) mod keygen;
 pub(crate) mod manifest;
 pub(crate) mod predict;
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> Result<Report, Failure> {
         Command::Manifest(command) => manifest::run(&command),
         Command::Score(arguments) => score::run(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Key(command) => key::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Seal(arguments) => seal::run(&arguments),
         Command::Push(arguments) => push::run(&arguments),

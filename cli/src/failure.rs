@@ -82,6 +82,12 @@ impl Failure {
         Self::new(Exit::Internal, "internal", message)
     }
 
+    /// Gives a code of its own to what is of a general kind.
+    pub(crate) fn coded(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.code);
+        self
+    }
+
     /// Names the field, option or place at fault.
     pub(crate) fn at(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
@@ -109,6 +115,11 @@ impl Failure {
     /// A file that could not be read or written.
     pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> Self {
         let place = path.display();
+        // What is read like a file may be a store.
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(error) = inner.cloned().map(|error: StoreError| Self::from(error)) {
+            return error.while_doing(format!("{action} {place}"));
+        }
         let failure = match error.kind() {
             io::ErrorKind::NotFound => {
                 Self::not_found("file.not_found", format!("{action} {place}: no such file"))
@@ -131,6 +142,7 @@ impl From<StoreError> for Failure {
             StoreError::OutcomeUnknown(_) => (Exit::Unavailable, "store.outcome_unknown"),
             StoreError::Unavailable(_) => (Exit::Unavailable, "store.unavailable"),
             StoreError::Corrupt(_) => (Exit::Refused, "store.corrupt"),
+            StoreError::TooLarge(_) => (Exit::Refused, "store.too_large"),
         };
         Self::new(exit, code, error.to_string())
     }

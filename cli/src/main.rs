@@ -16,6 +16,7 @@ mod read_tensors;
 mod releases;
 mod sealed;
 mod statistics;
+mod stores;
 mod stream_file;
 mod table;
 mod tokens;

@@ -1,4 +1,4 @@
-//! A progress bar on standard error, for jobs that turn out to be long, where a person watches.
+//! A progress bar or a spinner on standard error, for jobs that turn out to be long, where a person watches.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -7,6 +7,24 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A job shorter than this shows no bar.
 const PATIENCE: Duration = Duration::from_millis(700);
+
+/// What is being waited for, shown until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Shown(ProgressBar);
+
+/// Shows what is being waited for: a store or a service, whose part of the job cannot be counted.
+pub(crate) fn show(what: impl Into<String>) -> Shown {
+    // Draws nothing where standard error is no terminal.
+    let spinner = ProgressBar::new_spinner().with_message(what.into());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    Shown(spinner)
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
 
 /// How far a job has come.
 #[derive(Debug)]

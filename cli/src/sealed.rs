@@ -11,33 +11,36 @@ use artifact::open::{Verified, verify};
 use artifact::seal::{context_of, seal};
 use artifact::sidecar::MAX_SIDECAR_SIZE;
 use artifact::signature::MAX_BUNDLE_SIZE;
-use artifact::{Manifest, Opened, PublicKey, Sidecar};
-use domain::ports::{ArtifactFiles, Clock as _};
+use artifact::{Manifest, Opened, PublicKey, Sidecar, TrustedKey};
+use domain::StoreError;
+use domain::ports::{ArtifactFiles, ArtifactReader, Clock as _, KeyUnwrapper};
 use domain::system::SystemClock;
-use store_embedded::{LocalKeys, MAX_CONTAINER_BYTES};
+use store_embedded::MAX_CONTAINER_BYTES;
 
 use crate::arguments::ModelLabel;
 use crate::failure::Failure;
 use crate::files;
+use crate::progress;
+use crate::stores::Keys;
 
 /// Encrypts the model under a fresh data key, signs it and wraps the key.
 pub(crate) async fn seal_model(
     manifest: Manifest,
     onnx: &[u8],
-    keys: &LocalKeys,
+    keys: &Keys,
 ) -> Result<ArtifactFiles, Failure> {
     let context = context_of(&manifest, onnx).to_map();
-    let key_id = keys.master_key_id();
-    let (key, wrapped) = keys.wrapper().generate(key_id, &context).await?;
+    let key_id = &keys.wrapping_key;
+    let (key, wrapped) = keys.wrapper.generate(key_id, &context).await?;
     let salt = Salt(files::random()?);
     let unsigned = seal(manifest, onnx, &key, &salt)?;
-    let signer = keys.model_signer();
+    let signer = &keys.model_signer;
     let signature = signer.sign(unsigned.pae()).await?;
     let public = PublicKey::from_pem(&signer.public_key_pem().await?)
         .map_err(|error| Failure::refused("artifact.public_key", error.to_string()))?;
     let sealed = unsigned.sign(&signature, &public)?;
     let sidecar = sealed
-        .wrap(key_id.to_owned(), wrapped)
+        .wrap(key_id.clone(), wrapped)
         .to_json()
         .map_err(|error| Failure::refused(error.code(), error.to_string()))?;
     Ok(ArtifactFiles {
@@ -60,7 +63,7 @@ pub(crate) struct OpenedModel {
 pub(crate) fn verify_model<'a>(
     files: &'a ArtifactFiles,
     label: &ModelLabel,
-    keys: &LocalKeys,
+    trusted: &[TrustedKey],
 ) -> Result<Verified<'a>, Failure> {
     let expected = (label.name.clone(), label.version.clone());
     let given = artifact::ArtifactFiles {
@@ -69,7 +72,7 @@ pub(crate) fn verify_model<'a>(
         bundle: &files.bundle,
     };
     let now = SystemClock.now_us() / 1_000_000;
-    let verified = verify(given, &expected, &keys.trusted_model_keys(), now)?;
+    let verified = verify(given, &expected, trusted, now)?;
     let sidecar = read_sidecar(files)?;
     verified.check_sidecar(&sidecar)?;
     Ok(verified)
@@ -79,13 +82,13 @@ pub(crate) fn verify_model<'a>(
 pub(crate) async fn open_model(
     files: &ArtifactFiles,
     label: &ModelLabel,
-    keys: &LocalKeys,
+    trusted: &[TrustedKey],
+    unwrapper: &dyn KeyUnwrapper,
 ) -> Result<OpenedModel, Failure> {
-    let verified = verify_model(files, label, keys)?;
+    let verified = verify_model(files, label, trusted)?;
     let sidecar = read_sidecar(files)?;
     let context = verified.context().to_map();
-    let key = keys
-        .unwrapper()
+    let key = unwrapper
         .unwrap(&sidecar.key_id, &sidecar.wrapped_key, &context)
         .await?;
     Ok(OpenedModel {
@@ -107,6 +110,24 @@ pub(crate) fn label_of(files: &ArtifactFiles) -> Result<ModelLabel, Failure> {
     Ok(ModelLabel {
         name: manifest.name,
         version: manifest.version,
+    })
+}
+
+/// Reads the four files of a model in the store, which must be there.
+pub(crate) async fn read_stored(
+    artifacts: &dyn ArtifactReader,
+    label: &ModelLabel,
+) -> Result<ArtifactFiles, Failure> {
+    let _shown = progress::show(format!("reading {label}"));
+    let read = artifacts.read(&label.name, &label.version).await;
+    read.map_err(|error| match error {
+        StoreError::NotFound(_) => {
+            let message = format!("{label} is not in the store; push it first");
+            Failure::not_found("store.not_found", message).at(label.to_string())
+        }
+        error => Failure::from(error)
+            .while_doing(label)
+            .at(label.to_string()),
     })
 }
 

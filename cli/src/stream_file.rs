@@ -1,4 +1,4 @@
-//! A stream as a file: read line by line in constant memory, and verified to its end.
+//! A stream's lines, from a file or a store: read one by one in constant memory, and verified to the end.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -14,13 +14,14 @@ use sha2::{Digest as _, Sha256};
 use crate::failure::Failure;
 use crate::files;
 use crate::progress::Progress;
+use crate::stores::OpenStream;
 
 /// Longest line that is read, in bytes: an entry has at most 65,535, its signature 88.
 const MAX_LINE: u64 = 128 << 10;
 const MAX_KEY_FILE: u64 = 64 << 10;
 
-/// The lines of a stream's file.
-pub(crate) struct StreamFile {
+/// The lines of a stream.
+struct StreamFile {
     lines: BufReader<Box<dyn Read>>,
     name: String,
     line: Vec<u8>,
@@ -28,8 +29,25 @@ pub(crate) struct StreamFile {
     progress: Progress,
 }
 
+/// Opens a stream's file; `-` is standard input.
+pub(crate) fn open(path: &Path) -> Result<OpenStream, Failure> {
+    let (lines, bytes): (Box<dyn Read>, u64) = if path == Path::new("-") {
+        (Box::new(io::stdin()), 0)
+    } else {
+        let fail = |error: io::Error| Failure::file("read", path, &error);
+        let file = File::open(path).map_err(fail)?;
+        let len = file.metadata().map_err(fail)?.len();
+        (Box::new(file), len)
+    };
+    Ok(OpenStream {
+        name: path.display().to_string(),
+        bytes,
+        lines,
+    })
+}
+
 /// One line, without its line feed.
-pub(crate) enum Line<'a> {
+enum Line<'a> {
     /// A line that ends with a line feed, or is a whole JSON object at the end of the file.
     Whole(&'a [u8]),
     /// What a writer that was killed, or is still writing, left at the end: it was never acknowledged.
@@ -37,27 +55,18 @@ pub(crate) enum Line<'a> {
 }
 
 impl StreamFile {
-    /// Opens a file; `-` is standard input.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let (source, len): (Box<dyn Read>, u64) = if path == Path::new("-") {
-            (Box::new(io::stdin()), 0)
-        } else {
-            let fail = |error: io::Error| Failure::file("read", path, &error);
-            let file = File::open(path).map_err(fail)?;
-            let len = file.metadata().map_err(fail)?.len();
-            (Box::new(file), len)
-        };
-        Ok(Self {
-            lines: BufReader::with_capacity(1 << 20, source),
-            name: path.display().to_string(),
+    fn new(stream: OpenStream) -> Self {
+        Self {
+            lines: BufReader::with_capacity(1 << 20, stream.lines),
+            name: stream.name,
             line: Vec::new(),
             number: 0,
-            progress: Progress::start("verifying", len),
-        })
+            progress: Progress::start("verifying", stream.bytes),
+        }
     }
 
     /// The next line; `None` at the end.
-    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, Failure> {
+    fn next_line(&mut self) -> Result<Option<Line<'_>>, Failure> {
         self.line.clear();
         let read = (&mut self.lines)
             .take(MAX_LINE)
@@ -153,11 +162,11 @@ pub(crate) struct Verification {
 
 /// Verifies every record of a stream against the keys, and finds the events that the receipts name.
 pub(crate) fn verify_stream(
-    path: &Path,
+    stream: OpenStream,
     keys: &[(String, PublicKey)],
     receipts: &[Receipt],
 ) -> Result<Verification, Failure> {
-    let mut file = StreamFile::open(path)?;
+    let mut file = StreamFile::new(stream);
     let signed = file.read_registration()?;
     let mut verifier = StreamVerifier::new(&signed, keys)
         .map_err(|fault| file.blame(fault.code(), &fault.to_string()))?;
@@ -213,11 +222,11 @@ fn check_hash(expected: LeafHash, found: LeafHash) -> Result<(), (&'static str, 
 
 /// The record at a position, and whether the stream was verified up to it: it is where keys are given.
 pub(crate) fn find_record(
-    path: &Path,
+    stream: OpenStream,
     seq: u64,
     keys: &[(String, PublicKey)],
 ) -> Result<Record, Failure> {
-    let mut file = StreamFile::open(path)?;
+    let mut file = StreamFile::new(stream);
     let signed = file.read_registration()?;
     let mut verifier = if keys.is_empty() {
         None
@@ -239,14 +248,19 @@ pub(crate) fn find_record(
         Ok(Next::Go)
     })?;
     wanted.ok_or_else(|| {
-        let message = format!("{}: there is no event {seq}", path.display());
+        let message = format!("{}: there is no event {seq}", file.name);
         Failure::not_found("audit.event_not_found", message).at("--seq")
     })
 }
 
+/// Reads keys, each given as `[ID=]PUB.pem`.
+pub(crate) fn read_keys(given: &[String]) -> Result<Vec<(String, PublicKey)>, Failure> {
+    given.iter().map(|given| read_key(given)).collect()
+}
+
 /// Reads `[ID=]PUB.pem`: an Ed25519 public key (SPKI, PEM) and the id that registrations name it by, which
 /// for a key of a local store follows from the key itself.
-pub(crate) fn read_key(given: &str) -> Result<(String, PublicKey), Failure> {
+fn read_key(given: &str) -> Result<(String, PublicKey), Failure> {
     let (id, path) = match given.split_once('=') {
         Some((id, path)) if !Path::new(given).exists() => (Some(id), Path::new(path)),
         _ => (None, Path::new(given)),
@@ -257,13 +271,16 @@ pub(crate) fn read_key(given: &str) -> Result<(String, PublicKey), Failure> {
         let message = format!("{place}: expected an Ed25519 public key as SPKI in PEM");
         Failure::refused("audit.key_malformed", message).at(place)
     };
-    let key = VerifyingKey::from_public_key_pem(pem.trim()).map_err(|_| refuse())?;
-    let derived = || -> Result<String, Failure> {
-        let der = key.to_public_key_der().map_err(|_| refuse())?;
-        Ok(hex::encode(&Sha256::digest(der.as_bytes())[..8]))
-    };
-    let id = id.map_or_else(derived, |id| Ok(id.to_owned()))?;
-    Ok((id, PublicKey(key.to_bytes())))
+    let (key, derived) = parse_key(&pem).ok_or_else(refuse)?;
+    Ok((id.map_or(derived, str::to_owned), key))
+}
+
+/// An Ed25519 public key (SPKI, PEM), and the id that it has in a local store.
+pub(crate) fn parse_key(pem: &str) -> Option<(PublicKey, String)> {
+    let key = VerifyingKey::from_public_key_pem(pem.trim()).ok()?;
+    let der = key.to_public_key_der().ok()?;
+    let id = hex::encode(&Sha256::digest(der.as_bytes())[..8]);
+    Some((PublicKey(key.to_bytes()), id))
 }
 
 /// Parses `STREAM:SEQ:HASH`, the form in which an answer carries its receipt.

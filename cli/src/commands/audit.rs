@@ -5,6 +5,7 @@ mod show;
 mod streams;
 mod verify;
 
+use audit::StreamId;
 use clap::Subcommand;
 
 use crate::failure::Failure;
@@ -16,6 +17,10 @@ pub(crate) enum AuditCommand {
     Export(export::ExportArguments),
     Verify(verify::VerifyArguments),
     Show(show::ShowArguments),
+}
+
+fn parse_stream(text: &str) -> Result<StreamId, String> {
+    StreamId::parse(text).ok_or_else(|| "expected 32 lower-case hexadecimal digits".to_owned())
 }
 
 /// Runs one of the audit commands.

@@ -1,28 +1,92 @@
-//! `sealcast inspect`: what is in a model file, and whether it can be served.
+//! `sealcast inspect`: what is in a model, and whether it can be served.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use engine::{Inspection, LoadLimits, TensorSpec, TreeSummary};
+use serde::Serialize;
 
+use crate::arguments::{ModelLabel, StoreArguments};
 use crate::failure::{Exit, Failure};
-use crate::files;
 use crate::output::{Report, Text};
+use crate::sealed::OpenedModel;
+use crate::stores::Stores;
+use crate::{files, sealed};
 
-/// Say what is in a model file; exit 1 where it cannot be served.
+/// Say what is in a model; exit 1 where it cannot be served.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
     /// The ONNX file.
-    model: PathBuf,
+    #[arg(required_unless_present = "stored", conflicts_with_all = ["stored", "data", "stack"])]
+    model: Option<PathBuf>,
+    /// A sealed model of the store: it is verified and opened first.
+    #[arg(long, value_name = "NAME@VERSION", value_parser = ModelLabel::parse)]
+    stored: Option<ModelLabel>,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+/// What is said of a model.
+#[derive(Debug, Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    stored: Option<Stored>,
+    #[serde(flatten)]
+    inspection: &'a Inspection,
+}
+
+/// What is said of a model's seal.
+#[derive(Debug, Serialize)]
+struct Stored {
+    model: String,
+    digest: artifact::Sha256Digest,
+    signed_by: String,
 }
 
 /// Describes the model; one that is not supported is described too, but ends with exit code 1.
 pub(crate) fn run(arguments: &InspectArguments) -> Result<Report, Failure> {
-    let path = &arguments.model;
-    let onnx = files::read(path, files::MAX_FILE)?;
-    let inspection = engine::inspect(&onnx, &LoadLimits::default())
-        .map_err(|error| Failure::from(error).while_doing(path.display()))?;
-    let report = Report::new(&inspection, describe(&inspection))?;
+    if let Some(label) = &arguments.stored {
+        let model = open_stored(&Stores::open(&arguments.store)?, label)?;
+        let stored = Stored {
+            model: label.to_string(),
+            digest: model.digest,
+            signed_by: model.signed_by,
+        };
+        return inspect(&model.opened.onnx, label, Some(stored));
+    }
+    let path = arguments.model.as_deref().unwrap_or(Path::new(""));
+    inspect(&files::read(path, files::MAX_FILE)?, path.display(), None)
+}
+
+fn open_stored(stores: &Stores, label: &ModelLabel) -> Result<OpenedModel, Failure> {
+    let artifacts = stores.artifacts()?.reader;
+    let unwrapper = stores.keys()?.unwrapper;
+    stores.wait(async {
+        let trusted = stores.trusted_model_keys().await?;
+        let files = sealed::read_stored(artifacts.as_ref(), label).await?;
+        sealed::open_model(&files, label, &trusted, unwrapper.as_ref())
+            .await
+            .map_err(|failure| failure.while_doing(label).at(label.to_string()))
+    })
+}
+
+fn inspect(onnx: &[u8], place: impl Display, stored: Option<Stored>) -> Result<Report, Failure> {
+    let inspection = engine::inspect(onnx, &LoadLimits::default())
+        .map_err(|error| Failure::from(error).while_doing(place))?;
+    let mut text = Text::new();
+    if let Some(stored) = &stored {
+        text = text
+            .field("model", &stored.model)
+            .field("digest", stored.digest)
+            .field("signed by", &stored.signed_by);
+    }
+    let text = describe(text, &inspection);
+    let described = Described {
+        stored,
+        inspection: &inspection,
+    };
+    let report = Report::new(&described, text)?;
     Ok(if inspection.unsupported.is_empty() {
         report
     } else {
@@ -30,7 +94,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<Report, Failure> {
     })
 }
 
-fn describe(inspection: &Inspection) -> Text {
+fn describe(text: Text, inspection: &Inspection) -> Text {
     let opsets: Vec<String> = inspection
         .opsets
         .iter()
@@ -63,8 +127,7 @@ fn describe(inspection: &Inspection) -> Text {
     } else {
         format!("no: {} unsupported", unsupported.len())
     };
-    Text::new()
-        .field("supported", verdict)
+    text.field("supported", verdict)
         .field("size", format!("{} bytes", inspection.size))
         .field("producer", &inspection.producer)
         .field("format", format!("IR {}", inspection.ir_version))

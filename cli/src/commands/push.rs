@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use domain::ports::ArtifactWriter as _;
 use serde_json::json;
-use store_embedded::{FileArtifacts, LocalKeys};
 
-use crate::arguments::DataDir;
-use crate::commands::wait;
+use crate::arguments::StoreArguments;
 use crate::failure::Failure;
 use crate::output::{Report, Text};
-use crate::sealed;
+use crate::stores::Stores;
+use crate::{progress, sealed};
 
 /// Verify a sealed artifact and put it into the store; the same one again is no error.
 #[derive(Debug, Args)]
@@ -19,23 +17,25 @@ pub(crate) struct PushArguments {
     /// The folder that `sealcast seal` made.
     folder: PathBuf,
     #[command(flatten)]
-    data: DataDir,
+    store: StoreArguments,
 }
 
 /// Pushes what verifies and opens; other files under a version that exists are refused.
 pub(crate) fn run(arguments: &PushArguments) -> Result<Report, Failure> {
-    arguments.data.check()?;
-    let data = &arguments.data.path;
+    let stores = Stores::open(&arguments.store)?;
     let files = sealed::read_folder(&arguments.folder)?;
     let place = arguments.folder.display().to_string();
-    let keys = LocalKeys::open(&data.join("keys"))?;
+    let unwrapper = stores.keys()?.unwrapper;
+    let trusted = stores.wait(stores.trusted_model_keys())?;
     let checked = sealed::label_of(&files).and_then(|label| {
-        let model = wait(sealed::open_model(&files, &label, &keys))??;
-        Ok((label, model))
+        let opened = sealed::open_model(&files, &label, &trusted, unwrapper.as_ref());
+        Ok((stores.wait(opened)?, label))
     });
-    let (label, model) = checked.map_err(|failure| failure.while_doing(&place).at(&place))?;
-    let store = FileArtifacts::open(data)?;
-    wait(store.create(&label.name, &label.version, &files))??;
+    let (model, label) = checked.map_err(|failure| failure.while_doing(&place).at(&place))?;
+    let artifacts = stores.artifacts()?.writer;
+    let shown = progress::show(format!("storing {label}"));
+    stores.wait(artifacts.create(&label.name, &label.version, &files))?;
+    drop(shown);
     let text = Text::new()
         .field("pushed", &label)
         .field("digest", model.digest)

@@ -1,19 +1,16 @@
 //! `sealcast release`: which models serve together.
 
-use std::path::Path;
-
 use artifact::ModelName;
 use clap::{Args, Subcommand};
-use domain::ports::{Alias, ReleaseReader as _};
+use domain::ports::{Alias, Target};
 use domain::{PrincipalId, Release, ReleaseId, ReleaseRole};
-use serde_json::json;
-use store_embedded::{FileArtifacts, FileReleases, LocalKeys};
+use serde_json::{Value, json};
 
-use crate::arguments::{DataDir, ModelLabel};
-use crate::commands::wait;
+use crate::arguments::{ModelLabel, StoreArguments};
 use crate::failure::Failure;
 use crate::output::{Report, Text};
-use crate::releases::{self, Stores};
+use crate::releases::{self, LIVE};
+use crate::stores::Stores;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReleaseCommand {
@@ -26,7 +23,7 @@ pub(crate) enum ReleaseCommand {
 #[derive(Debug, Args)]
 pub(crate) struct CreateArguments {
     #[command(flatten)]
-    data: DataDir,
+    store: StoreArguments,
     /// A model that answers for its name; repeatable.
     #[arg(long, value_name = "NAME@VERSION", required = true, value_parser = ModelLabel::parse)]
     live: Vec<ModelLabel>,
@@ -45,17 +42,17 @@ pub(crate) struct ShowArguments {
     #[arg(value_parser = parse_id)]
     id: Option<ReleaseId>,
     #[command(flatten)]
-    data: DataDir,
+    store: StoreArguments,
 }
 
-/// Point the alias `live`, which the server follows, to a release.
+/// Point the alias `live`, which decides what serves, to a release.
 #[derive(Debug, Args)]
 pub(crate) struct ActivateArguments {
     /// The release, for example r-000001.
     #[arg(value_parser = parse_id)]
     id: ReleaseId,
     #[command(flatten)]
-    data: DataDir,
+    store: StoreArguments,
     /// Only where the alias still has this revision (0: was never set).
     #[arg(long, value_name = "N")]
     expected_revision: Option<u64>,
@@ -96,17 +93,8 @@ pub(crate) fn run(command: &ReleaseCommand) -> Result<Report, Failure> {
     }
 }
 
-fn open_stores(data: &Path) -> Result<Stores, Failure> {
-    Ok(Stores {
-        keys: LocalKeys::open(&data.join("keys"))?,
-        artifacts: FileArtifacts::open(data)?,
-        releases: FileReleases::open(data)?,
-    })
-}
-
 fn create(arguments: &CreateArguments) -> Result<Report, Failure> {
-    arguments.data.check()?;
-    let stores = open_stores(&arguments.data.path)?;
+    let stores = Stores::open(&arguments.store)?;
     let live = arguments
         .live
         .iter()
@@ -117,16 +105,17 @@ fn create(arguments: &CreateArguments) -> Result<Report, Failure> {
     });
     let models = live.chain(fallback).collect();
     let created_by = arguments.created_by.clone();
-    let release = wait(releases::create_release(&stores, models, created_by))??;
+    let release = stores.wait(releases::create_release(&stores, models, created_by))?;
     Report::new(&json!({ "release": release }), describe(&release))
 }
 
 fn show(arguments: &ShowArguments) -> Result<Report, Failure> {
-    arguments.data.check()?;
-    let store = FileReleases::open(&arguments.data.path)?;
-    let (release, live, newest) = wait(async {
-        let live = releases::find_live(&store).await?;
-        let newest = store.newest().await?;
+    let stores = Stores::open(&arguments.store)?;
+    let store = stores.releases()?;
+    let (release, live, targets, newest) = stores.wait(async {
+        let live = store.alias_reader.get(LIVE).await?;
+        let newest = store.reader.newest().await?;
+        let targets = releases::find_targets(store.routing.as_deref()).await?;
         let id = match (arguments.id, &live) {
             (Some(id), _) => id,
             (None, Some(alias)) => alias.release,
@@ -135,25 +124,47 @@ fn show(arguments: &ShowArguments) -> Result<Report, Failure> {
                 return Err(Failure::not_found("release.none_live", message));
             }
         };
-        let release = releases::find_release(&store, id).await?;
-        Ok((release, live, newest))
-    })??;
+        let release = releases::find_release(store.reader.as_ref(), id).await?;
+        Ok::<_, Failure>((release, live, targets, newest))
+    })?;
     let text = describe(&release)
         .optional("live", live.as_ref().map(describe_alias))
+        .optional("versions", describe_targets(&targets))
         .optional("newest", newest);
-    Report::new(
-        &json!({ "release": release, "live": live, "newest": newest }),
-        text,
-    )
+    let mut value = json!({ "release": release, "live": live, "newest": newest });
+    add_targets(&mut value, &targets);
+    Report::new(&value, text)
 }
 
 fn activate(arguments: &ActivateArguments) -> Result<Report, Failure> {
-    arguments.data.check()?;
-    let stores = open_stores(&arguments.data.path)?;
+    let stores = Stores::open(&arguments.store)?;
     let expected = arguments.expected_revision;
-    let (release, live) = wait(releases::activate_release(&stores, arguments.id, expected))??;
-    let text = describe(&release).field("live", describe_alias(&live));
-    Report::new(&json!({ "release": release, "live": live }), text)
+    let activated = releases::activate_release(&stores, arguments.id, expected);
+    let activated = stores.wait(activated)?;
+    let text = describe(&activated.release)
+        .field("live", describe_alias(&activated.alias))
+        .optional("versions", describe_targets(&activated.targets));
+    let mut value = json!({ "release": activated.release, "live": activated.alias });
+    add_targets(&mut value, &activated.targets);
+    Report::new(&value, text)
+}
+
+/// The versions of the function that serve, with their shares; nothing where there is no function.
+fn describe_targets(targets: &[Target]) -> Option<String> {
+    let shown: Vec<String> = targets
+        .iter()
+        .map(|target| format!("{} ({} %)", target.version, target.weight * 100.0))
+        .collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+fn add_targets(value: &mut Value, targets: &[Target]) {
+    if !targets.is_empty() {
+        value["versions"] = targets
+            .iter()
+            .map(|target| json!({ "version": target.version, "weight": target.weight }))
+            .collect();
+    }
 }
 
 fn describe_alias(alias: &Alias) -> String {

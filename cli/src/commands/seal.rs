@@ -7,12 +7,12 @@ use artifact::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use clap::Args;
 use engine::{LoadLimits, Model, Scorer};
 use serde_json::json;
-use store_embedded::LocalKeys;
 
-use crate::commands::wait;
+use crate::arguments::StoreArguments;
 use crate::describe;
 use crate::failure::Failure;
 use crate::output::{Report, Text};
+use crate::stores::Stores;
 use crate::{files, sealed};
 
 /// Encrypt and sign a model with its manifest; the four files of the artifact go to a new folder.
@@ -26,14 +26,9 @@ pub(crate) struct SealArguments {
     /// Fill in the training statistics of the manifest's columns from this file (with a header).
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// The data directory, whose keys are used.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "SEALCAST_DATA",
-        default_value = ".sealcast"
-    )]
-    data: PathBuf,
+    /// Whose keys are used.
+    #[command(flatten)]
+    store: StoreArguments,
     /// The folder of the keys, where it is not DATA/keys.
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
@@ -51,16 +46,15 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
     };
     check_fit(&manifest, &onnx)
         .map_err(|failure| failure.while_doing(arguments.model.display()))?;
-    let dir = arguments
-        .keys
-        .clone()
-        .unwrap_or_else(|| arguments.data.join("keys"));
-    let keys = LocalKeys::open(&dir)?;
-    let made = wait(sealed::seal_model(manifest, &onnx, &keys))??;
+    let stores = Stores::open_keys(&arguments.store, arguments.keys.as_deref())?;
+    let keys = stores.keys()?;
+    let trusted = stores.wait(stores.trusted_model_keys())?;
+    let made = stores.wait(sealed::seal_model(manifest, &onnx, &keys))?;
     let label = sealed::label_of(&made)?;
     let mut seen = None;
     sealed::write_folder(&arguments.out, &made, |read| {
-        let model = wait(sealed::open_model(read, &label, &keys))??;
+        let opened = sealed::open_model(read, &label, &trusted, keys.unwrapper.as_ref());
+        let model = stores.wait(opened)?;
         if model.opened.onnx.as_slice() != onnx.as_slice() {
             let message = "the sealed model does not open to the bytes that were sealed";
             return Err(Failure::internal(message));
@@ -78,7 +72,7 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
         .field("digest", model.digest)
         .optional("model sha256", sha256.as_ref())
         .field("signed by", &model.signed_by)
-        .field("data key under", keys.master_key_id());
+        .field("data key under", &keys.wrapping_key);
     Report::new(
         &json!({
             "model": label.to_string(),
@@ -87,7 +81,7 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
             "model_sha256": sha256,
             "model_size": found.map(|file| file.size),
             "signed_by": model.signed_by,
-            "master_key": keys.master_key_id(),
+            "master_key": keys.wrapping_key,
         }),
         text,
     )

@@ -36,7 +36,10 @@ impl Run {
 /// The command without the settings of the environment that the tests run in.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealcast"));
-    command.env_remove("SEALCAST_DATA").stdin(Stdio::null());
+    command
+        .env_remove("SEALCAST_DATA")
+        .env_remove("SEALCAST_STACK")
+        .stdin(Stdio::null());
     command
 }
 

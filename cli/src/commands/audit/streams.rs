@@ -1,90 +1,44 @@
-//! `sealcast audit streams`: which streams a data directory holds.
+//! `sealcast audit streams`: which streams a store holds.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
-
-use audit::{Registration, StreamId, export};
 use clap::Args;
-use serde::Serialize;
 use serde_json::json;
 
-use crate::arguments::DataDir;
+use crate::arguments::StoreArguments;
 use crate::failure::Failure;
 use crate::output::{Report, Text};
+use crate::stores::{ListedStream, Stores};
 
-const MAX_REGISTRATION: u64 = 64 << 10;
-
-/// List the audit streams of a data directory; one process is one stream.
+/// List the audit streams of a store; one process is one stream.
 #[derive(Debug, Args)]
 pub(crate) struct StreamsArguments {
     #[command(flatten)]
-    data: DataDir,
-}
-
-/// A stream as its file's first line and size tell it; nothing is verified.
-#[derive(Debug, Serialize)]
-struct Listed {
-    stream: StreamId,
-    file: String,
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    opened: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    registration_key: Option<String>,
+    store: StoreArguments,
 }
 
 /// Lists the streams, the one that was opened last at the end.
 pub(crate) fn run(arguments: &StreamsArguments) -> Result<Report, Failure> {
-    arguments.data.check()?;
-    let data = &arguments.data.path;
-    let mut listed = store_embedded::list_streams(data)?
-        .into_iter()
-        .map(|stream| describe(data, stream))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut listed = Stores::open(&arguments.store)?.streams().list()?;
     listed.sort_by(|a, b| a.opened.cmp(&b.opened));
-    let rows: Vec<Vec<String>> = listed
-        .iter()
-        .map(|stream| {
-            vec![
-                stream.stream.to_string(),
-                stream
-                    .opened
-                    .clone()
-                    .unwrap_or_else(|| "no registration".to_owned()),
-                format!("{} bytes", stream.bytes),
-                stream.host.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
+    let rows: Vec<Vec<String>> = listed.iter().map(describe).collect();
+    let sized = listed.iter().any(|stream| stream.bytes.is_some());
+    let title = if sized {
+        "stream, opened, size, host"
+    } else {
+        "stream, opened, host"
+    };
     let text = Text::new()
         .field("streams", listed.len())
-        .table("stream, opened, size, host", &rows);
+        .table(title, &rows);
     Report::new(&json!({ "streams": listed }), text)
 }
 
-fn describe(data: &Path, stream: StreamId) -> Result<Listed, Failure> {
-    let path = data.join("audit").join(format!("{stream}.jsonl"));
-    let fail = |error: std::io::Error| Failure::file("read", &path, &error);
-    let file = File::open(&path).map_err(fail)?;
-    let bytes = file.metadata().map_err(fail)?.len();
-    let mut line = Vec::new();
-    BufReader::new(file.take(MAX_REGISTRATION))
-        .read_until(b'\n', &mut line)
-        .map_err(fail)?;
-    // A file whose first line cannot be read is listed all the same; `verify` says what is wrong with it.
-    let signed = export::parse_registration_line(&line).ok();
-    let registration: Option<Registration> = signed
-        .as_ref()
-        .and_then(|signed| serde_json::from_slice(&signed.registration).ok());
-    Ok(Listed {
-        stream,
-        file: path.display().to_string(),
-        bytes,
-        opened: registration.as_ref().map(|found| found.time.clone()),
-        host: registration.map(|found| found.host),
-        registration_key: signed.map(|found| found.key_id),
-    })
+fn describe(stream: &ListedStream) -> Vec<String> {
+    let opened = stream.opened.clone();
+    let mut row = vec![
+        stream.stream.to_string(),
+        opened.unwrap_or_else(|| "no registration".to_owned()),
+    ];
+    row.extend(stream.bytes.map(|bytes| format!("{bytes} bytes")));
+    row.push(stream.host.clone().unwrap_or_default());
+    row
 }

@@ -1,24 +1,34 @@
-//! `sealcast audit verify`: whether a stream is still what was recorded. Needs the file and a public key only.
+//! `sealcast audit verify`: whether a stream is still what was recorded. Of an exported stream it needs the file
+//! and a public key only.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use audit::Receipt;
+use audit::{Receipt, StreamId};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::arguments::StoreArguments;
 use crate::failure::Failure;
 use crate::output::{self, Report, Text};
+use crate::stores::Stores;
 use crate::stream_file::{self, Verification};
 
-/// Verify every event of an exported stream, offline.
+/// Verify every event of a stream: of an exported one offline, else of one in the store.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// The stream's file, as the server writes it or `audit export` copies it; `-` is standard input.
-    file: PathBuf,
+    /// The stream's file, as the server writes it or `audit export` copies it; `-` is standard input. Without it,
+    /// the stream is read from the store.
+    #[arg(conflicts_with_all = ["stream", "data", "stack"], requires = "keys")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The store's stream; not needed where there is only one.
+    #[arg(long, value_parser = super::parse_stream)]
+    stream: Option<StreamId>,
     /// A registration key that is trusted: Ed25519, SPKI, PEM. Its id follows from the key; name another
-    /// (a key service's) as ID=FILE. Repeatable.
-    #[arg(long = "key", value_name = "[ID=]PUB.pem", required = true)]
+    /// (a key service's) as ID=FILE. Repeatable. Without it, for a stream of the store, the store's own keys.
+    #[arg(long = "key", value_name = "[ID=]PUB.pem")]
     keys: Vec<String>,
     /// A receipt whose event must be in the stream; the event is printed. Repeatable.
     #[arg(long = "receipt", value_name = "STREAM:SEQ:HASH", value_parser = stream_file::parse_receipt)]
@@ -27,13 +37,19 @@ pub(crate) struct VerifyArguments {
 
 /// Verifies the stream to its end, in constant memory.
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let keys = arguments
-        .keys
-        .iter()
-        .map(|given| stream_file::read_key(given))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut keys = stream_file::read_keys(&arguments.keys)?;
+    let stream = if let Some(path) = &arguments.file {
+        stream_file::open(path)?
+    } else {
+        let stores = Stores::open(&arguments.store)?;
+        if keys.is_empty() {
+            keys = stores.wait(stores.trusted_stream_keys())?;
+        }
+        let streams = stores.streams();
+        streams.open(streams.choose(arguments.stream)?)?
+    };
     let started = Instant::now();
-    let found = stream_file::verify_stream(&arguments.file, &keys, &arguments.receipts)?;
+    let found = stream_file::verify_stream(stream, &keys, &arguments.receipts)?;
     let duration_ms = started.elapsed().as_secs_f64() * 1e3;
     let Verification {
         report,

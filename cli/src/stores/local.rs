@@ -1,0 +1,149 @@
+//! The stores of a local data directory.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use artifact::TrustedKey;
+use async_trait::async_trait;
+use audit::{StreamId, export};
+use store_embedded::{ExportError, FileArtifacts, FileReleases, LocalKeys};
+use tokio::runtime::Runtime;
+
+use super::streams::{CopyError, ListedStream, OpenStream, StreamSource};
+use super::{Artifacts, Keys, Parts, Releases};
+use crate::failure::Failure;
+
+const MAX_REGISTRATION: u64 = 64 << 10;
+
+/// A data directory, and the folder of its keys.
+pub(super) struct LocalStores {
+    data: PathBuf,
+    keys: PathBuf,
+}
+
+impl LocalStores {
+    pub(super) fn new(data: PathBuf, keys: PathBuf) -> Self {
+        Self { data, keys }
+    }
+}
+
+#[async_trait]
+impl Parts for LocalStores {
+    fn artifacts(&self) -> Result<Artifacts, Failure> {
+        let files = Arc::new(FileArtifacts::open(&self.data)?);
+        Ok(Artifacts {
+            reader: files.clone(),
+            writer: files,
+        })
+    }
+
+    fn releases(&self) -> Result<Releases, Failure> {
+        let files = Arc::new(FileReleases::open(&self.data)?);
+        Ok(Releases {
+            reader: files.clone(),
+            writer: files.clone(),
+            alias_reader: files.clone(),
+            alias_writer: files,
+            routing: None,
+        })
+    }
+
+    fn keys(&self) -> Result<Keys, Failure> {
+        let keys = LocalKeys::open(&self.keys)?;
+        Ok(Keys {
+            wrapping_key: keys.master_key_id().to_owned(),
+            wrapper: keys.wrapper(),
+            unwrapper: keys.unwrapper(),
+            model_signer: keys.model_signer(),
+            stream_signer: keys.stream_signer(),
+        })
+    }
+
+    async fn trusted_model_keys(&self) -> Result<Vec<TrustedKey>, Failure> {
+        Ok(LocalKeys::open(&self.keys)?.trusted_model_keys())
+    }
+
+    async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
+        Ok(LocalKeys::open(&self.keys)?.trusted_stream_keys())
+    }
+
+    fn streams(&self, _runtime: &Arc<Runtime>) -> Box<dyn StreamSource> {
+        Box::new(FileStreams {
+            data: self.data.clone(),
+        })
+    }
+}
+
+/// The streams of a data directory: files in the form of [`audit::export`], read as they stand.
+struct FileStreams {
+    data: PathBuf,
+}
+
+impl FileStreams {
+    fn path(&self, stream: StreamId) -> PathBuf {
+        self.data.join("audit").join(format!("{stream}.jsonl"))
+    }
+
+    fn describe(&self, stream: StreamId) -> Result<ListedStream, Failure> {
+        let path = self.path(stream);
+        let fail = |error: io::Error| Failure::file("read", &path, &error);
+        let file = File::open(&path).map_err(fail)?;
+        let bytes = file.metadata().map_err(fail)?.len();
+        let mut line = Vec::new();
+        BufReader::new(file.take(MAX_REGISTRATION))
+            .read_until(b'\n', &mut line)
+            .map_err(fail)?;
+        let signed = export::parse_registration_line(&line).ok();
+        Ok(ListedStream {
+            file: Some(path.display().to_string()),
+            bytes: Some(bytes),
+            ..ListedStream::new(stream, signed.as_ref())
+        })
+    }
+}
+
+impl StreamSource for FileStreams {
+    fn place(&self) -> String {
+        self.data.display().to_string()
+    }
+
+    fn ids(&self) -> Result<Vec<StreamId>, Failure> {
+        Ok(store_embedded::list_streams(&self.data)?)
+    }
+
+    fn list(&self) -> Result<Vec<ListedStream>, Failure> {
+        let ids = self.ids()?.into_iter();
+        ids.map(|stream| self.describe(stream)).collect()
+    }
+
+    fn open(&self, stream: StreamId) -> Result<OpenStream, Failure> {
+        let path = self.path(stream);
+        let fail = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let absent = ExportError::NotFound(stream).to_string();
+                Failure::not_found("audit.stream_not_found", absent).at("--stream")
+            }
+            _ => Failure::file("read", &path, &error),
+        };
+        let file = File::open(&path).map_err(fail)?;
+        Ok(OpenStream {
+            bytes: file.metadata().map_err(fail)?.len(),
+            name: path.display().to_string(),
+            lines: Box::new(file),
+        })
+    }
+
+    fn copy(&self, stream: StreamId, out: &mut dyn Write) -> Result<u64, CopyError> {
+        store_embedded::export_stream(&self.data, stream, out).map_err(|error| match error {
+            ExportError::NotFound(_) => CopyError::Source(
+                Failure::not_found("audit.stream_not_found", error.to_string()).at("--stream"),
+            ),
+            ExportError::Read { path, source } => {
+                CopyError::Source(Failure::file("read", &path, &source))
+            }
+            ExportError::Write(source) => CopyError::Output(source),
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! The stores of a deployed stack: S3, KMS, DynamoDB and the alias of a Lambda function.
+
+use std::sync::Arc;
+
+use artifact::{PublicKey, TrustedKey};
+use async_trait::async_trait;
+use domain::ports::Signer;
+use store_aws::{Connection, SigningAlgorithm};
+use tokio::runtime::Runtime;
+
+use super::port_streams::PortStreams;
+use super::stack_file::StackFile;
+use super::streams::StreamSource;
+use super::{Artifacts, Keys, Parts, Releases};
+use crate::failure::Failure;
+use crate::stream_file;
+
+/// A stack's clients, and the names that they are asked with.
+pub(super) struct StackStores {
+    connection: Connection,
+    stack: StackFile,
+}
+
+impl StackStores {
+    /// Connects with what the environment's `AWS_*` variables, profiles and roles say. Nothing is asked yet.
+    pub(super) async fn open(stack: StackFile) -> Self {
+        Self {
+            connection: Connection::from_env().await,
+            stack,
+        }
+    }
+
+    fn model_signer(&self) -> Arc<dyn Signer> {
+        let key = &self.stack.model_signing_key;
+        self.connection.signer(key, SigningAlgorithm::P256)
+    }
+
+    fn stream_signer(&self) -> Arc<dyn Signer> {
+        let key = &self.stack.stream_key;
+        self.connection.signer(key, SigningAlgorithm::Ed25519)
+    }
+}
+
+#[async_trait]
+impl Parts for StackStores {
+    fn artifacts(&self) -> Result<Artifacts, Failure> {
+        let bucket = self.connection.artifacts(&self.stack.models_bucket);
+        Ok(Artifacts {
+            reader: bucket.clone(),
+            writer: bucket,
+        })
+    }
+
+    fn releases(&self) -> Result<Releases, Failure> {
+        let table = self.connection.releases(&self.stack.registry_table);
+        let aliases = self.connection.aliases(&self.stack.predict_function);
+        Ok(Releases {
+            reader: table.clone(),
+            writer: table,
+            alias_reader: aliases.clone(),
+            alias_writer: aliases.clone(),
+            routing: Some(aliases),
+        })
+    }
+
+    fn keys(&self) -> Result<Keys, Failure> {
+        let data_keys = self.connection.data_keys();
+        Ok(Keys {
+            wrapping_key: self.stack.data_key.clone(),
+            wrapper: data_keys.clone(),
+            unwrapper: data_keys,
+            model_signer: self.model_signer(),
+            stream_signer: self.stream_signer(),
+        })
+    }
+
+    async fn trusted_model_keys(&self) -> Result<Vec<TrustedKey>, Failure> {
+        if let Some(keys) = &self.stack.trusted_keys {
+            return Ok(keys.clone());
+        }
+        let pem = self.model_signer().public_key_pem().await?;
+        let key = PublicKey::from_pem(&pem).map_err(|error| {
+            let place = "SEALCAST_MODEL_SIGNING_KEY";
+            Failure::refused("artifact.public_key", format!("{place}: {error}")).at(place)
+        })?;
+        Ok(vec![TrustedKey::always(key)])
+    }
+
+    async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
+        let signer = self.stream_signer();
+        let pem = signer.public_key_pem().await?;
+        let (key, _) = stream_file::parse_key(&pem).ok_or_else(|| {
+            let place = "SEALCAST_STREAM_KEY";
+            let message = format!("{place}: expected an Ed25519 public key");
+            Failure::refused("audit.key_malformed", message).at(place)
+        })?;
+        Ok(vec![(signer.key_id().to_owned(), key)])
+    }
+
+    fn streams(&self, runtime: &Arc<Runtime>) -> Box<dyn StreamSource> {
+        let table = self.connection.audit(&self.stack.audit_table);
+        let place = format!("stack {}", self.stack.path);
+        Box::new(PortStreams::new(runtime, table, place))
+    }
+}
