@@ -1,0 +1,5 @@
+//! Attempts.
+
+/// How long a call is tried.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Patience;
