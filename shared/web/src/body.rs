@@ -19,33 +19,47 @@ pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 /// Longest time that a caller may take to send the body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The most memory that [`read`] may take for this request's body, in bytes: as sent, and once more decompressed.
+pub fn most_bytes(headers: &HeaderMap) -> usize {
+    let sent = declared(headers).map_or(MAX_BODY_BYTES, |length| {
+        usize::try_from(length).map_or(MAX_BODY_BYTES, |length| length.min(MAX_BODY_BYTES))
+    });
+    let is_plain = headers.get(header::CONTENT_ENCODING).is_none();
+    if is_plain {
+        sent
+    } else {
+        sent + MAX_BODY_BYTES
+    }
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
 /// Reads the whole body and decompresses it (`Content-Encoding: gzip` or `deflate`).
 ///
 /// # Errors
 /// 413 where it is longer than [`MAX_BODY_BYTES`] at any stage, 415 for another encoding,
 /// 400 where the compressed bytes are broken, 408 where the caller takes too long.
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+    read_within(headers, body, READ_TIMEOUT).await
+}
+
+async fn read_within(headers: &HeaderMap, body: Body, limit: Duration) -> Result<Bytes, ApiError> {
+    if declared(headers).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         drain(body).await;
         return Err(too_large());
     }
-    let collected =
-        tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect())
-            .await
-            .map_err(|_| {
-                ApiError::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "request.timeout",
-                    format!(
-                        "the body did not arrive within {} s",
-                        READ_TIMEOUT.as_secs()
-                    ),
-                )
-            })?;
+    let collected = tokio::time::timeout(limit, Limited::new(body, MAX_BODY_BYTES).collect())
+        .await
+        .map_err(|_| {
+            ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request.timeout",
+                format!("the body did not arrive within {} s", limit.as_secs_f32()),
+            )
+        })?;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
@@ -170,4 +184,46 @@ fn too_large() -> ApiError {
         "request.too_large",
         format!("the body is longer than {MAX_BODY_BYTES} bytes"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream::{self, StreamExt};
+
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        let pair =
+            |(name, value): &(header::HeaderName, &str)| (name.clone(), value.parse().unwrap());
+        pairs.iter().map(pair).collect()
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_arriving_is_408() {
+        let begun = stream::iter([Ok::<_, Infallible>("{\"symbol\":")]);
+        let body = Body::from_stream(begun.chain(stream::pending()));
+        let limit = Duration::from_millis(20);
+        let error = read_within(&HeaderMap::new(), body, limit)
+            .await
+            .unwrap_err();
+        assert_eq!(error.status, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(error.code, "request.timeout");
+        assert_eq!(error.message, "the body did not arrive within 0.02 s");
+    }
+
+    #[test]
+    fn a_body_is_reckoned_as_large_as_it_may_become() {
+        let plain = headers(&[(header::CONTENT_LENGTH, "1000")]);
+        assert_eq!(most_bytes(&plain), 1000);
+        assert_eq!(most_bytes(&HeaderMap::new()), MAX_BODY_BYTES);
+        let gzip = headers(&[
+            (header::CONTENT_LENGTH, "1000"),
+            (header::CONTENT_ENCODING, "gzip"),
+        ]);
+        assert_eq!(most_bytes(&gzip), 1000 + MAX_BODY_BYTES);
+        let huge = headers(&[(header::CONTENT_LENGTH, "99999999999999999999")]);
+        assert_eq!(most_bytes(&huge), MAX_BODY_BYTES);
+    }
 }

@@ -106,6 +106,15 @@ impl ApiError {
         )
     }
 
+    /// The host's time for the request ran out. A request with an id of its own is carried through all the same.
+    pub fn deadline_exceeded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "request.deadline_exceeded",
+            "the time for this request ran out; try again, with the same request id where it has one",
+        )
+    }
+
     /// Something that should not have happened; the cause is in the log under the request's id.
     pub fn internal() -> Self {
         Self::new(

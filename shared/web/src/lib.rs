@@ -9,4 +9,4 @@ pub mod request;
 
 pub use caller::{AuthFailure, Caller};
 pub use error::{ApiError, RefusalContext};
-pub use request::{Edge, RequestInfo};
+pub use request::{Deadline, Edge, RequestInfo};

@@ -3,7 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audit::EventBody;
 use audit::event::Refusal;
@@ -15,11 +15,21 @@ use axum::response::{IntoResponse, Response};
 use domain::{Principal, Recorder, RequestId};
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode, header};
+use tracing::Instrument;
 
 use crate::error::{ApiError, Unrecorded};
 
 /// The header that carries a request's id.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// Until when a request must be answered, because its host ends it then. The host puts it into the request's
+/// extensions; the [`Edge`] ends the handler at that moment with 503 `request.deadline_exceeded`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(pub Instant);
+
+/// How long after its [`Deadline`] a refusal may take to become durable; a host sets its deadlines earlier than
+/// its end by more than this.
+const RECORD_GRACE: Duration = Duration::from_millis(700);
 
 /// Which request this is.
 #[derive(Debug, Clone)]
@@ -30,6 +40,8 @@ pub struct RequestInfo {
     pub given: bool,
     /// When the request's head arrived.
     pub arrived: Instant,
+    /// Until when it must be answered, where the host sets a [`Deadline`].
+    pub deadline: Option<Instant>,
 }
 
 /// What surrounds a function's routes.
@@ -64,6 +76,27 @@ impl Edge {
             .layer(middleware::from_fn_with_state(self, handle))
     }
 
+    /// Records a refusal, and waits for that no longer than there is time to answer.
+    async fn record(&self, refusal: Refusal, deadline: Option<Instant>) -> Result<(), String> {
+        let recorder = Arc::clone(&self.recorder);
+        let append = async move {
+            match recorder.record(EventBody::Refusal(refusal)).await {
+                Ok(_) => Ok(()),
+                Err(cause) => Err(cause.to_string()),
+            }
+        };
+        let Some(deadline) = deadline else {
+            return append.await;
+        };
+        // A task of its own: the append goes on, and ends its stream where it fails, also where nobody waits.
+        let task = tokio::spawn(append.in_current_span());
+        match tokio::time::timeout_at((deadline + RECORD_GRACE).into(), task).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err("the task that records ended".to_owned()),
+            Err(_) => Err("the time for the request ran out".to_owned()),
+        }
+    }
+
     async fn finish(&self, error: ApiError, info: &RequestInfo, seen: Seen) -> Response {
         let request_id = error
             .context
@@ -86,10 +119,10 @@ impl Edge {
             symbol: error.context.symbol.clone(),
             failures: error.context.failures.clone(),
         };
-        let error = match self.recorder.record(EventBody::Refusal(refusal)).await {
-            Ok(_) => error,
+        let error = match self.record(refusal, info.deadline).await {
+            Ok(()) => error,
             Err(cause) => {
-                tracing::error!(request.id = %request_id, error = %cause, "a refusal was not recorded");
+                tracing::error!(request.id = %request_id, error = cause, "a refusal was not recorded");
                 ApiError::audit_unavailable()
             }
         };
@@ -124,9 +157,15 @@ async fn handle(State(edge): State<Edge>, mut request: Request, next: Next) -> R
         principal: request.extensions().get::<Principal>().cloned(),
         route: route_of(&request),
     };
-    let response = match fault {
-        Some(error) => return edge.finish(error, &info, seen).await,
-        None => AssertUnwindSafe(next.run(request)).catch_unwind().await,
+    if let Some(error) = fault {
+        return edge.finish(error, &info, seen).await;
+    }
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let response = match info.deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
+            .await
+            .unwrap_or_else(|_| Ok(ApiError::deadline_exceeded().into_response())),
+        None => answer.await,
     };
     let response = response.unwrap_or_else(|_| {
         tracing::error!(request.id = %info.id, route = seen.route, "a handler panicked");
@@ -155,10 +194,12 @@ async fn handle(State(edge): State<Edge>, mut request: Request, next: Next) -> R
 
 fn identify(request: &Request) -> (RequestInfo, Option<ApiError>) {
     let arrived = Instant::now();
+    let deadline = request.extensions().get::<Deadline>().map(|d| d.0);
     let made = || RequestInfo {
         id: new_request_id(),
         given: false,
         arrived,
+        deadline,
     };
     let Some(header) = request.headers().get(REQUEST_ID_HEADER) else {
         return (made(), None);
@@ -179,6 +220,7 @@ fn identify(request: &Request) -> (RequestInfo, Option<ApiError>) {
         id,
         given: true,
         arrived,
+        deadline,
     };
     (info, None)
 }
