@@ -8,6 +8,8 @@ these patches a policy means locally what it means on AWS:
     s3:if-none-match, s3:if-match, s3:ObjectCreationOperation
     aws:PrincipalArn            of an assumed role: the role's ARN, not the session's
     aws:SecureTransport         true: the stack listens on loopback only and speaks no TLS
+
+It also asks for lambda:GetAlias, UpdateAlias and DeleteAlias where ministack asks for lambda:ListAliases.
 """
 
 import json
@@ -29,6 +31,7 @@ def install() -> None:
     know_conditional_writes()
     know_the_role_of_a_session()
     take_loopback_for_secure()
+    tell_alias_calls_apart()
 
 
 def know_kms_keys() -> None:
@@ -146,6 +149,17 @@ def know_the_role_of_a_session() -> None:
 def take_loopback_for_secure() -> None:
     pin = app.pin_request_origin
     app.pin_request_origin = lambda source_ip, _secure: pin(source_ip, True)
+
+
+def tell_alias_calls_apart() -> None:
+    find_action = iam_actions._lambda_action
+
+    def find_alias_action(method, path):
+        if re.search(r"/functions/[^/]+/aliases/[^/]+/?$", path):
+            return {"GET": "GetAlias", "PUT": "UpdateAlias", "DELETE": "DeleteAlias"}[method]
+        return find_action(method, path)
+
+    iam_actions._lambda_action = find_alias_action
 
 
 def read_object(body: bytes) -> dict:
