@@ -1,42 +1,67 @@
-# make run    serve the example on embedded stores, make a prediction and verify its record
-# make test   every test; installs what it needs into project-local folders
-# make lint   formatting, clippy, licences, and which crate may depend on which
-# make bench  throughput and latency of the whole server, and of the engine
-# make fuzz   coverage-guided fuzzing of the parsers (FUZZ_SECONDS each, default 60)
+# make run           serve the example on embedded stores, make a prediction and verify its record
+# make test          every test; installs what it needs into project-local folders
+# make lint          formatting, clippy, licences, and which crate may depend on which
+# make bench         throughput and latency of the whole server, and of the engine
+# make fuzz          coverage-guided fuzzing of the parsers (FUZZ_SECONDS each, default 60)
+# make build         the functions for AWS Lambda (ARCH=arm64 or x86_64), held to their sizes
+# make deploy-local  an AWS-shaped stack on this machine with the functions deployed and the example released
+# make deploy        the same template into the AWS account that your AWS_* variables name (STAGE=dev)
+# make local         the functions under `cargo lambda watch`, on the stores of that local stack
+# make stop-local    ends the local stack
 
 PROFILE ?= local
 FUZZ_SECONDS ?= 60
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: run test test-rust test-interop test-clients test-run lint style deny dependencies bench fuzz
+# One selection for all that is built to be tested: another one would compile the AWS SDK anew.
+ALL := --locked --workspace --all-features
+STAGE ?= dev
+
+.PHONY: run test test-rust test-aws test-interop test-clients test-run test-bins e2e
+.PHONY: lint style deny dependencies bench fuzz build deploy deploy-local local stop-local
 
 run:
 	cargo build --locked --profile $(PROFILE) -p server -p cli
 	exec examples/run.sh target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-test: test-rust test-interop test-clients test-run
+test: test-rust test-interop test-clients test-run e2e
 
-test-rust:
+# Beside the AWS-shaped stack, which the tests of the AWS stores need: without it they fail.
+test-rust: test-bins
 ifeq ($(NEXTEST),yes)
-	cargo nextest run --locked --workspace
+	tests/stack/run.sh cargo nextest run $(ALL)
 else
-	cargo test --locked --workspace
+	tests/stack/run.sh cargo test $(ALL)
 endif
-	cargo test --locked --workspace --doc
+	cargo test $(ALL) --doc
+
+# The AWS stores alone.
+test-aws: test-bins
+ifeq ($(NEXTEST),yes)
+	tests/stack/run.sh cargo nextest run $(ALL) -E 'package(aws-tests) + package(store-aws)'
+else
+	tests/stack/run.sh cargo test --locked --all-features -p aws-tests -p store-aws
+endif
+
+# What the tests of test-rust have built already, where they ran before.
+test-bins:
+	cargo build $(ALL) --bins --tests
 
 # A second implementation in Python opens what Rust seals and the reverse; model_signing verifies the signature.
 test-interop:
 	tests/interop/run.sh
 
 # tritonclient, KServe's and MLServer's clients against the server.
-test-clients:
-	cargo build --locked -p server -p cli
-	tests/clients/run.sh
+test-clients: test-bins
+	SERVER_BIN=target/debug/server CLI_BIN=target/debug/sealcast tests/clients/run.sh
 
 # What the README promises of `make run`, on the binaries of the test build.
-test-run:
-	cargo build --locked -p server -p cli
+test-run: test-bins
 	python3 tests/run/test_run.py target/debug
+
+# The functions behind the API, deployed by SAM into a fresh AWS-shaped stack.
+e2e: test-bins
+	tests/e2e/run.sh target/debug
 
 lint: style deny dependencies
 
@@ -59,3 +84,21 @@ bench:
 
 fuzz:
 	fuzz/run.sh $(FUZZ_SECONDS)
+
+build:
+	infra/build.sh
+
+deploy-local:
+	cargo build --locked -p cli --features aws -p predict -p health --features predict/lambda,health/lambda
+	tests/stack/up.sh
+	infra/deploy-local.sh target/debug
+
+deploy:
+	cargo build --locked --profile local -p cli --features cli/aws
+	infra/deploy.sh $(STAGE) target/local/sealcast
+
+local:
+	infra/watch.sh
+
+stop-local:
+	tests/stack/down.sh

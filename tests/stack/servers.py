@@ -20,7 +20,6 @@ ACCESS_KEY, SECRET_KEY = "test", "test"
 
 READY_WITHIN_S = 60
 STOPPED_WITHIN_S = 10
-ISSUER = "SEALCAST_TEST_ISSUER"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Stack:
             "SEALCAST_TEST_MINISTACK": f"http://{HOST}:{gateway}",
             "SEALCAST_TEST_DYNAMODB_LOCAL": f"http://{HOST}:{tables}",
             "SEALCAST_TEST_KMS": f"http://{HOST}:{keys}",
-            ISSUER: f"http://{HOST}:{issuer}",
+            "SEALCAST_TEST_ISSUER": f"http://{HOST}:{issuer}",
             "AWS_ENDPOINT_URL": f"http://{HOST}:{gateway}",
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -109,7 +108,7 @@ class Stack:
         with log:
             self._running[server.name] = subprocess.Popen(
                 server.command,
-                env={**os.environ, **self.environment, **server.environment, "TMPDIR": str(self.folder / "tmp")},
+                env={**inherit(), **self.environment, **server.environment, "TMPDIR": str(self.folder / "tmp")},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -150,6 +149,7 @@ def define_servers(root: Path, folder: Path, environment: dict[str, str]) -> lis
             "AUTH": "true",
             "MINISTACK_REGION": REGION,
             "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "STATE_DIR": str(folder / "tmp" / "state"),
         },
         f"{address['MINISTACK']}/_ministack/ready",
     )
@@ -187,6 +187,12 @@ def define_servers(root: Path, folder: Path, environment: dict[str, str]) -> lis
         f"{address['ISSUER']}/.well-known/openid-configuration",
     )
     return [dynamodb_local, ministack, roto, issuer]
+
+
+def inherit() -> dict[str, str]:
+    """What a server gets of our own environment. Functions get their server's, so nothing of ours must reach them."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "JAVA_HOME")
+    return {name: os.environ[name] for name in kept if name in os.environ}
 
 
 def find_free_ports(count: int) -> list[int]:
