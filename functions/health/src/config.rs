@@ -1,0 +1,104 @@
+//! Settings of the deployed function, from the environment only; all faults are reported together.
+
+use std::fmt;
+
+/// What the stack tells the function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `SEALCAST_PREDICT_FUNCTION`: name of the function whose alias is looked at.
+    pub predict_function: String,
+    /// `SEALCAST_REGISTRY_TABLE`: table of the releases.
+    pub registry_table: String,
+    /// `SEALCAST_AUDIT_TABLE`: table of the audit streams.
+    pub audit_table: String,
+    /// `SEALCAST_REQUESTS_TABLE`: table of request ids and heartbeats.
+    pub requests_table: String,
+    /// `SEALCAST_MODELS_BUCKET`: bucket of the sealed artifacts.
+    pub models_bucket: String,
+    /// `SEALCAST_DATA_KEY`: the key that wraps data keys.
+    pub data_key: String,
+    /// `SEALCAST_STREAM_KEY`: the key that registers audit streams.
+    pub stream_key: String,
+}
+
+/// Every setting that is wrong, a line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFaults(Vec<String>);
+
+impl fmt::Display for ConfigFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigFaults {}
+
+impl Config {
+    /// Reads the settings through `lookup`.
+    ///
+    /// # Errors
+    /// [`ConfigFaults`], which names every variable that is missing or empty.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
+        let mut faults = Vec::new();
+        let mut get = |name: &str, what: &str| {
+            let value = lookup(name).filter(|value| !value.trim().is_empty());
+            if value.is_none() {
+                faults.push(format!("{name}: expected {what}"));
+            }
+            value.unwrap_or_default()
+        };
+        let config = Self {
+            predict_function: get(
+                "SEALCAST_PREDICT_FUNCTION",
+                "the name of the predict function",
+            ),
+            registry_table: get("SEALCAST_REGISTRY_TABLE", "the name of the registry table"),
+            audit_table: get("SEALCAST_AUDIT_TABLE", "the name of the audit table"),
+            requests_table: get("SEALCAST_REQUESTS_TABLE", "the name of the requests table"),
+            models_bucket: get("SEALCAST_MODELS_BUCKET", "the name of the models bucket"),
+            data_key: get(
+                "SEALCAST_DATA_KEY",
+                "the ARN of the key that wraps data keys",
+            ),
+            stream_key: get(
+                "SEALCAST_STREAM_KEY",
+                "the ARN of the key that registers audit streams",
+            ),
+        };
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigFaults(faults))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_is_read_from_its_own_name() {
+        let config = Config::from_env(|name| Some(name.to_lowercase())).unwrap();
+        assert_eq!(config.predict_function, "sealcast_predict_function");
+        assert_eq!(config.registry_table, "sealcast_registry_table");
+        assert_eq!(config.audit_table, "sealcast_audit_table");
+        assert_eq!(config.requests_table, "sealcast_requests_table");
+        assert_eq!(config.models_bucket, "sealcast_models_bucket");
+        assert_eq!(config.data_key, "sealcast_data_key");
+        assert_eq!(config.stream_key, "sealcast_stream_key");
+    }
+
+    #[test]
+    fn all_missing_variables_are_named_together() {
+        let faults = Config::from_env(|name| match name {
+            "SEALCAST_AUDIT_TABLE" => Some("audit".to_owned()),
+            "SEALCAST_DATA_KEY" => Some("  ".to_owned()),
+            _ => None,
+        });
+        let text = faults.unwrap_err().to_string();
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(text.contains("SEALCAST_DATA_KEY: expected"), "{text}");
+        assert!(!text.contains("SEALCAST_AUDIT_TABLE"), "{text}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The health function over stores that fail on cue, request by request.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod alerts;
+mod fakes;
+mod probes;
+mod readiness;
+mod status;
+mod support;
