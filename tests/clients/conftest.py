@@ -1,6 +1,8 @@
 """What every client test needs: where the server is, what it must answer, and how near.
 
-`serve.py` starts the server and sets the variables; see run.sh.
+`serve.py` starts the server and sets the variables; see run.sh. tests/e2e runs the same tests against the functions
+behind API Gateway: there, SEALCAST_BASE is the path under which a token is asked for, SEALCAST_OPEN_BASE the one under
+which none is. Tests that are marked `own_server` are left out there, for the reason that they give.
 """
 
 import csv
@@ -12,6 +14,9 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("raw_http")
+
+BASE = os.environ.get("SEALCAST_BASE", "")
+OPEN_BASE = os.environ.get("SEALCAST_OPEN_BASE", "")
 
 MODEL = "spx-direction"
 VERSION = "1.0.0"
@@ -26,6 +31,8 @@ class Served:
 
     host: str
     port: int
+    base: str
+    open_base: str
     token: str
     data: Path
     rows: list[list[float]]
@@ -34,11 +41,20 @@ class Served:
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}{self.base}"
+
+    @property
+    def open_address(self) -> str:
+        """Where health is asked for without a token."""
+        return f"{self.host}:{self.port}{self.open_base}"
 
     @property
     def url(self) -> str:
         return f"http://{self.address}"
+
+    @property
+    def open_url(self) -> str:
+        return f"http://{self.open_address}"
 
     @property
     def bearer(self) -> dict[str, str]:
@@ -53,6 +69,16 @@ class Served:
         assert probabilities == pytest.approx([p for row in expected for p in row], abs=TOLERANCE)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "own_server(reason): left out where a gateway stands in front")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items if BASE else []:
+        if marker := item.get_closest_marker("own_server"):
+            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+
+
 @pytest.fixture(scope="session")
 def served() -> Served:
     example = Path(os.environ["SEALCAST_EXAMPLE"])
@@ -63,4 +89,4 @@ def served() -> Served:
     answers = json.loads((example / "expected.json").read_text(encoding="utf-8"))["models"][MODEL]
     token = (data / "predictor.token").read_text(encoding="utf-8").strip()
     assert len(rows) == len(answers["labels"]) and all(len(row) == COLUMNS for row in rows)
-    return Served(host, int(port), token, data, rows, answers["labels"], answers["probabilities"])
+    return Served(host, int(port), BASE, OPEN_BASE, token, data, rows, answers["labels"], answers["probabilities"])

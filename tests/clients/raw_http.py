@@ -29,6 +29,7 @@ def send(served: Served, method: str, path: str, body=None, headers=None, token=
     try:
         given = {**(served.bearer if token else {}), **(headers or {})}
         try:
+            path = (served.base if token else served.open_base) + path
             connection.request(method, path, body, given, encode_chunked=chunked)
         except (BrokenPipeError, ConnectionResetError):
             # The server has refused a body before its end: the answer is there to be read.

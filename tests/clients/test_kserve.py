@@ -47,8 +47,8 @@ def check(served: Served, response: InferResponse, first: int = 0) -> None:
 
 
 def test_health_needs_no_token(served):
-    assert ask(lambda client: client.is_server_live(served.url)) is True
-    assert ask(lambda client: client.is_server_ready(served.url)) is True
+    assert ask(lambda client: client.is_server_live(served.open_url)) is True
+    assert ask(lambda client: client.is_server_ready(served.open_url)) is True
 
 
 def test_a_model_is_ready_and_an_unknown_one_is_not(served):
@@ -118,6 +118,7 @@ def test_an_unknown_model_raises_with_the_servers_words(served):
     assert refused.value.response.json()["error"] in str(refused.value)
 
 
+@pytest.mark.own_server("the gateway refuses credentials in its own words")
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
 def test_a_missing_or_wrong_token_raises(served, headers):
     with pytest.raises(httpx.HTTPStatusError, match="401") as refused:

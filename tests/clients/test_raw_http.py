@@ -219,6 +219,7 @@ def test_a_small_body_that_grows_past_the_limit_is_refused(served):
     check_error(post(served, INFER, bomb, Content_Encoding="gzip"), 413, "request.too_large")
 
 
+@pytest.mark.own_server("Lambda takes no payload as large as that; API Gateway refuses it in its own words")
 def test_a_body_past_the_limit_is_refused(served):
     check_error(post(served, INFER, b" " * (6 * MIB + 1)), 413, "request.too_large")
 
@@ -260,6 +261,7 @@ def test_a_repeated_id_gives_the_recorded_answer(served):
     check_error(post(served, INFER, other), 409, "request.id_reused")
 
 
+@pytest.mark.own_server("reads the local stream's file; tests/e2e verifies receipts against the table")
 def test_the_receipt_is_the_hash_of_the_durable_record(served):
     answer = post(served, INFER, request(served.rows[:1]))
     stream, seq, leaf_hash = answer.headers["sealcast-receipt"].split(":")

@@ -3,6 +3,8 @@
 import json
 import uuid
 
+import pytest
+
 from conftest import MODEL, VERSION
 from raw_http import INFER, check_error, post, request, send
 
@@ -10,6 +12,7 @@ from raw_http import INFER, check_error, post, request, send
 # --- paths, methods, access
 
 
+@pytest.mark.own_server("the gateway asks for credentials at /v2, and refuses wrong ones in its own words")
 def test_metadata_and_health_are_open_and_all_else_is_not(served):
     for path in ("/v2", "/v2/", "/v2/health/live", "/v2/health/ready"):
         answer = send(served, "GET", path, token=False)
@@ -46,12 +49,16 @@ def test_unknown_things_have_their_own_codes(served):
         ("POST", f"/v2/models/{MODEL}-mlp/infer", 404, "model.unknown"),
         ("POST", f"/v2/models/{MODEL}/versions/9.9.9/infer", 404, "model.version_unknown"),
         ("POST", f"/v2/models/{MODEL}/versions/one/infer", 404, "model.version_unknown"),
-        ("GET", "/v3", 404, "route.unknown"),
         ("GET", INFER, 405, "route.method_not_allowed"),
         ("DELETE", "/v2/health/live", 405, "route.method_not_allowed"),
     ]:
         error = check_error(send(served, method, path, body if method == "POST" else None), status, code)
         assert error["error"]
+
+
+@pytest.mark.own_server("the gateway knows the routes that there are, and answers 404 in its own words")
+def test_an_unknown_path_has_its_own_code(served):
+    check_error(send(served, "GET", "/v3"), 404, "route.unknown")
 
 
 # --- /v1, beside the protocol

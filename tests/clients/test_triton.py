@@ -44,7 +44,7 @@ def check(served: Served, result: triton.InferResult, first: int = 0) -> None:
 
 
 def test_health_needs_no_token(served: Served):
-    with triton.InferenceServerClient(served.address) as client:
+    with triton.InferenceServerClient(served.open_address) as client:
         assert client.is_server_live()
         assert client.is_server_ready()
 
@@ -198,6 +198,7 @@ def test_an_unknown_model_raises_with_the_servers_words(served, client):
     assert "no model of this name" in refused.value.message()
 
 
+@pytest.mark.own_server("the gateway refuses credentials in its own words")
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
 def test_a_missing_or_wrong_token_raises(served, headers):
     with triton.InferenceServerClient(served.address) as client:
