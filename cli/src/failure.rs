@@ -82,12 +82,6 @@ impl Failure {
         Self::new(Exit::Internal, "internal", message)
     }
 
-    /// Gives a code of its own to what is of a general kind.
-    pub(crate) fn coded(mut self, code: &str) -> Self {
-        code.clone_into(&mut self.code);
-        self
-    }
-
     /// Names the field, option or place at fault.
     pub(crate) fn at(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());

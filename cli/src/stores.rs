@@ -127,7 +127,7 @@ impl Stores {
              cargo install --locked --path cli --features aws",
             file.display()
         );
-        Err(Failure::usage("--stack", message).coded("store.not_built"))
+        Err(Failure::usage("--stack", message))
     }
 
     fn with(open: impl FnOnce(&Runtime) -> Box<dyn Parts>) -> Result<Self, Failure> {

@@ -1,4 +1,4 @@
-//! The stores of a deployed stack: S3, KMS, DynamoDB and the alias of a Lambda function.
+//! The stores of a deployed stack: S3, KMS, `DynamoDB` and the alias of a Lambda function.
 
 use std::sync::Arc;
 

@@ -8,5 +8,6 @@ mod describe;
 mod failures;
 mod predict;
 mod score;
+mod stores;
 mod support;
 mod tokens;
