@@ -11,7 +11,7 @@ use domain::Recorder;
 use domain::ports::Clock;
 use domain::system::{SystemClock, SystemEntropy};
 use engine::LoadLimits;
-use predict::{Loader, Predict};
+use predict::{LoadSlot, Loader, Predict};
 use store_embedded::EmbeddedStore;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +23,9 @@ use crate::{follow, listen};
 
 /// How often answers that are too old to be given again are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+
+/// Longest time that loading one model may take.
+const LOAD_TIME_LIMIT: Duration = Duration::from_mins(2);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
@@ -52,6 +55,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         unwrapper: store.key_unwrapper(),
         trusted: store.keys().trusted_model_keys(),
         limits: LoadLimits::default(),
+        time_limit: LOAD_TIME_LIMIT,
+        slot: LoadSlot::default(),
         recorder: Arc::clone(&recorder),
         clock: Arc::clone(&clock),
     };

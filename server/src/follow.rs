@@ -1,11 +1,11 @@
 //! Follows what operators change while the server runs: the alias `live` and the token file.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::ReleaseId;
 use domain::ports::AliasReader;
-use predict::Predict;
+use predict::{BackOff, Predict};
 
 use crate::tokens::Tokens;
 
@@ -15,15 +15,12 @@ pub(crate) const LIVE: &str = "live";
 /// How often the alias and the token file are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Longest pause between two attempts at a release that does not load.
-const MAX_PAUSE: Duration = Duration::from_mins(1);
-
 /// Lets the release that the alias points to serve, and every later one; never ends.
 ///
 /// A release that does not load leaves the one before it serving, and is tried
 /// again, less and less often, until it loads or the alias moves on.
 pub(crate) async fn follow_alias(predict: Arc<Predict>, aliases: Arc<dyn AliasReader>) {
-    let mut failed: Option<(ReleaseId, Duration)> = None;
+    let mut failed: Option<(ReleaseId, BackOff)> = None;
     loop {
         let mut pause = INTERVAL;
         match aliases.get(LIVE).await {
@@ -32,24 +29,13 @@ pub(crate) async fn follow_alias(predict: Arc<Predict>, aliases: Arc<dyn AliasRe
                 if serving == Some(alias.release) {
                     failed = None;
                     predict.settle();
+                } else if predict.activate(alias.release).await.is_ok() {
+                    failed = None;
                 } else {
-                    match predict.activate(alias.release).await {
-                        Ok(()) => {
-                            failed = None;
-                            tracing::info!(release.id = %alias.release, "a release serves");
-                        }
-                        Err(error) => {
-                            pause = match failed {
-                                Some((id, last)) if id == alias.release => {
-                                    (last * 2).min(MAX_PAUSE)
-                                }
-                                _ => INTERVAL,
-                            };
-                            failed = Some((alias.release, pause));
-                            let code = error.code();
-                            tracing::error!(release.id = %alias.release, error.code = code, error = %error, "a release does not serve");
-                        }
-                    }
+                    let before = failed.filter(|(id, _)| *id == alias.release);
+                    let mut back_off = before.map(|(_, back_off)| back_off).unwrap_or_default();
+                    pause = back_off.failed(Instant::now());
+                    failed = Some((alias.release, back_off));
                 }
             }
             Ok(None) => {}

@@ -10,12 +10,13 @@ use domain::ports::ClaimKey;
 use domain::{ModelName, ModelVersion, PrincipalId, ReleaseId, RequestId, Symbol};
 use engine::{Answer, Change, InputError, Sanitized, Tensor};
 use http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 use web::ApiError;
 
 use crate::claim::{Claimed, payload_digest};
 use crate::function::{Predict, not_recorded};
 use crate::ladder;
+use crate::place::Place;
 use crate::record;
 use crate::serving::{LiveModel, Serving};
 
@@ -30,7 +31,7 @@ pub struct InferenceRequest {
     pub pinned: bool,
     /// The request's place among those that are handled at once; given back when the request is done with, also
     /// where its caller hangs up before.
-    pub place: OwnedSemaphorePermit,
+    pub place: Place,
     /// Who asks.
     pub principal: PrincipalId,
     /// None, one for the whole request, or one a row.
@@ -77,12 +78,12 @@ pub struct Answered {
 impl Predict {
     /// Answers a request to the model. The answer is durable when this returns.
     ///
-    /// A request with an id of its own is carried through also where its caller hangs up: sent again, it gets
-    /// the answer that was recorded.
+    /// A request with an id of its own is carried through also where its caller hangs up or its deadline passes:
+    /// sent again, it gets the answer that was recorded.
     ///
     /// # Errors
     /// 400 for inputs outside the schema, 403 for symbols outside the limits, 409 for an id that was used
-    /// with another payload, 503 where no step of the ladder answers or a store does not.
+    /// with another payload, 413 for an answer that is too large to be kept, 503 where no step of the ladder answers or a store does not.
     pub async fn answer(
         self: &Arc<Self>,
         serving: &Arc<Serving>,
@@ -93,7 +94,8 @@ impl Predict {
             return self.answer_here(serving, live, request).await;
         }
         let (predict, serving, live) = (Arc::clone(self), Arc::clone(serving), Arc::clone(live));
-        let task = tokio::spawn(async move { predict.answer_here(&serving, &live, request).await });
+        let answer = async move { predict.answer_here(&serving, &live, request).await };
+        let task = tokio::spawn(answer.in_current_span());
         task.await.unwrap_or_else(|_| Err(ApiError::internal()))
     }
 

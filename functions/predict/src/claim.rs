@@ -99,6 +99,14 @@ impl Predict {
         }
         match kept {
             Ok(()) => Ok(answered),
+            Err(StoreError::TooLarge(cause)) => {
+                tracing::warn!(request.id = %key.request, error = %cause, "an answer is too large to be kept");
+                Err(ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "answer.too_large_to_keep",
+                    "the answer is recorded but too large to be kept for its request id: send fewer rows, or no request id",
+                ))
+            }
             Err(cause) => {
                 tracing::error!(request.id = %key.request, error = %cause, "an answer was not kept");
                 Err(ApiError::store_unavailable())

@@ -1,22 +1,22 @@
 //! The function: what serves, and what an answer needs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use audit::event::{ModelAccess, Outcome};
 use audit::{EventBody, Receipt};
-use domain::ports::{Clock, RequestClaims};
+use domain::ports::{Clock, HeartbeatWriter, RequestClaims};
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, ReleaseId};
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use web::ApiError;
 
 use crate::load::{LoadReleaseError, Loader};
+use crate::pinned::Pinned;
+use crate::place::Places;
+use crate::pulse::Pulse;
 use crate::serving::Serving;
-
-/// Most requests at once; more are turned away before their bodies are read.
-const MAX_IN_FLIGHT: usize = 512;
 
 /// The function: what serves, and what an answer needs.
 pub struct Predict {
@@ -26,7 +26,9 @@ pub struct Predict {
     pub(crate) claims: Arc<dyn RequestClaims>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
-    in_flight: Arc<Semaphore>,
+    pub(crate) places: Places,
+    pub(crate) pinned: Option<Pinned>,
+    pub(crate) pulse: Option<Pulse>,
 }
 
 /// Why nothing serves, or why a newer release does not.
@@ -53,8 +55,25 @@ impl Predict {
             claims,
             recorder,
             clock,
-            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            places: Places::default(),
+            pinned: None,
+            pulse: None,
         }
+    }
+
+    /// The same function, which serves this release and no other: see [`load_pinned`](Self::load_pinned).
+    #[must_use]
+    pub fn pinned_to(mut self, release: ReleaseId) -> Self {
+        self.pinned = Some(Pinned::new(release));
+        self
+    }
+
+    /// The same function, which says of itself how it fares, as this version of the host's function: when a load
+    /// ends, and beside requests at most every 10 seconds.
+    #[must_use]
+    pub fn with_heartbeats(mut self, writer: Arc<dyn HeartbeatWriter>, version: String) -> Self {
+        self.pulse = Some(Pulse::new(writer, version));
+        self
     }
 
     /// Loads the release and lets it serve. Whatever served before goes on until then, and for good where the
@@ -67,6 +86,8 @@ impl Predict {
             Ok(serving) => {
                 let before = self.serving.swap(Some(Arc::new(serving)));
                 self.not_ready.store(None);
+                self.beat();
+                tracing::info!(ready = true, release.id = %id, "a release serves");
                 if let Some(before) = before
                     && let Err(cause) = self.recorder.record_all(unloaded(&before)).await
                 {
@@ -76,11 +97,13 @@ impl Predict {
                 Ok(())
             }
             Err(error) => {
-                let reason = NotReady {
-                    code: error.code(),
+                let (ready, code) = (self.serving().is_some(), error.code());
+                tracing::error!(ready, reason = code, release.id = %id, error = %error, "a release does not serve");
+                self.say_not_ready(NotReady {
+                    code,
                     message: error.to_string(),
-                };
-                self.not_ready.store(Some(Arc::new(reason)));
+                });
+                self.beat();
                 Err(error)
             }
         }
@@ -89,6 +112,12 @@ impl Predict {
     /// Forgets why a later release did not serve: the one that serves is the one that should.
     pub fn settle(&self) {
         self.not_ready.store(None);
+    }
+
+    /// Says why the release that should serve does not; gives false, for what is ready.
+    pub(crate) fn say_not_ready(&self, reason: NotReady) -> bool {
+        self.not_ready.store(Some(Arc::new(reason)));
+        false
     }
 
     /// What serves now.
@@ -101,11 +130,19 @@ impl Predict {
         self.not_ready.load_full()
     }
 
-    /// What serves now, or the 503 that says that nothing does.
+    /// What serves now, or the 503 that says that nothing does. Where the process is pinned to a release that is
+    /// not loaded yet, this loads it, or waits for it until `deadline`.
     ///
     /// # Errors
     /// 503 `model.not_ready`.
-    pub fn must_serve(&self) -> Result<Arc<Serving>, ApiError> {
+    pub async fn must_serve(
+        self: &Arc<Self>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Serving>, ApiError> {
+        if self.serving().is_none() {
+            self.load_pinned(deadline).await;
+        }
+        self.beat_if_due();
         self.serving().ok_or_else(|| {
             let reason = self
                 .not_ready()
@@ -115,27 +152,12 @@ impl Predict {
         })
     }
 
-    /// A place among the requests that are handled at once.
-    ///
-    /// # Errors
-    /// 503 `server.overloaded` where there is none.
-    pub fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        Arc::clone(&self.in_flight)
-            .try_acquire_owned()
-            .map_err(|_| {
-                ApiError::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "server.overloaded",
-                    format!("more than {MAX_IN_FLIGHT} requests at once"),
-                )
-            })
-    }
-
     /// Records what came of a prediction.
     ///
     /// # Errors
     /// 503 where it was not recorded.
     pub async fn report(&self, outcome: Outcome) -> Result<Receipt, ApiError> {
+        self.beat_if_due();
         self.recorder
             .record(EventBody::Outcome(outcome))
             .await

@@ -5,11 +5,15 @@
 //! and only then gives the [`Answered`] that a route writes out.
 
 pub mod answer;
+mod back_off;
 mod claim;
 pub mod function;
 pub mod ladder;
 pub mod load;
 pub mod oip;
+mod pinned;
+pub mod place;
+mod pulse;
 mod record;
 pub mod routes;
 pub mod serving;
@@ -17,7 +21,8 @@ pub mod stored;
 mod tensor_json;
 
 pub use answer::{Answered, InferenceRequest};
+pub use back_off::BackOff;
 pub use function::Predict;
-pub use load::Loader;
+pub use load::{LoadSlot, Loader};
 pub use routes::router;
 pub use serving::Serving;

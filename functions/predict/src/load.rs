@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use artifact::{ArtifactFiles, OpenError, Sidecar, TrustedKey, open};
 use audit::EventBody;
@@ -13,6 +13,7 @@ use domain::ports::{ArtifactReader, Clock, KeyUnwrapper, ReleaseReader, StoreErr
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, Release, ReleaseId, ReleaseModel, ReleaseRole, Sha256Digest};
 use engine::{LoadError, LoadLimits, Model, Scorer};
+use tokio::sync::Semaphore;
 
 use crate::serving::{LoadedModel, Serving, can_stand_in};
 
@@ -28,10 +29,24 @@ pub struct Loader {
     pub trusted: Vec<TrustedKey>,
     /// How much a model may ask of this process.
     pub limits: LoadLimits,
+    /// Longest time that loading one model may take.
+    pub time_limit: Duration,
+    /// Holds loads to one at a time.
+    pub slot: LoadSlot,
     /// Records every access.
     pub recorder: Arc<Recorder>,
     /// Tells whether a key is valid now.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Taken by the load that is under way. One that was given up for its time keeps it until it has really ended.
+#[derive(Debug, Clone)]
+pub struct LoadSlot(Arc<Semaphore>);
+
+impl Default for LoadSlot {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
 }
 
 /// Why a release does not serve.
@@ -104,6 +119,9 @@ pub enum LoadModelError {
     /// The model answers in other terms than the one that it stands in for.
     #[error("its answers cannot stand in for those of {0}: another kind, or other labels")]
     CannotStandIn(String),
+    /// It took too long.
+    #[error("it was not loaded within {} s", .0.as_secs_f32())]
+    TooSlow(Duration),
     /// The thread that loaded the model is gone.
     #[error("the load was abandoned")]
     Abandoned,
@@ -122,6 +140,7 @@ impl LoadModelError {
             Self::Unwrap(_) => "key.unavailable",
             Self::Engine(cause) => cause.code(),
             Self::CannotStandIn(_) => "release.fallback_mismatch",
+            Self::TooSlow(_) => "model.load_timeout",
             Self::Abandoned => "model.load_abandoned",
         }
     }
@@ -185,7 +204,9 @@ impl Loader {
         member: &ReleaseModel,
     ) -> Result<Arc<LoadedModel>, LoadReleaseError> {
         let began = Instant::now();
-        let loaded = self.load_model(member).await;
+        let loaded = tokio::time::timeout(self.time_limit, self.load_model(member))
+            .await
+            .unwrap_or(Err(LoadModelError::TooSlow(self.time_limit)));
         let mut events = vec![EventBody::ModelAccess(ModelAccess {
             model: member.label(),
             release: release.id.to_string(),
@@ -217,6 +238,7 @@ impl Loader {
     }
 
     async fn load_model(&self, member: &ReleaseModel) -> Result<LoadedModel, LoadModelError> {
+        let slot = Arc::clone(&self.slot.0).acquire_owned().await;
         let files = self
             .artifacts
             .read(&member.name, &member.version)
@@ -253,6 +275,7 @@ impl Loader {
         let build = move || -> Result<LoadedModel, LoadError> {
             let model = Model::load(&opened.onnx, &limits)?;
             let scorer = Scorer::new(&opened.manifest, model)?;
+            drop(slot);
             Ok(LoadedModel::new(opened.manifest, &sha256, scorer))
         };
         let model = tokio::task::spawn_blocking(build).await;

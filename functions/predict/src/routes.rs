@@ -13,11 +13,11 @@ use bytes::Bytes;
 use domain::Role;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 use web::{ApiError, Caller};
 
 use crate::answer::Answered;
 use crate::function::Predict;
+use crate::place::Place;
 
 /// Names the record of the answer: `stream:seq:leaf_hash`.
 pub const RECEIPT_HEADER: HeaderName = HeaderName::from_static("sealcast-receipt");
@@ -106,10 +106,12 @@ async fn admit(
     predict: &Predict,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(OwnedSemaphorePermit, Bytes), ApiError> {
+) -> Result<(Place, Bytes), ApiError> {
     caller.must_be(Role::Predictor)?;
-    let place = predict.admit()?;
-    Ok((place, web::body::read(headers, body).await?))
+    let mut place = predict.admit(web::body::most_bytes(headers))?;
+    let body = web::body::read(headers, body).await?;
+    place.keep(body.len());
+    Ok((place, body))
 }
 
 /// A JSON response; the content type is exactly `application/json`.

@@ -5,7 +5,10 @@
 mod bad_input;
 mod degraded;
 mod failing_stores;
+mod heartbeats;
+mod limits;
 mod loading;
+mod pinned;
 mod protocol;
 mod request_id;
 mod support;

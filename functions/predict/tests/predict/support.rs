@@ -2,12 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use artifact::{Manifest, Salt, Sidecar, open, seal};
 use audit::{Event, EventBody, StreamVerifier};
 use axum::Router;
 use axum::body::Body;
-use domain::ports::{ArtifactFiles, AuditAppender, KeyUnwrapper, RequestClaims};
+use domain::ports::{
+    ArtifactFiles, ArtifactReader, AuditAppender, Clock, HeartbeatWriter, KeyUnwrapper,
+    RequestClaims,
+};
 use domain::release::ReleaseFormat;
 use domain::system::{SystemClock, SystemEntropy};
 use domain::{
@@ -15,7 +19,7 @@ use domain::{
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use predict::{Loader, Predict};
+use predict::{LoadSlot, Loader, Predict};
 use serde_json::{Value, json};
 use store_embedded::EmbeddedStore;
 use tower::ServiceExt;
@@ -87,6 +91,13 @@ pub(crate) struct Ports {
     pub(crate) appender: Option<Arc<dyn AuditAppender>>,
     pub(crate) claims: Option<Arc<dyn RequestClaims>>,
     pub(crate) unwrapper: Option<Arc<dyn KeyUnwrapper>>,
+    pub(crate) artifacts: Option<Arc<dyn ArtifactReader>>,
+    pub(crate) heartbeats: Option<Arc<dyn HeartbeatWriter>>,
+    /// The clock of the function itself; records keep the real one.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    /// The number of the release that the function is pinned to.
+    pub(crate) pinned: Option<u64>,
+    pub(crate) load_time_limit: Option<Duration>,
 }
 
 /// Serves the example's release.
@@ -126,16 +137,26 @@ pub(crate) async fn prepare(
         Arc::new(SystemEntropy),
     ));
     let loader = Loader {
-        artifacts: store.artifact_reader(),
+        artifacts: ports.artifacts.unwrap_or_else(|| store.artifact_reader()),
         releases: store.release_reader(),
         unwrapper: ports.unwrapper.unwrap_or_else(|| store.key_unwrapper()),
         trusted: store.keys().trusted_model_keys(),
         limits: engine::LoadLimits::default(),
+        time_limit: ports.load_time_limit.unwrap_or(Duration::from_mins(1)),
+        slot: LoadSlot::default(),
         recorder: recorder.clone(),
         clock: clock.clone(),
     };
     let claims = ports.claims.unwrap_or_else(|| store.request_claims());
-    let predict = Arc::new(Predict::new(loader, claims, recorder.clone(), clock));
+    let clock = ports.clock.unwrap_or(clock);
+    let mut predict = Predict::new(loader, claims, recorder.clone(), clock);
+    if let Some(number) = ports.pinned {
+        predict = predict.pinned_to(ReleaseId::from_number(number).unwrap());
+    }
+    if let Some(writer) = ports.heartbeats {
+        predict = predict.with_heartbeats(writer, "7".to_owned());
+    }
+    let predict = Arc::new(predict);
     let router = Edge::new(recorder).surround(predict::router(predict.clone()));
     Served {
         store,
@@ -258,6 +279,14 @@ impl Served {
         }
         self.send(request.body(Body::from(body.into())).unwrap())
             .await
+    }
+
+    /// Posts as a predictor whom the host gives `time` for the answer.
+    pub(crate) async fn post_within(&self, time: Duration, path: &str, body: String) -> Reply {
+        let request = Request::post(path)
+            .extension(principal(&[Role::Predictor]))
+            .extension(web::Deadline(Instant::now() + time));
+        self.send(request.body(Body::from(body)).unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {

@@ -28,7 +28,7 @@ pub(in crate::routes) async fn predict_batch(
     let request = read::<BatchRequest>(&body)?;
     let id = request.request_id.as_ref().unwrap_or(&info.id).clone();
     let refused = |error: ApiError| error.for_request(&id);
-    let serving = predict.must_serve().map_err(refused)?;
+    let serving = predict.must_serve(info.deadline).await.map_err(refused)?;
     let live = choose(
         &serving,
         request.model.as_deref(),

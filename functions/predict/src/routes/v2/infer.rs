@@ -25,7 +25,7 @@ pub(in crate::routes) async fn infer(
     body: Body,
 ) -> Result<Response, ApiError> {
     let (place, body) = routes::admit(&caller, &predict, &headers, body).await?;
-    let serving = predict.must_serve()?;
+    let serving = predict.must_serve(info.deadline).await?;
     let live = path.find(&serving)?;
     let model = live.model.scorer.model();
     let named = |error: ApiError| error.for_model(&live.model.label);

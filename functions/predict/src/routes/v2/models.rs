@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use artifact::manifest::DataType;
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use domain::{ModelName, ModelVersion};
@@ -11,7 +12,7 @@ use engine::TensorSpec;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use web::{ApiError, Caller, error};
+use web::{ApiError, Caller, RequestInfo, error};
 
 use crate::function::Predict;
 use crate::oip::dto::ModelMetadata;
@@ -94,8 +95,9 @@ pub(in crate::routes) fn find<'a>(
 pub(in crate::routes) async fn list(
     _: Caller,
     State(predict): State<Arc<Predict>>,
+    Extension(info): Extension<RequestInfo>,
 ) -> Result<Response, ApiError> {
-    let serving = predict.must_serve()?;
+    let serving = predict.must_serve(info.deadline).await?;
     let names: Vec<_> = serving
         .all()
         .iter()
@@ -108,9 +110,10 @@ pub(in crate::routes) async fn list(
 pub(in crate::routes) async fn metadata(
     _: Caller,
     State(predict): State<Arc<Predict>>,
+    Extension(info): Extension<RequestInfo>,
     Path(path): Path<ModelPath>,
 ) -> Result<Response, ApiError> {
-    let serving = predict.must_serve()?;
+    let serving = predict.must_serve(info.deadline).await?;
     let live = path.find(&serving)?;
     let model = live.model.scorer.model();
     let body = ModelMetadata {
@@ -127,8 +130,10 @@ pub(in crate::routes) async fn metadata(
 pub(in crate::routes) async fn ready(
     _: Caller,
     State(predict): State<Arc<Predict>>,
+    Extension(info): Extension<RequestInfo>,
     Path(path): Path<ModelPath>,
 ) -> Result<Response, ApiError> {
+    predict.load_pinned(info.deadline).await;
     let Some(serving) = predict.serving() else {
         let body = json!({"name": path.model, "ready": false});
         return Ok(error::unrecorded(routes::json(
@@ -144,8 +149,9 @@ pub(in crate::routes) async fn ready(
 pub(in crate::routes) async fn index(
     _: Caller,
     State(predict): State<Arc<Predict>>,
+    Extension(info): Extension<RequestInfo>,
 ) -> Result<Response, ApiError> {
-    let serving = predict.must_serve()?;
+    let serving = predict.must_serve(info.deadline).await?;
     let index: Vec<Value> = serving
         .all()
         .iter()
@@ -158,9 +164,10 @@ pub(in crate::routes) async fn index(
 pub(in crate::routes) async fn config(
     _: Caller,
     State(predict): State<Arc<Predict>>,
+    Extension(info): Extension<RequestInfo>,
     Path(path): Path<ModelPath>,
 ) -> Result<Response, ApiError> {
-    let serving = predict.must_serve()?;
+    let serving = predict.must_serve(info.deadline).await?;
     let live = path.find(&serving)?;
     let model = live.model.scorer.model();
     let body = json!({
@@ -189,9 +196,10 @@ fn config_tensor(spec: &TensorSpec) -> Value {
 pub(in crate::routes) async fn stats(
     _: Caller,
     State(predict): State<Arc<Predict>>,
+    Extension(info): Extension<RequestInfo>,
     Path(path): Path<ModelPath>,
 ) -> Result<Response, ApiError> {
-    let serving = predict.must_serve()?;
+    let serving = predict.must_serve(info.deadline).await?;
     let live = path.find(&serving)?;
     let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let (stats, answered) = (&live.stats, read(&live.stats.answered));
