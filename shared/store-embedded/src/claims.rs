@@ -6,7 +6,8 @@ mod table;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 use self::committer::{Committer, Job};
 use self::table::Answers;
 use crate::durable;
-use crate::error::{OpenError, run_blocking};
+use crate::error::{OpenError, run_blocking, unavailable};
 
 /// Locks that the claims are spread over.
 const SHARDS: usize = 64;
@@ -122,6 +123,16 @@ pub struct RedbClaims {
     state: Arc<State>,
     jobs: mpsc::Sender<Job>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    path: PathBuf,
+    inode: Inode,
+}
+
+/// Which file it is, whatever its name: device and number.
+type Inode = (u64, u64);
+
+fn inode(path: &Path) -> std::io::Result<Inode> {
+    let meta = std::fs::metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 impl RedbClaims {
@@ -153,6 +164,8 @@ impl RedbClaims {
             state,
             jobs,
             committer: Mutex::new(Some(committer)),
+            inode: inode(&path).map_err(OpenError::io("look at", &path))?,
+            path,
         })
     }
 
@@ -170,6 +183,30 @@ impl RedbClaims {
                 reply,
             })
             .map_err(|_| closed())?;
+        result.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Whether the database is there and takes answers.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where its file was removed or replaced; [`StoreError::Unavailable`] where it was
+    /// closed or its disk failed.
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        let (path, opened) = (self.path.clone(), self.inode);
+        run_blocking(move || match inode(&path) {
+            Ok(found) if found == opened => Ok(()),
+            Ok(_) => Err(StoreError::NotFound(format!(
+                "{} is another file than was opened",
+                path.display()
+            ))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(StoreError::NotFound(path.display().to_string()))
+            }
+            Err(error) => Err(unavailable("look at", &path)(error)),
+        })
+        .await?;
+        let (reply, result) = oneshot::channel();
+        self.jobs.send(Job::Check { reply }).map_err(|_| closed())?;
         result.await.unwrap_or_else(|_| Err(stopped()))
     }
 

@@ -155,6 +155,20 @@ impl LocalKeys {
         self.model_keys.clone()
     }
 
+    /// The first of these keys that `other` does not have.
+    pub(crate) fn missing_in(&self, other: &Self) -> Option<String> {
+        if self.model.key_id() != other.model.key_id() {
+            return Some(format!("{MODEL_KEY} key {}", self.model.key_id()));
+        }
+        if self.stream.key_id() != other.stream.key_id() {
+            return Some(format!("{STREAM_KEY} key {}", self.stream.key_id()));
+        }
+        let mut masters = self.masters.keys.keys();
+        masters
+            .find(|id| !other.masters.keys.contains_key(*id))
+            .map(|id| format!("master key {id}"))
+    }
+
     /// The keys that vouch for audit streams, for [`audit::StreamVerifier::new`].
     pub fn trusted_stream_keys(&self) -> Vec<(String, audit::PublicKey)> {
         self.stream_keys.clone()

@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use domain::ports::{Alias, AliasReader, AliasWriter, ReleaseReader, ReleaseWriter};
+use domain::ports::{
+    Alias, AliasReader, AliasWriter, ReleaseReader, ReleaseWriter, Routing, RoutingReader, Target,
+};
 use domain::{Release, ReleaseId, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,9 @@ use crate::error::{OpenError, corrupt, outcome_unknown, run_blocking, unavailabl
 
 const MAX_RELEASE_BYTES: u64 = 4 << 20;
 const MAX_ALIAS_BYTES: u64 = 4096;
+
+/// The one version that an alias's requests go to: the server that follows it.
+pub const SERVER_VERSION: &str = "server";
 
 /// Releases below `DATA/releases`, aliases below `DATA/aliases`; any number of processes may use them at once.
 #[derive(Debug, Clone)]
@@ -221,6 +226,20 @@ impl AliasReader for FileReleases {
     async fn get(&self, alias: &str) -> Result<Option<Alias>, StoreError> {
         let path = alias_path(&self.aliases, alias)?;
         run_blocking(move || read_alias(&path)).await
+    }
+}
+
+#[async_trait]
+impl RoutingReader for FileReleases {
+    async fn routing(&self, alias: &str) -> Result<Routing, StoreError> {
+        let target = Target {
+            version: SERVER_VERSION.to_owned(),
+            weight: 1.0,
+        };
+        Ok(Routing {
+            alias: AliasReader::get(self, alias).await?,
+            targets: vec![target],
+        })
     }
 }
 

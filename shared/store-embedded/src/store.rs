@@ -1,13 +1,15 @@
 //! The whole data directory as one object.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, AuditAppender, AuditReader,
-    KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims, Signer,
+    Dependency, KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims,
+    RoutingReader, Signer,
 };
 
+use crate::dependencies::{DataFolders, KeyFiles};
 use crate::error::OpenError;
 use crate::{FileArtifacts, FileAudit, FileReleases, LocalKeys, RedbClaims};
 
@@ -20,6 +22,7 @@ pub struct EmbeddedStore {
     audit: Arc<FileAudit>,
     claims: Arc<RedbClaims>,
     keys: LocalKeys,
+    data_dir: PathBuf,
 }
 
 impl EmbeddedStore {
@@ -28,7 +31,7 @@ impl EmbeddedStore {
     /// # Errors
     /// [`OpenError::Exists`] where it holds keys already; as [`open`](Self::open) otherwise.
     pub fn create(data_dir: &Path) -> Result<Self, OpenError> {
-        LocalKeys::create(&data_dir.join("keys"))?;
+        LocalKeys::create(&keys_dir(data_dir))?;
         Self::open(data_dir)
     }
 
@@ -38,11 +41,12 @@ impl EmbeddedStore {
     /// [`OpenError::InUse`] where another process has it open; [`OpenError::Missing`] where there are no keys;
     /// other [`OpenError`]s name the file.
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
-        let keys = LocalKeys::open(&data_dir.join("keys"))?;
+        let keys = LocalKeys::open(&keys_dir(data_dir))?;
         // The one part that admits a single process comes first, so that a second one changes nothing.
         let claims = RedbClaims::open(data_dir)?;
         Ok(Self {
             keys,
+            data_dir: data_dir.to_owned(),
             claims: Arc::new(claims),
             artifacts: Arc::new(FileArtifacts::open(data_dir)?),
             releases: Arc::new(FileReleases::open(data_dir)?),
@@ -90,6 +94,20 @@ impl EmbeddedStore {
         Arc::clone(&self.audit) as Arc<dyn AuditReader>
     }
 
+    /// Reads where an alias sends requests: all to [`SERVER_VERSION`](crate::SERVER_VERSION).
+    pub fn routing_reader(&self) -> Arc<dyn RoutingReader> {
+        Arc::clone(&self.releases) as Arc<dyn RoutingReader>
+    }
+
+    /// What answers depend on: `data` (folders), `claims` (the database of answers) and `keys`.
+    pub fn dependencies(&self) -> Vec<Arc<dyn Dependency>> {
+        vec![
+            Arc::new(DataFolders::new(&self.data_dir)),
+            Arc::clone(&self.claims) as Arc<dyn Dependency>,
+            Arc::new(KeyFiles::new(&keys_dir(&self.data_dir), self.keys.clone())),
+        ]
+    }
+
     /// Claims request ids.
     pub fn request_claims(&self) -> Arc<dyn RequestClaims> {
         Arc::clone(&self.claims) as Arc<dyn RequestClaims>
@@ -131,4 +149,8 @@ impl EmbeddedStore {
         self.audit.close();
         self.claims.close();
     }
+}
+
+fn keys_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("keys")
 }

@@ -37,6 +37,8 @@ pub(super) enum Job {
         removed: u64,
         reply: Reply<u64>,
     },
+    /// Say whether answers could be written.
+    Check { reply: Reply<()> },
     /// Write what came before, and stop.
     Close,
 }
@@ -82,7 +84,7 @@ impl Committer {
         }
         while let Ok(job) = self.queue.try_recv() {
             match job {
-                Job::Answer { reply, .. } => answer(reply, Err(closed())),
+                Job::Answer { reply, .. } | Job::Check { reply } => answer(reply, Err(closed())),
                 Job::Purge { reply, .. } => answer(reply, Err(closed())),
                 Job::Close => {}
             }
@@ -111,6 +113,8 @@ impl Committer {
                     answer(reply, Ok(removed));
                 }
             }
+            // No transaction is open between two jobs.
+            Job::Check { reply } => answer(reply, self.state.answers.check()),
             Job::Close => return true,
         }
         false

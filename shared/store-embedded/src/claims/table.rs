@@ -168,6 +168,17 @@ impl Answers {
             .transpose()
     }
 
+    /// Whether a transaction can be begun; it is refused after an error of the disk.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let begin = || -> Result<(), Refused> {
+            let transaction = self.database.begin_write()?;
+            transaction.open_table(ANSWERS)?;
+            transaction.abort()?;
+            Ok(())
+        };
+        Ok(begin()?)
+    }
+
     /// Records the rows in one durable transaction.
     pub(super) fn insert(&self, rows: &[(ClaimKey, Row)]) -> Result<(), StoreError> {
         self.write(|transaction| {
