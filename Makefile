@@ -16,6 +16,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 # One selection for all that is built to be tested: another one would compile the AWS SDK anew.
 ALL := --locked --workspace --all-features
 STAGE ?= dev
+FUNCTION ?= predict
 
 .PHONY: run test test-rust test-aws test-interop test-clients test-run test-bins e2e
 .PHONY: lint style deny dependencies bench fuzz build deploy deploy-local local stop-local
@@ -98,7 +99,7 @@ deploy:
 	infra/deploy.sh $(STAGE) target/local/sealcast
 
 local:
-	infra/watch.sh
+	infra/watch.sh $(FUNCTION)
 
 stop-local:
 	tests/stack/down.sh
