@@ -11,6 +11,7 @@ LATENCY_BUDGET_MS=20000 infra/deploy-local.sh "$bin" "$stage"
 
 export SEALCAST_E2E_STAGE=$stage SEALCAST_E2E_CLI=$PWD/$bin/sealcast
 failed=()
+[ $# -gt 0 ] || .venv-stack/bin/python -m pytest -q -p no:cacheprovider tests/stack || failed+=(stack)
 .venv-stack/bin/python -m pytest -q -p no:cacheprovider "$@" tests/e2e || failed+=(e2e)
 
 if [ $# -eq 0 ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deploys the functions into a fresh AWS-shaped stack and asks them through API Gateway: our own tests, then the tests
+# Deploys the functions into a fresh AWS-shaped stack and asks them through API Gateway: our own tests (those of the stack itself first), then those
 # of tests/clients with tritonclient, KServe's and MLServer's clients.
 #
 #   tests/e2e/run.sh DIRECTORY-OF-THE-BINARIES [PYTEST-OPTION...]
