@@ -190,10 +190,16 @@ impl Connection {
         ))
     }
 
-    /// Whether the table is there: a `GetItem` of an item that is not.
-    pub fn table_dependency(&self, name: &str, table: &str) -> Arc<dyn Dependency> {
+    /// Whether the table is there: a `GetItem` of a row that need not be there, in a partition that the role may read
+    /// (`REL` of the registry, `H#` of the requests).
+    pub fn table_dependency(
+        &self,
+        name: &str,
+        table: &str,
+        partition: &str,
+    ) -> Arc<dyn Dependency> {
         let (client, patience) = (self.dynamodb.clone(), self.patience.clone());
-        dependency::table(client, patience, name, table)
+        dependency::table(client, patience, name, table, partition)
     }
 }
 

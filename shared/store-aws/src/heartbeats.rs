@@ -1,44 +1,60 @@
+//! What each version of the function last said of itself: one row a version.
+
 use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
 use domain::StoreError;
-#[allow(clippy::wildcard_imports)]
-use domain::ports::*;
+use domain::ports::{Heartbeat, HeartbeatReader, HeartbeatWriter};
 
 use crate::attempt::Patience;
+use crate::table::{Table, number, row, text, text_of};
 
-fn unfinished<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable(
-        "this adapter is not written yet".to_owned(),
-    ))
-}
+/// Sort key of a heartbeat's row, whose partition key is `H#` and the version.
+const HEARTBEAT: &str = "heartbeat";
+/// How long a heartbeat is kept, in seconds: a week.
+const KEPT_S: u64 = 7 * 86_400;
 
-/// DynamoHeartbeats.
+/// Heartbeats in a DynamoDB table.
 #[derive(Debug)]
 pub struct DynamoHeartbeats {
-    client: aws_sdk_dynamodb::Client,
-    patience: Patience,
-    table: String,
+    table: Table,
 }
 
 impl DynamoHeartbeats {
-    pub(crate) fn new(client: aws_sdk_dynamodb::Client, patience: Patience, table: String) -> Self {
-        Self {
-            client,
-            patience,
-            table,
-        }
+    pub(crate) fn new(client: Client, patience: Patience, table: String) -> Self {
+        let table = Table::new(client, patience, table);
+        Self { table }
+    }
+}
+
+fn key(version: &str) -> String {
+    format!("H#{version}")
+}
+
+#[async_trait]
+impl HeartbeatWriter for DynamoHeartbeats {
+    async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
+        let json = serde_json::to_string(heartbeat).map_err(|error| {
+            StoreError::Conflict(format!("the heartbeat of {}: {error}", heartbeat.version))
+        })?;
+        let mut row = row(key(&heartbeat.version), HEARTBEAT);
+        row.insert("heartbeat".to_owned(), text(json));
+        let expires = heartbeat.at_us / 1_000_000 + KEPT_S;
+        row.insert("ttl".to_owned(), number(expires));
+        // Without a condition nothing can be refused.
+        self.table.put(&row, None).await.map(|_| ())
     }
 }
 
 #[async_trait]
 impl HeartbeatReader for DynamoHeartbeats {
-    async fn newest(&self, _: &str) -> Result<Option<Heartbeat>, StoreError> {
-        unfinished()
-    }
-}
-
-#[async_trait]
-impl HeartbeatWriter for DynamoHeartbeats {
-    async fn beat(&self, _: &Heartbeat) -> Result<(), StoreError> {
-        unfinished()
+    async fn newest(&self, version: &str) -> Result<Option<Heartbeat>, StoreError> {
+        let Some(row) = self.table.get(&key(version), HEARTBEAT).await? else {
+            return Ok(None);
+        };
+        serde_json::from_str(text_of(&row, "heartbeat")?)
+            .map(Some)
+            .map_err(|error| {
+                StoreError::Corrupt(format!("the heartbeat of version {version}: {error}"))
+            })
     }
 }

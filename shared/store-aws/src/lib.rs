@@ -14,6 +14,7 @@ mod attempt;
 mod connection;
 #[cfg(any(feature = "s3", feature = "kms", feature = "dynamodb"))]
 mod dependency;
+mod error;
 
 #[cfg(feature = "lambda")]
 mod aliases;
@@ -29,6 +30,8 @@ mod heartbeats;
 mod keys;
 #[cfg(feature = "dynamodb")]
 mod releases;
+#[cfg(feature = "dynamodb")]
+mod table;
 
 #[cfg(feature = "lambda")]
 pub use aliases::LambdaAliases;
