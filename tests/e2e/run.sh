@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Deploys the functions into a fresh AWS-shaped stack and asks them through API Gateway: our own tests (those of the stack itself first), then those
-# of tests/clients with tritonclient, KServe's and MLServer's clients.
+# Deploys the functions into a fresh AWS-shaped stack and asks them through API Gateway: the stack's own tests, ours,
+# then those of tests/clients with tritonclient, KServe's and MLServer's clients.
 #
 #   tests/e2e/run.sh DIRECTORY-OF-THE-BINARIES [PYTEST-OPTION...]
 #
