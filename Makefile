@@ -1,6 +1,6 @@
 # make run           serve the example on embedded stores, make a prediction and verify its record
 # make test          every test; installs what it needs into project-local folders
-# make lint          formatting, clippy, licences, and which crate may depend on which
+# make lint          formatting, clippy, licences, which crate may depend on which, and the template
 # make bench         throughput and latency of the whole server, and of the engine
 # make fuzz          coverage-guided fuzzing of the parsers (FUZZ_SECONDS each, default 60)
 # make build         the functions for AWS Lambda (ARCH=arm64 or x86_64), held to their sizes
@@ -18,14 +18,14 @@ ALL := --locked --workspace --all-features
 STAGE ?= dev
 FUNCTION ?= predict
 
-.PHONY: run test test-rust test-aws test-interop test-clients test-run test-bins e2e
-.PHONY: lint style deny dependencies bench fuzz build deploy deploy-local local stop-local
+.PHONY: run test test-rust test-aws test-template test-interop test-clients test-run test-bins e2e
+.PHONY: lint style deny dependencies template bench fuzz build deploy deploy-local local stop-local
 
 run:
 	cargo build --locked --profile $(PROFILE) -p server -p cli
 	exec examples/run.sh target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-test: test-rust test-interop test-clients test-run e2e
+test: test-rust test-template test-interop test-clients test-run e2e
 
 # Beside the AWS-shaped stack, which the tests of the AWS stores need: without it they fail.
 test-rust: test-bins
@@ -48,6 +48,11 @@ endif
 test-bins:
 	cargo build $(ALL) --bins --tests
 
+# Each role's permissions against infra/golden, and mutants of them; what else the template must hold to.
+test-template:
+	tests/clients/make-venv.sh .venv-stack tests/stack/requirements.txt
+	.venv-stack/bin/python -m pytest --quiet tests/template
+
 # A second implementation in Python opens what Rust seals and the reverse; model_signing verifies the signature.
 test-interop:
 	tests/interop/run.sh
@@ -64,7 +69,7 @@ test-run: test-bins
 e2e: test-bins
 	tests/e2e/run.sh target/debug
 
-lint: style deny dependencies
+lint: style deny dependencies template
 
 style:
 	cargo fmt --all --check
@@ -78,6 +83,11 @@ deny: .tools/bin/cargo-deny
 
 dependencies:
 	tests/dependencies.sh
+
+template:
+	tests/clients/make-venv.sh .venv-stack tests/stack/requirements.txt
+	tests/clients/make-venv.sh .venv-checkov infra/requirements-checkov.txt
+	PATH=$(CURDIR)/.venv-stack/bin:$$PATH infra/lint.py .venv-checkov/bin/checkov
 
 bench:
 	cargo bench --locked -p engine

@@ -1,0 +1,113 @@
+"""Functions, the alias that nobody but an activation moves, and what a deployment tells others."""
+
+import os
+
+import pytest
+from cloudformation import functions_of, read_template, render, resources_of
+from permissions import name_of
+from samtranslator.translator.translator import Translator
+from samtranslator.parser.parser import Parser
+
+TEMPLATE = read_template()
+FUNCTIONS = functions_of(TEMPLATE)
+SETTINGS = {
+    "SEALCAST_MODELS_BUCKET", "SEALCAST_REGISTRY_TABLE", "SEALCAST_AUDIT_TABLE", "SEALCAST_REQUESTS_TABLE",
+    "SEALCAST_DATA_KEY", "SEALCAST_STREAM_KEY", "SEALCAST_PREDICT_FUNCTION", "SEALCAST_IAM_ROLES",
+    "SEALCAST_JWT_ROLES_CLAIM", "SEALCAST_LOG",
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_a_traced_native_binary_with_its_own_log(name):
+    short = name_of(name, "Function")
+    properties = FUNCTIONS[name]["Properties"]
+    assert properties["Runtime"] == "provided.al2023"
+    assert properties["Handler"] == "bootstrap"
+    assert properties["CodeUri"] == f"target/lambda/{short}/"
+    assert FUNCTIONS[name]["Metadata"]["SkipBuild"] is True
+    assert properties["Architectures"] == [{"Ref": "Architecture"}]
+    assert properties["Tracing"] == "Active"
+    assert properties["Timeout"] == 15
+    assert properties["FunctionName"] == {"Fn::Sub": f"sealcast-${{Stage}}-{short}"}
+    log = properties["LoggingConfig"]["LogGroup"]["Ref"]
+    assert TEMPLATE["Resources"][log]["Properties"]["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/sealcast-${{Stage}}-{short}"}
+
+
+def test_nothing_but_an_activation_sets_the_release():
+    for function in FUNCTIONS.values():
+        assert "SEALCAST_RELEASE" not in function["Properties"]["Environment"]["Variables"]
+
+
+def test_functions_get_the_settings_that_their_code_reads_and_no_key_that_signs_models():
+    settings = {name: set(function["Properties"]["Environment"]["Variables"]) for name, function in FUNCTIONS.items()}
+    assert settings == {"PredictFunction": SETTINGS | {"SEALCAST_TRUSTED_KEYS"}, "HealthFunction": SETTINGS}
+
+
+def test_no_deployment_moves_the_alias_of_predict():
+    """CloudFormation updates what changed in the template. These two never may: an alias that was moved by an
+    activation would go back to the first version, which has no release."""
+    version, alias = TEMPLATE["Resources"]["PredictFirstVersion"], TEMPLATE["Resources"]["PredictLiveAlias"]
+    assert version == {
+        "Type": "AWS::Lambda::Version",
+        "DeletionPolicy": "Retain",
+        "UpdateReplacePolicy": "Retain",
+        "Properties": {"FunctionName": {"Ref": "PredictFunction"}},
+    }
+    assert alias == {
+        "Type": "AWS::Lambda::Alias",
+        "Properties": {
+            "Name": "live",
+            "FunctionName": {"Ref": "PredictFunction"},
+            "FunctionVersion": {"Fn::GetAtt": ["PredictFirstVersion", "Version"]},
+        },
+    }
+    for function in FUNCTIONS.values():
+        assert not {"AutoPublishAlias", "DeploymentPreference"} & set(function["Properties"])
+
+
+def test_sam_adds_no_role_no_policy_no_version_and_no_api(monkeypatch):
+    monkeypatch.setitem(os.environ, "AWS_DEFAULT_REGION", "us-east-1")
+    source = read_template()
+    for function in functions_of(source).values():
+        function["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "function.zip"}
+    result = Translator({}, Parser()).translate(source, parameter_values={"Stage": "dev"})
+    before = {(name, resource["Type"].replace("Serverless", "Lambda")) for name, resource in TEMPLATE["Resources"].items()}
+    assert {(name, resource["Type"]) for name, resource in result["Resources"].items()} == before
+    for name in resources_of(TEMPLATE, "AWS::IAM::Role"):
+        assert result["Resources"][name]["Properties"] == TEMPLATE["Resources"][name]["Properties"]
+
+
+def test_every_function_has_an_alarm_for_its_errors_and_every_alarm_tells_somebody():
+    alarms = resources_of(TEMPLATE, "AWS::CloudWatch::Alarm")
+    watched = [alarm["Properties"]["Dimensions"][0]["Value"] for alarm in alarms.values()
+               if alarm["Properties"]["MetricName"] == "Errors"]
+    assert sorted(ref["Ref"] for ref in watched) == sorted(FUNCTIONS)
+    for alarm in alarms.values():
+        assert alarm["Properties"]["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+        assert alarm["Properties"]["AlarmDescription"]
+
+
+def test_security_events_of_every_function_are_counted():
+    filters = resources_of(TEMPLATE, "AWS::Logs::MetricFilter").values()
+    logs = [found["Properties"]["LogGroupName"]["Ref"] for found in filters]
+    assert sorted(logs) == sorted(function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values())
+    alarm = TEMPLATE["Resources"]["SecurityAlarm"]["Properties"]
+    for found in filters:
+        [count] = found["Properties"]["MetricTransformations"]
+        assert (count["MetricNamespace"], count["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+
+
+def test_outputs_are_what_the_settings_of_a_stack_consist_of():
+    outputs = {name: render(output["Value"]) for name, output in TEMPLATE["Outputs"].items()}
+    assert outputs == {
+        "ModelsBucket": "${ModelsBucket}",
+        "RegistryTable": "${RegistryTable}",
+        "AuditTable": "${AuditTable}",
+        "RequestsTable": "${RequestsTable}",
+        "DataKey": "${DataKey.Arn}",
+        "ModelSigningKey": "${ModelSigningKey.Arn}",
+        "StreamKey": "${StreamKey.Arn}",
+        "PredictFunction": "${PredictFunction}",
+        "ApiUrl": "${Api.ApiEndpoint}",
+    }
+
