@@ -12,14 +12,14 @@ use domain::ports::Clock;
 use domain::system::{SystemClock, SystemEntropy};
 use engine::LoadLimits;
 use predict::{LoadSlot, Loader, Predict};
-use store_embedded::EmbeddedStore;
+use store_embedded::{EmbeddedStore, MemoryHeartbeats};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use web::Edge;
 
 use crate::config::Config;
 use crate::tokens::{Tokens, authenticate};
-use crate::{follow, listen};
+use crate::{follow, health, listen};
 
 /// How often answers that are too old to be given again are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
@@ -67,10 +67,24 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Arc::clone(&recorder),
         Arc::clone(&clock),
     ));
+    let heartbeats = Arc::new(MemoryHeartbeats::default());
+    let health = health::open(
+        &store,
+        heartbeats.clone(),
+        Arc::clone(&recorder),
+        Arc::clone(&clock),
+    );
+    let routes = predict::router(Arc::clone(&predict)).merge(::health::router(health));
     let routes = Edge::new(Arc::clone(&recorder))
-        .surround(predict::router(Arc::clone(&predict)))
+        .surround(routes)
         .layer(from_fn_with_state(Arc::clone(&tokens), authenticate));
     let background = [
+        tokio::spawn(health::beat(
+            Arc::clone(&predict),
+            heartbeats,
+            Arc::clone(&recorder),
+            Arc::clone(&clock),
+        )),
         tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
         tokio::spawn(follow::follow_tokens(tokens)),
         tokio::spawn(purge(store.claims().clone(), clock)),

@@ -7,6 +7,7 @@
 mod config;
 mod embedded;
 mod follow;
+mod health;
 mod listen;
 mod tokens;
 
