@@ -39,6 +39,6 @@ echo "== Sealing, pushing and releasing the example"
 infra/release-example.sh "$bin/sealcast" "$settings" "${LATENCY_BUDGET_MS:-}"
 cat <<EOT
 
-What this stack takes from the template but does not do: point-in-time recovery, TTL and encryption of the tables, the
-buckets' Object Lock and default encryption, alarms, throttling, Lambda's limits of size and memory. docs/deploy.md.
+Taken from the template but not done by this stack: point-in-time recovery, TTL and encryption of the tables, Object
+Lock and lifecycle of the bucket, alarms, throttling, Lambda's limits of size and memory (tests/stack/README.md).
 EOT

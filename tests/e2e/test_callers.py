@@ -132,7 +132,7 @@ def test_tokens_that_are_no_good_are_refused(stack, example):
 @pytest.mark.parametrize("roles", [[], ["releaser"], ["predictors"], ["auditor"]])
 def test_a_token_without_the_role_is_forbidden(stack, example, roles):
     answer = stack.gateway.with_token(get_token("mallory", *roles), "POST", INFER, example.infer())
-    assert (answer.status_code, answer.json()["code"]) == (403, "auth.forbidden"), answer.text
+    assert (answer.status_code, answer.json()["code"]) == (403, "auth.role_missing"), answer.text
 
 
 def test_a_tokens_subject_cannot_pass_for_an_iam_principal(stack, example):

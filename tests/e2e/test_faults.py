@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MODEL, ROOT, Stack
+from events import find_events
 from models import CONTAINER, MANIFEST, SIDECAR, SIGNATURE, StoredModel, seal_and_push
 
 EXAMPLE = ROOT / "examples" / MODEL
@@ -161,18 +162,6 @@ def publish(stack: Stack, release: str) -> Version:
     version = client.publish_version(FunctionName=name)["Version"]
     client.get_waiter("published_version_active").wait(FunctionName=name, Qualifier=version)
     return Version(stack, version)
-
-
-def find_events(stack: Stack, kind: str, text: str) -> list[dict]:
-    """The events of a kind that name something, out of the whole table."""
-    pages = stack.client("dynamodb").get_paginator("scan").paginate(
-        TableName=stack["AUDIT_TABLE"],
-        FilterExpression="kind = :kind",
-        ExpressionAttributeValues={":kind": {"S": kind}},
-        ConsistentRead=True,
-    )
-    entries = [bytes(item["entry"]["B"]) for page in pages for item in page["Items"]]
-    return [json.loads(entry) for entry in entries if text.encode() in entry]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
