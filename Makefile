@@ -10,6 +10,7 @@
 # make stop-local    ends the local stack
 
 PROFILE ?= local
+BIN = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 FUZZ_SECONDS ?= 60
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
@@ -23,7 +24,7 @@ FUNCTION ?= predict
 
 run:
 	cargo build --locked --profile $(PROFILE) -p server -p cli
-	exec examples/run.sh target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+	exec examples/run.sh $(BIN)
 
 test: test-rust test-template test-interop test-clients test-run e2e
 
@@ -99,10 +100,12 @@ fuzz:
 build:
 	infra/build.sh
 
+# Keeps a stack that is up. With PROFILE=dev the models get the time that they need without optimisation.
 deploy-local:
-	cargo build --locked -p cli --features aws -p predict -p health --features predict/lambda,health/lambda
+	cargo build --locked --profile $(PROFILE) -p cli -p predict -p health --features cli/aws,predict/lambda,health/lambda
 	tests/stack/up.sh
-	infra/deploy-local.sh target/debug
+	$(if $(filter dev,$(PROFILE)),LATENCY_BUDGET_MS=20000) infra/deploy-local.sh $(BIN)
+	infra/try-local.sh $(BIN)/sealcast
 
 deploy:
 	cargo build --locked --profile local -p cli --features cli/aws

@@ -4,6 +4,7 @@
 #   infra/release-example.sh SEALCAST SETTINGS-OF-THE-STACK [LATENCY-BUDGET-MS]
 #
 # Both models keep their own latency budget without the last argument: it is meant for binaries without optimisation.
+# What a stack has already, it keeps; activation is repeated, for code that was deployed since then serves only after it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,18 +15,20 @@ example=examples/spx-direction
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-for model in spx-direction spx-direction-mlp; do
-    manifest=$work/$model.json
-    python3 - "$example/manifest${model#spx-direction}.json" "$budget_ms" >"$manifest" <<'PYTHON'
+if ! "$sealcast" release show r-000001 >/dev/null 2>&1; then
+    for model in spx-direction spx-direction-mlp; do
+        manifest=$work/$model.json
+        python3 - "$example/manifest${model#spx-direction}.json" "$budget_ms" >"$manifest" <<'PYTHON'
 import json, sys
 manifest = json.load(open(sys.argv[1], encoding="utf-8"))
 if sys.argv[2]:
     manifest["latency_budget_ms"] = int(sys.argv[2])
 json.dump(manifest, sys.stdout)
 PYTHON
-    "$sealcast" seal "$example/$model.onnx" --manifest "$manifest" --out "$work/$model"
-    "$sealcast" push "$work/$model"
-done
-"$sealcast" release create --live spx-direction@1.0.0 --fallback spx-direction-mlp@1.0.0=spx-direction \
-    --created-by example-releaser
+        "$sealcast" seal "$example/$model.onnx" --manifest "$manifest" --out "$work/$model"
+        "$sealcast" push "$work/$model"
+    done
+    "$sealcast" release create --live spx-direction@1.0.0 --fallback spx-direction-mlp@1.0.0=spx-direction \
+        --created-by example-releaser
+fi
 "$sealcast" release activate r-000001

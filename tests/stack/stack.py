@@ -106,8 +106,8 @@ def forget_old_runs() -> None:
 
 def up() -> int:
     if alive(read(STAYING / "owner.json")):
-        print("a stack is up already; tests/stack/down.sh stops it", file=sys.stderr)
-        return 1
+        print("a stack is up already; tests/stack/down.sh stops it")
+        return 0
     subprocess.run(["rm", "-rf", "--", STAYING], check=True)
     STAYING.mkdir(parents=True)
     with open(STAYING / "supervisor.log", "wb") as log:
@@ -137,9 +137,9 @@ def serve() -> int:
         signal.signal(name, raise_exit)
     with Stack(ROOT, STAYING, list(range(first, first + 4))) as stack:
         ready = STAYING / "environment.json"
-        with_token = ready.with_suffix(".new")
-        with_token.write_text(json.dumps(stack.environment), encoding="utf-8")
-        with_token.rename(ready)
+        whole = ready.with_suffix(".new")
+        whole.write_text(json.dumps(stack.environment), encoding="utf-8")
+        whole.rename(ready)
         while not (ended := stack.ended()):
             time.sleep(0.5)
         print(f"{', '.join(ended)} ended by itself", file=sys.stderr)
