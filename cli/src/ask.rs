@@ -1,5 +1,8 @@
 //! Asking a running server: one request, its answer or its refusal.
 
+#[cfg(feature = "aws")]
+mod aws;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +15,9 @@ use crate::files;
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 64 << 20;
 const MAX_TOKEN_FILE: u64 = 64 << 10;
+
+/// A header's name and value.
+pub(crate) type Header = (String, String);
 
 /// What a server answered with status 200.
 #[derive(Debug)]
@@ -33,8 +39,35 @@ struct Refusal {
     request_id: Option<String>,
 }
 
-/// Reads the one token of a file.
-pub(crate) fn read_token(path: &Path) -> Result<String, Failure> {
+/// What a gateway before the server says, when it refuses a request by itself.
+#[derive(Deserialize)]
+struct GatewayRefusal {
+    #[serde(alias = "Message")]
+    message: String,
+}
+
+/// The header that presents the one token of a file.
+pub(crate) fn present_token(path: &Path) -> Result<Vec<Header>, Failure> {
+    let token = read_token(path)?;
+    Ok(vec![(
+        "authorization".to_owned(),
+        format!("Bearer {token}"),
+    )])
+}
+
+/// The headers that prove, by IAM credentials, who posts `body`.
+#[cfg(feature = "aws")]
+pub(crate) fn sign(url: &str, body: &[u8]) -> Result<Vec<Header>, Failure> {
+    aws::sign_post(url, body)
+}
+
+/// The headers that prove, by IAM credentials, who posts `body`.
+#[cfg(not(feature = "aws"))]
+pub(crate) fn sign(_url: &str, _body: &[u8]) -> Result<Vec<Header>, Failure> {
+    Err(Failure::not_built("--sigv4", "signs no requests"))
+}
+
+fn read_token(path: &Path) -> Result<String, Failure> {
     let token = files::read_text(path, MAX_TOKEN_FILE)?.trim().to_owned();
     if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(token);
@@ -46,45 +79,59 @@ pub(crate) fn read_token(path: &Path) -> Result<String, Failure> {
     Err(Failure::refused("token.file_malformed", message).at("--token-file"))
 }
 
-/// The address with its scheme; only plain HTTP is spoken.
+/// The address with its scheme, before which routes are put: it may end with a path, as a gateway's does.
 pub(crate) fn parse_address(text: &str) -> Result<String, String> {
     let (scheme, host) = text.split_once("://").unwrap_or(("http", text));
     let host = host.trim_end_matches('/');
+    if host.is_empty() || host.starts_with('/') || host.contains(['?', '#', ' ']) {
+        return Err("expected an address such as http://127.0.0.1:8080".to_owned());
+    }
     match scheme {
-        "http" if !host.is_empty() => Ok(format!("http://{host}")),
+        "http" => Ok(format!("http://{host}")),
+        "https" if cfg!(feature = "aws") => Ok(format!("https://{host}")),
         "https" => Err(
-            "https is not spoken here: put a TLS proxy on this machine before the server"
+            "this build speaks no https: put a TLS proxy on this machine before the server, or install sealcast with \
+             `cargo install --locked --path cli --features aws`"
                 .to_owned(),
         ),
         _ => Err("expected an address such as http://127.0.0.1:8080".to_owned()),
     }
 }
 
-/// Posts `body` and gives the answer; every other status than 200 is a failure.
-pub(crate) fn ask(
-    url: &str,
-    token: &str,
-    body: &[u8],
-    timeout: Duration,
-) -> Result<Answer, Failure> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+fn make_agent(url: &str, timeout: Duration) -> Result<ureq::Agent, Failure> {
+    let config = ureq::Agent::config_builder()
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .max_redirects(0)
         // The server is named by its address; a proxy of the environment is for other destinations.
         .proxy(None)
-        .user_agent(concat!("sealcast/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
+        .user_agent(concat!("sealcast/", env!("CARGO_PKG_VERSION")));
+    #[cfg(feature = "aws")]
+    let config = if url.starts_with("https:") {
+        config.tls_config(aws::configure_tls()?)
+    } else {
+        config
+    };
+    Ok(config.build().into())
+}
+
+/// Posts `body` and gives the answer; every other status than 200 is a failure.
+pub(crate) fn ask(
+    url: &str,
+    headers: &[Header],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<Answer, Failure> {
     let unreachable = |error: ureq::Error| {
         Failure::unavailable("network.unavailable", format!("POST {url}: {error}")).at("--addr")
     };
-    let mut response = agent
+    let mut request = make_agent(url, timeout)?
         .post(url)
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/json")
-        .send(body)
-        .map_err(unreachable)?;
+        .header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let mut response = request.send(body).map_err(unreachable)?;
     let status = response.status().as_u16();
     let header = |name: &str| {
         let value = response.headers().get(name)?.to_str().ok()?;
@@ -129,7 +176,12 @@ fn refusal(url: &str, status: u16, text: &str) -> Failure {
             None => failure,
         }
     } else {
-        let message = format!("POST {url}: expected an answer, found HTTP status {status}");
+        let said = serde_json::from_str::<GatewayRefusal>(text);
+        let said = said.map_or_else(
+            |_| String::new(),
+            |refusal| format!(": {}", refusal.message),
+        );
+        let message = format!("POST {url}: expected an answer, found HTTP status {status}{said}");
         Failure::refused("http.status", message)
     };
     failure.exit = exit;
@@ -141,15 +193,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_may_leave_out_its_scheme_but_not_be_https() {
+    fn an_address_may_leave_out_its_scheme_and_have_a_path() {
         assert_eq!(
             parse_address("127.0.0.1:8080/").unwrap(),
             "http://127.0.0.1:8080"
         );
         assert_eq!(parse_address("http://a/base").unwrap(), "http://a/base");
-        for bad in ["https://a", "ftp://a", "http://", ""] {
+        assert_eq!(
+            parse_address("http://127.0.0.1:4566/_aws/execute-api/a1/$default/jwt/").unwrap(),
+            "http://127.0.0.1:4566/_aws/execute-api/a1/$default/jwt"
+        );
+        let https = parse_address("https://a.example/dev");
+        assert_eq!(https.is_ok(), cfg!(feature = "aws"), "{https:?}");
+        for bad in [
+            "ftp://a",
+            "http://",
+            "",
+            "http:///v1",
+            "http://a?b",
+            "http://a#b",
+        ] {
             assert!(parse_address(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_a_gateway_says_itself_is_told() {
+        let failure = refusal("u", 403, r#"{"message":"Forbidden"}"#);
+        assert_eq!(
+            failure.message,
+            "POST u: expected an answer, found HTTP status 403: Forbidden"
+        );
+        let failure = refusal(
+            "u",
+            403,
+            r#"{"error":"no such role","code":"auth.forbidden"}"#,
+        );
+        assert_eq!(failure.message, "no such role");
     }
 
     #[test]

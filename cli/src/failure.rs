@@ -67,6 +67,16 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message).at(option)
     }
 
+    /// This build was made without what talks to AWS.
+    #[cfg(not(feature = "aws"))]
+    pub(crate) fn not_built(option: &str, lack: &str) -> Self {
+        let message = format!(
+            "{option}: this build of sealcast {lack}; one with AWS is made by \
+             cargo install --locked --path cli --features aws"
+        );
+        Self::usage(option, message)
+    }
+
     /// What was named is not there.
     pub(crate) fn not_found(code: &str, message: impl Into<String>) -> Self {
         Self::new(Exit::NotFound, code, message)

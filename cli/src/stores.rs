@@ -121,13 +121,8 @@ impl Stores {
     }
 
     #[cfg(not(feature = "aws"))]
-    fn of_stack(file: &Path) -> Result<Self, Failure> {
-        let message = format!(
-            "stack {}: this build of sealcast has no AWS stores; install one that has: \
-             cargo install --locked --path cli --features aws",
-            file.display()
-        );
-        Err(Failure::usage("--stack", message))
+    fn of_stack(_file: &Path) -> Result<Self, Failure> {
+        Err(Failure::not_built("--stack", "has no AWS stores"))
     }
 
     fn with(open: impl FnOnce(&Runtime) -> Box<dyn Parts>) -> Result<Self, Failure> {

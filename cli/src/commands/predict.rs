@@ -22,13 +22,17 @@ const MAX_BODY: u64 = 6 << 20;
 /// Ask a running server and print its answer with the receipt.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("question").required(true).args(["features", "body", "row"]))]
+#[command(group = ArgGroup::new("proof").required(true).args(["token_file", "sigv4"]))]
 pub(crate) struct PredictArguments {
-    /// Where the server is; plain HTTP.
+    /// Where the server is, or the API of a deployed stack; a path before the routes is kept.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = ask::parse_address)]
     addr: String,
     /// The file with the bearer token.
     #[arg(long, value_name = "FILE")]
-    token_file: PathBuf,
+    token_file: Option<PathBuf>,
+    /// Sign the request with the IAM credentials and region of the `AWS_*` variables, for a deployed stack.
+    #[arg(long)]
+    sigv4: bool,
     /// The model, where the release has several.
     #[arg(long, value_parser = ModelName::parse)]
     model: Option<ModelName>,
@@ -88,7 +92,6 @@ struct PredictRequest<'a> {
 
 /// Sends the question and prints the answer.
 pub(crate) fn run(arguments: &PredictArguments) -> Result<Report, Failure> {
-    let token = ask::read_token(&arguments.token_file)?;
     let (route, body) = match &arguments.body {
         Some(path) => {
             let body = files::read(path, MAX_BODY)?;
@@ -97,8 +100,12 @@ pub(crate) fn run(arguments: &PredictArguments) -> Result<Report, Failure> {
         None => ("/v1/predict".to_owned(), write_body(arguments)?),
     };
     let url = format!("{}{route}", arguments.addr);
+    let headers = match &arguments.token_file {
+        Some(path) => ask::present_token(path)?,
+        None => ask::sign(&url, &body)?,
+    };
     let timeout = Duration::from_millis(arguments.timeout_ms);
-    report(&ask::ask(&url, &token, &body, timeout)?)
+    report(&ask::ask(&url, &headers, &body, timeout)?)
 }
 
 /// Which route takes a body that is sent as it is.

@@ -19,12 +19,12 @@ fn prepare(dir: &Path) {
     let registration = registration.to_bytes().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let signature = runtime.unwrap().block_on(signer.sign(&registration));
-    let signed = SignedRegistration {
+    let registered = SignedRegistration {
         registration,
         key_id: signer.key_id().to_owned(),
         signature: signature.unwrap().try_into().unwrap(),
     };
-    let mut lines = export::registration_line(&signed);
+    let mut lines = export::registration_line(&registered);
     for subject in ["first", "second"] {
         let event = EventBody::Security(Security {
             code: "test.code".to_owned(),
