@@ -74,7 +74,7 @@ lint: style deny dependencies template
 
 style:
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy $(ALL) --all-targets -- -D warnings
 
 deny: .tools/bin/cargo-deny
 	.tools/bin/cargo-deny --all-features check bans licenses sources
