@@ -62,3 +62,28 @@ pub(crate) async fn beat(
         tokio::time::sleep(INTERVAL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_document_describes_exactly_the_routes_of_every_function() {
+        let document: serde_json::Value = serde_json::from_str(predict::routes::OPENAPI).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let methods = methods.as_object().unwrap().keys();
+            for method in methods.filter(|key| *key != "parameters") {
+                described.insert((method.as_str(), path.as_str()));
+            }
+        }
+        let functions = [&predict::routes::ROUTES[..], &health::ROUTES[..]].concat();
+        let routes: BTreeSet<_> = functions.iter().copied().collect();
+        assert_eq!(
+            routes.len(),
+            functions.len(),
+            "no two functions share a route"
+        );
+        assert_eq!(described, routes);
+    }
+}

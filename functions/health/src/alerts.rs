@@ -88,18 +88,25 @@ impl Alerts {
                 let (code, subject) = (change.event.code.clone(), change.event.subject.clone());
                 match recorder.record(EventBody::Security(change.event)).await {
                     Ok(_) => {
-                        tracing::warn!(
-                            event.code = code,
-                            event.subject = subject,
-                            "a security event was recorded"
-                        );
-                        match change.standing {
-                            Some(breach) => standing.insert(change.place, breach),
-                            None => standing.remove(&change.place),
-                        };
+                        if let Some(breach) = change.standing {
+                            tracing::warn!(
+                                breach.code = code,
+                                breach.subject = subject,
+                                "a breach is on record"
+                            );
+                            standing.insert(change.place, breach);
+                        } else {
+                            tracing::info!(
+                                breach.code = code,
+                                breach.subject = subject,
+                                "the end of a breach is on record"
+                            );
+                            standing.remove(&change.place);
+                        }
                     }
                     Err(cause) => {
-                        tracing::error!(event.code = code, event.subject = subject, error = %cause, "a security event was not recorded");
+                        // What is recorded the host says on its log; this nobody else says.
+                        tracing::error!(security.code = code, security.subject = subject, error = %cause, "a security event was not recorded");
                         return;
                     }
                 }

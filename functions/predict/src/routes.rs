@@ -25,7 +25,10 @@ pub const RECEIPT_HEADER: HeaderName = HeaderName::from_static("sealcast-receipt
 /// `true` where the answer was given before.
 pub const REPLAYED_HEADER: HeaderName = HeaderName::from_static("sealcast-replayed");
 
-/// Every route, as (method, path): what the `OpenAPI` document must describe.
+/// The `OpenAPI` document of all functions, as it is served.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Every route of this function, as (method, path): what the `OpenAPI` document must describe.
 pub const ROUTES: [(&str, &str); 20] = [
     ("get", "/v2"),
     ("get", "/v2/"),
@@ -90,9 +93,9 @@ pub fn router(predict: Arc<Predict>) -> Router {
         .with_state(predict)
 }
 
-/// `GET /openapi.json`: the description of these routes.
+/// `GET /openapi.json`: the description of these routes, and of the other functions' beside them.
 async fn openapi() -> Response {
-    let mut response = Response::new(include_str!("../openapi.json").into());
+    let mut response = Response::new(OPENAPI.into());
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
