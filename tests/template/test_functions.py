@@ -87,14 +87,18 @@ def test_every_function_has_an_alarm_for_its_errors_and_every_alarm_tells_somebo
         assert alarm["Properties"]["AlarmDescription"]
 
 
-def test_security_events_of_every_function_are_counted():
-    filters = resources_of(TEMPLATE, "AWS::Logs::MetricFilter").values()
-    logs = [found["Properties"]["LogGroupName"]["Ref"] for found in filters]
-    assert sorted(logs) == sorted(function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values())
-    alarm = TEMPLATE["Resources"]["SecurityAlarm"]["Properties"]
+def test_what_a_filter_counts_has_an_alarm_and_security_events_are_counted_of_every_function():
+    filters = [found["Properties"] for found in resources_of(TEMPLATE, "AWS::Logs::MetricFilter").values()]
+    alarms = [found["Properties"] for found in resources_of(TEMPLATE, "AWS::CloudWatch::Alarm").values()]
+    counted = {}
     for found in filters:
-        [count] = found["Properties"]["MetricTransformations"]
-        assert (count["MetricNamespace"], count["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+        [count] = found["MetricTransformations"]
+        assert [alarm for alarm in alarms
+                if (alarm["Namespace"], alarm["MetricName"]) == (count["MetricNamespace"], count["MetricName"])]
+        counted.setdefault(count["MetricName"], []).append(found["LogGroupName"]["Ref"])
+    logs = [function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()]
+    assert sorted(counted["SecurityEvents"]) == sorted(logs)
+    assert counted["Unavailable"] == ["ApiLog"]
 
 
 def test_outputs_are_what_the_settings_of_a_stack_consist_of():
