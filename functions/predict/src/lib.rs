@@ -7,6 +7,7 @@
 pub mod answer;
 mod back_off;
 mod claim;
+pub mod config;
 pub mod function;
 pub mod ladder;
 pub mod load;

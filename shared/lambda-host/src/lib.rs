@@ -1,1 +1,53 @@
-//! Runs a router as a Lambda function.
+//! Runs a router as a Lambda function behind an HTTP API: who calls, until
+//! when, what the log says, and how it stops.
+//!
+//! The same binary serves classic Lambda, one request at a time, and Managed
+//! Instances, as many as `AWS_LAMBDA_MAX_CONCURRENCY` says. A function's main is
+//! [`start`], its ports and its router, and [`run`].
+
+mod audit_log;
+mod host;
+mod iam_roles;
+mod identity;
+mod settings;
+mod size;
+mod start;
+mod stop;
+
+pub use audit_log::LoggedAudit;
+pub use host::Host;
+pub use iam_roles::{IamRoles, IamRolesError};
+pub use identity::{Identity, IdentityRules, identify};
+pub use settings::{HostSettings, SettingsFaults};
+pub use start::{INIT_TIME, init, start};
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use domain::Recorder;
+use lambda_http::service_fn;
+
+/// Serves requests until the function's environment ends; what stops it is recorded with `recorder`.
+///
+/// Call it within 10 seconds of the process's start: until then Lambda takes the function to be initialising.
+pub async fn run(router: Router, settings: HostSettings, recorder: Arc<Recorder>) -> ExitCode {
+    let stop = stop::ending().await;
+    let host = Host::new(router, settings);
+    let serve = lambda_http::run_concurrent(service_fn(move |event| {
+        let host = host.clone();
+        async move { host.answer(event).await }
+    }));
+    tokio::select! {
+        biased;
+        reason = stop => {
+            stop::record(&recorder, reason).await;
+            ExitCode::SUCCESS
+        }
+        ended = serve => {
+            let error = ended.err().map(|error| error.to_string());
+            tracing::error!(error, "the function ends: Lambda's runtime interface is gone");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! From the gateway's event to the router's request, and back.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt;
+use lambda_http::{Body, Context, RequestExt};
+use serde_json::json;
+use tower::ServiceExt;
+use tracing::Instrument;
+use web::request::REQUEST_ID_HEADER;
+use web::{AuthFailure, Deadline};
+
+use crate::identity::{Identity, identify};
+use crate::settings::HostSettings;
+use crate::size;
+
+/// The routes under this prefix are the same as those without it; the gateway asks for a JWT there.
+const JWT_PREFIX: &str = "/jwt";
+
+/// What is kept of Lambda's deadline to record and send what became of the request.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// 2001-09-09: a deadline before that is no time of day. Local hosts send durations in its place.
+const FIRST_DEADLINE_MS: u64 = 1_000_000_000_000;
+
+/// A router that answers a gateway's events.
+#[derive(Debug, Clone)]
+pub struct Host {
+    router: Router,
+    settings: Arc<HostSettings>,
+}
+
+impl Host {
+    /// Lets `router` answer events.
+    pub fn new(router: Router, settings: HostSettings) -> Self {
+        Self {
+            router,
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// Answers one event: of the HTTP API, in payload format 2.0.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn answer(self, event: lambda_http::Request) -> Result<Response<Body>, Infallible> {
+        let context = event.lambda_context_ref();
+        let span = tracing::info_span!(
+            "request",
+            lambda.request_id = context.map(|c| c.request_id.as_str()),
+            lambda.trace_id = context.and_then(|c| c.xray_trace_id.as_deref()),
+            function.version = self.settings.version,
+        );
+        self.answer_here(event).instrument(span).await
+    }
+
+    async fn answer_here(self, event: lambda_http::Request) -> Result<Response<Body>, Infallible> {
+        let request = self.request_of(event);
+        let Ok(response) = self.router.oneshot(request).await;
+        Ok(response_of(response).await)
+    }
+
+    fn request_of(&self, event: lambda_http::Request) -> Request<axum::body::Body> {
+        let context = event.request_context_ref();
+        let authorizer = context.and_then(|context| context.authorizer());
+        let identity = identify(authorizer, &self.settings.identity);
+        let deadline = event
+            .lambda_context_ref()
+            .and_then(|Context { deadline, .. }| instant_of(*deadline, SystemTime::now()));
+        let (mut parts, body) = event.into_parts();
+        parts.uri = without_prefix(&parts.uri);
+        parts.extensions = http::Extensions::new();
+        match identity {
+            Identity::Anonymous => {}
+            Identity::Known(principal) => {
+                parts.extensions.insert(principal);
+            }
+            Identity::Unclear(reason) => {
+                tracing::warn!(reason, "an authorizer let somebody in who cannot be told");
+                parts.extensions.insert(AuthFailure);
+            }
+        }
+        if let Some(deadline) = deadline {
+            parts.extensions.insert(Deadline(deadline));
+        }
+        let body = match body {
+            Body::Text(text) => axum::body::Body::from(text),
+            Body::Binary(bytes) => axum::body::Body::from(bytes),
+            _ => axum::body::Body::empty(),
+        };
+        Request::from_parts(parts, body)
+    }
+}
+
+/// Until when a request must be answered that Lambda ends at `deadline_ms` (milliseconds since 1970).
+fn instant_of(deadline_ms: u64, now: SystemTime) -> Option<Instant> {
+    if deadline_ms < FIRST_DEADLINE_MS {
+        return None;
+    }
+    let end = UNIX_EPOCH + Duration::from_millis(deadline_ms);
+    let left = end.duration_since(now).unwrap_or_default();
+    Some(Instant::now() + left.saturating_sub(MARGIN))
+}
+
+fn without_prefix(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let rest = match path.strip_prefix(JWT_PREFIX) {
+        Some(rest) if rest.starts_with('/') => rest,
+        Some("") => "/",
+        _ => path,
+    };
+    // Any end of a path that begins with a slash is one.
+    rest.parse().unwrap_or_default()
+}
+
+/// The response with its body read whole: as text, or as bytes where `lambda_http` encodes them.
+async fn response_of(response: Response<axum::body::Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let bytes = match body.collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) => {
+            tracing::error!(error = %error, "an answer ended before it was whole");
+            return failure(
+                &parts,
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "internal error",
+            );
+        }
+    };
+    let is_binary = parts.headers.contains_key(header::CONTENT_ENCODING)
+        || !is_text(parts.headers.get(header::CONTENT_TYPE));
+    let body = match String::from_utf8(bytes.into()) {
+        Ok(text) if !is_binary => Body::Text(text),
+        Ok(text) => Body::Binary(text.into_bytes()),
+        Err(error) => Body::Binary(error.into_bytes()),
+    };
+    if size::fits(&body) {
+        return Response::from_parts(parts, body);
+    }
+    failure(
+        &parts,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "answer.too_large",
+        "the answer is recorded but longer than a function can give: send fewer rows, or Accept-Encoding: gzip",
+    )
+}
+
+fn is_text(content_type: Option<&http::HeaderValue>) -> bool {
+    content_type
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|text| text.starts_with("text/") || text.starts_with("application/json"))
+}
+
+/// What is answered in the place of an answer that cannot be sent; its record stands.
+fn failure(
+    parts: &http::response::Parts,
+    status: StatusCode,
+    code: &str,
+    error: &str,
+) -> Response<Body> {
+    let id = parts.headers.get(REQUEST_ID_HEADER);
+    let request_id = id.and_then(|value| value.to_str().ok());
+    tracing::error!(request.id = request_id, code, "an answer was not sent");
+    let body = json!({"error": error, "code": code, "request_id": request_id});
+    let mut response = Response::new(Body::Text(body.to_string()));
+    *response.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    for name in [REQUEST_ID_HEADER, "sealcast-receipt"] {
+        if let Some(value) = parts.headers.get(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_leaves_a_second_for_the_record() {
+        let now = UNIX_EPOCH + Duration::from_hours(500_000);
+        let left = |deadline_ms| {
+            let until = instant_of(deadline_ms, now).unwrap();
+            until
+                .saturating_duration_since(Instant::now())
+                .as_secs_f64()
+        };
+        assert!((left(1_800_000_015_000) - 14.0).abs() < 0.1);
+        assert!(left(1_800_000_000_500) < 0.1);
+        assert!(left(1_799_999_999_000) < 0.1);
+    }
+
+    #[test]
+    fn a_deadline_that_is_no_time_of_day_is_none() {
+        for duration_ms in [0, 15_000, 600_000] {
+            assert_eq!(instant_of(duration_ms, SystemTime::now()), None);
+        }
+    }
+
+    #[test]
+    fn the_jwt_prefix_is_taken_off_once_and_only_whole() {
+        for (uri, path) in [
+            ("https://h/jwt/v1/predict?a=b", "/v1/predict?a=b"),
+            ("https://h/v1/predict?a=b", "/v1/predict?a=b"),
+            ("/jwt/jwt/v1", "/jwt/v1"),
+            ("/jwt", "/"),
+            ("/jwt/", "/"),
+            ("/jwtx/v1", "/jwtx/v1"),
+            ("/v2/models/jwt/infer", "/v2/models/jwt/infer"),
+            ("https://h", "/"),
+        ] {
+            assert_eq!(
+                without_prefix(&uri.parse().unwrap()).to_string(),
+                path,
+                "{uri}"
+            );
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What every function is told by its environment.
+
+use std::fmt;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::iam_roles::IamRoles;
+use crate::identity::IdentityRules;
+
+/// What every function is told by its environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSettings {
+    /// `AWS_LAMBDA_FUNCTION_NAME`.
+    pub function: String,
+    /// `AWS_LAMBDA_FUNCTION_VERSION`: `$LATEST` or a number.
+    pub version: String,
+    /// `SEALCAST_LOG`: what is logged, for example `info` or `info,predict=debug`.
+    pub log: String,
+    /// `SEALCAST_IAM_ROLES` (without it no IAM principal has a role) and `SEALCAST_JWT_ROLES_CLAIM`.
+    pub identity: IdentityRules,
+}
+
+/// Every setting that is wrong, a line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsFaults(Vec<String>);
+
+impl fmt::Display for SettingsFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl HostSettings {
+    /// Reads the settings through `lookup`.
+    ///
+    /// # Errors
+    /// [`SettingsFaults`], all of them.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsFaults> {
+        let mut faults = Vec::new();
+        let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let mut of_lambda = |name: &str| {
+            lookup(name).unwrap_or_else(|| {
+                faults.push(format!(
+                    "{name}: expected to be started by Lambda, which sets it"
+                ));
+                String::new()
+            })
+        };
+        let function = of_lambda("AWS_LAMBDA_FUNCTION_NAME");
+        let version = of_lambda("AWS_LAMBDA_FUNCTION_VERSION");
+        of_lambda("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        of_lambda("AWS_LAMBDA_RUNTIME_API");
+        let log = lookup("SEALCAST_LOG").unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = EnvFilter::try_new(&log) {
+            faults.push(format!(
+                "SEALCAST_LOG: expected a level such as info: {error}"
+            ));
+        }
+        let table = lookup("SEALCAST_IAM_ROLES").unwrap_or_else(|| "{}".to_owned());
+        let iam_roles = IamRoles::parse(&table).unwrap_or_else(|error| {
+            faults.push(format!("SEALCAST_IAM_ROLES: {error}"));
+            IamRoles::default()
+        });
+        let jwt_roles_claim =
+            lookup("SEALCAST_JWT_ROLES_CLAIM").unwrap_or_else(|| "roles".to_owned());
+        if !faults.is_empty() {
+            return Err(SettingsFaults(faults));
+        }
+        Ok(Self {
+            function,
+            version,
+            log,
+            identity: IdentityRules {
+                iam_roles,
+                jwt_roles_claim,
+            },
+        })
+    }
+
+    /// The ARN of this version of the function. Lambda does not tell a function its own; its partition, region and
+    /// account are those of another resource of its stack, `sibling`. Where that is no ARN, this is none either.
+    pub fn arn(&self, sibling: &str) -> String {
+        let (function, version) = (&self.function, &self.version);
+        let parts: Vec<&str> = sibling.splitn(6, ':').collect();
+        match parts[..] {
+            ["arn", partition, _, region, account, _] => {
+                format!("arn:{partition}:lambda:{region}:{account}:function:{function}:{version}")
+            }
+            _ => format!("function:{function}:{version}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        let value = match name {
+            "AWS_LAMBDA_FUNCTION_NAME" => "sealcast-prod-predict",
+            "AWS_LAMBDA_FUNCTION_VERSION" => "7",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => "1769",
+            "AWS_LAMBDA_RUNTIME_API" => "127.0.0.1:9001",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn what_lambda_sets_is_enough() {
+        let settings = HostSettings::from_env(env).unwrap();
+        assert_eq!(
+            (&*settings.function, &*settings.version),
+            ("sealcast-prod-predict", "7")
+        );
+        assert_eq!(
+            (&*settings.log, &*settings.identity.jwt_roles_claim),
+            ("info", "roles")
+        );
+        assert_eq!(settings.identity.iam_roles, IamRoles::default());
+    }
+
+    #[test]
+    fn all_faults_are_reported_together() {
+        let faults = HostSettings::from_env(|name| match name {
+            "SEALCAST_LOG" => Some("=x=".to_owned()),
+            "SEALCAST_IAM_ROLES" => Some("predictor".to_owned()),
+            "AWS_LAMBDA_FUNCTION_VERSION" => Some(" ".to_owned()),
+            _ => None,
+        })
+        .unwrap_err()
+        .to_string();
+        let named: Vec<_> = faults
+            .lines()
+            .map(|line| line.split(':').next().unwrap())
+            .collect();
+        assert_eq!(
+            named,
+            [
+                "AWS_LAMBDA_FUNCTION_NAME",
+                "AWS_LAMBDA_FUNCTION_VERSION",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                "AWS_LAMBDA_RUNTIME_API",
+                "SEALCAST_LOG",
+                "SEALCAST_IAM_ROLES",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_functions_arn_is_beside_that_of_its_key() {
+        let settings = HostSettings::from_env(env).unwrap();
+        let key = "arn:aws-eusc:kms:eusc-de-east-1:111122223333:key/6f:7";
+        let arn =
+            "arn:aws-eusc:lambda:eusc-de-east-1:111122223333:function:sealcast-prod-predict:7";
+        assert_eq!(settings.arn(key), arn);
+        let name = "function:sealcast-prod-predict:7";
+        for none in ["", "alias/stream", "arn:aws:kms:eu-west-1"] {
+            assert_eq!(settings.arn(none), name);
+        }
+    }
+}
