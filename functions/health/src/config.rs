@@ -1,5 +1,6 @@
 //! Settings of the deployed function, from the environment only; all faults are reported together.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the stack tells the function.
@@ -17,7 +18,7 @@ pub struct Config {
     pub models_bucket: String,
     /// `SEALCAST_DATA_KEY`: the key that wraps data keys.
     pub data_key: String,
-    /// `SEALCAST_STREAM_KEY`: the key that registers audit streams.
+    /// `SEALCAST_STREAM_KEY`: ARN of the key that registers audit streams.
     pub stream_key: String,
 }
 
@@ -65,11 +66,30 @@ impl Config {
                 "the ARN of the key that registers audit streams",
             ),
         };
+        if !config.stream_key.is_empty() && !config.stream_key.starts_with("arn:") {
+            faults.push("SEALCAST_STREAM_KEY: expected an ARN, not an id or an alias".to_owned());
+        }
         if faults.is_empty() {
             Ok(config)
         } else {
             Err(ConfigFaults(faults))
         }
+    }
+
+    /// The settings as they are recorded.
+    pub fn as_settings(&self) -> BTreeMap<String, String> {
+        let settings = [
+            ("SEALCAST_AUDIT_TABLE", &self.audit_table),
+            ("SEALCAST_DATA_KEY", &self.data_key),
+            ("SEALCAST_MODELS_BUCKET", &self.models_bucket),
+            ("SEALCAST_PREDICT_FUNCTION", &self.predict_function),
+            ("SEALCAST_REGISTRY_TABLE", &self.registry_table),
+            ("SEALCAST_REQUESTS_TABLE", &self.requests_table),
+            ("SEALCAST_STREAM_KEY", &self.stream_key),
+        ];
+        settings
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .into()
     }
 }
 
@@ -78,15 +98,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_variable_is_read_from_its_own_name() {
-        let config = Config::from_env(|name| Some(name.to_lowercase())).unwrap();
-        assert_eq!(config.predict_function, "sealcast_predict_function");
-        assert_eq!(config.registry_table, "sealcast_registry_table");
-        assert_eq!(config.audit_table, "sealcast_audit_table");
-        assert_eq!(config.requests_table, "sealcast_requests_table");
-        assert_eq!(config.models_bucket, "sealcast_models_bucket");
-        assert_eq!(config.data_key, "sealcast_data_key");
-        assert_eq!(config.stream_key, "sealcast_stream_key");
+    fn every_variable_is_read_from_its_own_name_and_recorded_under_it() {
+        let config = Config::from_env(|name| Some(format!("arn:{name}"))).unwrap();
+        let settings = config.as_settings();
+        assert_eq!(settings.len(), 7);
+        for (name, value) in &settings {
+            assert_eq!(*value, format!("arn:{name}"));
+        }
+        assert_eq!(config.predict_function, "arn:SEALCAST_PREDICT_FUNCTION");
+        assert_eq!(config.registry_table, "arn:SEALCAST_REGISTRY_TABLE");
+        assert_eq!(config.audit_table, "arn:SEALCAST_AUDIT_TABLE");
+        assert_eq!(config.requests_table, "arn:SEALCAST_REQUESTS_TABLE");
+        assert_eq!(config.models_bucket, "arn:SEALCAST_MODELS_BUCKET");
+        assert_eq!(config.data_key, "arn:SEALCAST_DATA_KEY");
+        assert_eq!(config.stream_key, "arn:SEALCAST_STREAM_KEY");
+    }
+
+    #[test]
+    fn a_stream_key_that_is_no_arn_is_refused() {
+        let faults = Config::from_env(|_| Some("alias/stream".to_owned()));
+        assert_eq!(
+            faults.unwrap_err().to_string(),
+            "SEALCAST_STREAM_KEY: expected an ARN, not an id or an alias"
+        );
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! `health`: the function on Lambda, with the tables, bucket, keys and alias of the stack behind its ports.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use domain::Recorder;
+use domain::system::{SystemClock, SystemEntropy};
+use health::config::Config;
+use health::{Health, Limits, Ports, Versions};
+use lambda_host::LoggedAudit;
+use store_aws::{Connection, SigningAlgorithm};
+use web::Edge;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    let (config, host) = match lambda_host::start(Config::from_env(env), env) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let aws = Connection::from_env().await;
+    let clock = Arc::new(SystemClock);
+    let recorder = Arc::new(Recorder::new(
+        host.arn(&config.stream_key),
+        Arc::new(LoggedAudit::new(aws.audit(&config.audit_table))),
+        aws.signer(&config.stream_key, SigningAlgorithm::Ed25519),
+        clock.clone(),
+        Arc::new(SystemEntropy),
+    ));
+    let ports = Ports {
+        routing: aws.aliases(&config.predict_function),
+        heartbeats: aws.heartbeats(&config.requests_table),
+        releases: aws.releases(&config.registry_table),
+        dependencies: vec![
+            // The partitions are those that the function's role may read.
+            aws.table_dependency("registry", &config.registry_table, "REL"),
+            aws.table_dependency("audit", &config.audit_table, "G#"),
+            aws.table_dependency("requests", &config.requests_table, "H#"),
+            aws.bucket_dependency("models", &config.models_bucket),
+            aws.key_dependency("data-key", &config.data_key),
+            aws.key_dependency("stream-key", &config.stream_key),
+        ],
+    };
+    let health = Arc::new(Health::new(
+        ports,
+        Versions::Pinned,
+        Limits::default(),
+        recorder.clone(),
+        clock,
+    ));
+    let software = concat!("sealcast health ", env!("CARGO_PKG_VERSION"));
+    let first_look = async { drop(health.look_now().await) };
+    lambda_host::init(&recorder, software, config.as_settings(), first_look).await;
+    let routes = Edge::new(recorder.clone()).surround(health::router(health));
+    lambda_host::run(routes, host, recorder).await
+}
