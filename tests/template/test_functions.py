@@ -10,10 +10,9 @@ from samtranslator.parser.parser import Parser
 
 TEMPLATE = read_template()
 FUNCTIONS = functions_of(TEMPLATE)
-SETTINGS = {
+SETTINGS_OF_BOTH = {
     "SEALCAST_MODELS_BUCKET", "SEALCAST_REGISTRY_TABLE", "SEALCAST_AUDIT_TABLE", "SEALCAST_REQUESTS_TABLE",
-    "SEALCAST_DATA_KEY", "SEALCAST_STREAM_KEY", "SEALCAST_PREDICT_FUNCTION", "SEALCAST_IAM_ROLES",
-    "SEALCAST_JWT_ROLES_CLAIM", "SEALCAST_LOG",
+    "SEALCAST_STREAM_KEY", "SEALCAST_IAM_ROLES", "SEALCAST_JWT_ROLES_CLAIM", "SEALCAST_LOG",
 }
 
 
@@ -40,7 +39,10 @@ def test_nothing_but_an_activation_sets_the_release():
 
 def test_functions_get_the_settings_that_their_code_reads_and_no_key_that_signs_models():
     settings = {name: set(function["Properties"]["Environment"]["Variables"]) for name, function in FUNCTIONS.items()}
-    assert settings == {"PredictFunction": SETTINGS | {"SEALCAST_TRUSTED_KEYS"}, "HealthFunction": SETTINGS}
+    assert settings == {
+        "PredictFunction": SETTINGS_OF_BOTH | {"SEALCAST_TRUSTED_KEYS"},
+        "HealthFunction": SETTINGS_OF_BOTH | {"SEALCAST_DATA_KEY", "SEALCAST_PREDICT_FUNCTION"},
+    }
 
 
 def test_no_deployment_moves_the_alias_of_predict():
