@@ -4,24 +4,56 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 failed=0
+refuse() { echo "$1" | tr '\n' ' '; echo; failed=1; }
+
+# A crate is named with its features: `health+lambda` is health with its feature lambda.
 # Names of all crates that CRATE links, its own left out.
-links() { cargo tree --locked -q -p "$1" -e normal --prefix none | awk '{print $1}' | sort -u | grep -vx "$1" || true; }
+links() {
+    local crate=${1%%+*} features=()
+    [ "$crate" = "$1" ] || features=(--features "${1#*+}")
+    cargo tree --locked -q -p "$crate" "${features[@]}" -e normal --prefix none | awk '{print $1}' | sort -u |
+        grep -vx "$crate" || true
+}
+
+metadata=$(cargo metadata --locked --no-deps --format-version 1)
+# Our crates; and what each of them names itself, for any purpose and under any feature. Crates below tests/ may look at
+# a store or a host from outside.
+ours=$(python3 -c 'import json,sys; print("\n".join(p["name"] for p in json.load(sys.stdin)["packages"]))' <<<"$metadata")
+names=$(python3 -c 'import json,sys
+for package in json.load(sys.stdin)["packages"]:
+    if "/tests/" in package["manifest_path"]:
+        continue
+    for dependency in package["dependencies"]:
+        print(package["name"], dependency["name"])' <<<"$metadata")
 
 # may CRATE OURS…: of our own crates, CRATE links at most these.
-ours=$(cargo metadata --locked --no-deps --format-version 1 |
-    python3 -c 'import json,sys; print("\n".join(p["name"] for p in json.load(sys.stdin)["packages"]))')
 may() {
     local crate=$1 found
     shift
     found=$(links "$crate" | grep -Fx "$ours" | grep -vxF "$(printf '%s\n' "$@")" || true)
-    [ -z "$found" ] || { echo "$crate must not depend on: $found" | tr '\n' ' '; echo; failed=1; }
+    [ -z "$found" ] || refuse "$crate must not depend on: $found"
 }
 # never CRATE NAME…: CRATE links none of these, directly or not.
 never() {
     local crate=$1 found
     shift
     found=$(links "$crate" | grep -xE "$(IFS='|'; echo "$*")" || true)
-    [ -z "$found" ] || { echo "$crate must not link: $found" | tr '\n' ' '; echo; failed=1; }
+    [ -z "$found" ] || refuse "$crate must not link: $found"
+}
+# clients CRATE SERVICE…: of the AWS SDK, CRATE links the clients of exactly these services. That of STS, which gives
+# credentials, comes with every one.
+clients() {
+    local crate=$1 found wanted
+    shift
+    found=$(links "$crate" | sed -n 's/^aws-sdk-//p' | grep -vx sts || true)
+    wanted=$(printf '%s\n' "$@" | sort)
+    [ "$found" = "$wanted" ] || refuse "$crate must link the clients of $wanted, and links those of: $found"
+}
+# only CRATE PATTERN: of our crates outside tests/, CRATE alone names a dependency like this.
+only() {
+    local crate=$1 found
+    found=$(grep -E "^[^ ]+ $2\$" <<<"$names" | grep -v "^$crate " || true)
+    [ -z "$found" ] || refuse "only $crate may name $2: $found"
 }
 
 may artifact ""
@@ -29,13 +61,35 @@ may audit ""
 may engine artifact
 may domain artifact audit
 may web artifact audit domain
+may store-aws artifact audit domain
 may store-embedded artifact audit domain
 may testkit artifact audit domain
+may lambda-host artifact audit domain web
 may predict artifact audit domain engine web
-for pure in artifact audit engine domain; do never "$pure" tokio axum hyper redb 'aws-.*'; done
-for lib in web predict; do never "$lib" 'aws-.*' lambda_http lambda_runtime redb; done
-never server 'aws-.*'
-never cli 'aws-.*' axum
+may health artifact audit domain web
+may predict+lambda artifact audit domain engine web lambda-host store-aws
+may health+lambda artifact audit domain web lambda-host store-aws
+
+for pure in artifact audit engine domain; do
+    never "$pure" tokio axum hyper redb 'aws-.*' 'lambda[-_].*'
+done
+for lib in web predict health; do never "$lib" 'aws-.*' 'lambda[-_].*' redb; done
+never store-aws axum 'lambda[-_].*' redb
+never store-embedded axum hyper 'aws-.*' 'lambda[-_].*'
+never lambda-host 'aws-.*' redb
+never server 'aws-.*' 'lambda[-_].*'
+never cli 'aws-.*' 'lambda[-_].*' axum
+# Reading models is what makes a function large and slow to start: health has no need of it.
+never health+lambda engine 'tract-.*' prost redb
+never predict+lambda redb
+
+only store-aws 'aws-sdk-.*'
+only lambda-host 'lambda[-_](http|runtime|extension)'
+only store-embedded redb
+only engine 'tract-.*'
+
+clients predict+lambda dynamodb kms s3
+clients health+lambda dynamodb kms lambda s3
 
 [ "$failed" = 0 ] && echo "dependencies: every rule holds"
 exit "$failed"

@@ -66,6 +66,12 @@ impl Health {
         }
     }
 
+    /// Asks everything once, for `limit` at most, and forgets the answers: what the first question to a store costs
+    /// more than the next ones is then paid, and no probe takes it for slowness.
+    pub async fn warm_up(&self, limit: Duration) {
+        survey(&self.ports, LIVE, limit).await;
+    }
+
     /// How the fleet fares now.
     pub async fn look_now(&self) -> Arc<Report> {
         self.look(self.clock.now_us()).await

@@ -7,7 +7,7 @@ use domain::Recorder;
 use domain::system::{SystemClock, SystemEntropy};
 use health::config::Config;
 use health::{Health, Limits, Ports, Versions};
-use lambda_host::LoggedAudit;
+use lambda_host::{INIT_TIME, LoggedAudit};
 use store_aws::{Connection, SigningAlgorithm};
 use web::Edge;
 
@@ -49,8 +49,8 @@ async fn main() -> ExitCode {
         clock,
     ));
     let software = concat!("sealcast health ", env!("CARGO_PKG_VERSION"));
-    let first_look = async { drop(health.look_now().await) };
-    lambda_host::init(&recorder, software, config.as_settings(), first_look).await;
+    let warm_up = health.warm_up(INIT_TIME);
+    lambda_host::init(&recorder, software, config.as_settings(), warm_up).await;
     let routes = Edge::new(recorder.clone()).surround(health::router(health));
     lambda_host::run(routes, host, recorder).await
 }

@@ -70,6 +70,23 @@ async fn what_was_seen_is_shown_again_for_a_while_and_then_seen_anew() {
 }
 
 #[tokio::test]
+async fn what_is_slow_once_is_waited_for_before_the_first_probe_and_not_held_against_it() {
+    let fleet = fleet();
+    let slow = Answer::After(limits().ask * 2, Ok(()));
+    fleet.dependency("audit").answer.play(slow);
+    fleet.health.warm_up(limits().ask * 4).await;
+    assert!(fleet.dependencies.iter().all(|it| it.answer.calls() == 1));
+    fleet.dependency("audit").answer.set(Ok(()));
+    assert_eq!(fleet.get("/readyz").await.status, StatusCode::OK);
+    assert_eq!(fleet.routing.calls(), 2, "nothing was kept");
+
+    fleet.dependency("audit").answer.play(Answer::Never);
+    let began = Instant::now();
+    fleet.health.warm_up(limits().ask).await;
+    assert!(began.elapsed() < 2 * limits().ask);
+}
+
+#[tokio::test]
 async fn a_clock_that_goes_back_keeps_nothing_old_and_makes_nothing_stale() {
     let fleet = fleet();
     fleet.health.look(NOW).await;
