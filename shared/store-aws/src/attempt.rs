@@ -17,10 +17,8 @@ use crate::error::{self, Verdict};
 
 /// Less time than this is no attempt.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// Shortest pause between two attempts.
-const PAUSE_MIN: Duration = Duration::from_millis(25);
-/// Longest pause after the first failure; it doubles with every further refusal, three times at most.
-const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// How often the longest pause doubles at most.
+const MAX_DOUBLINGS: u32 = 3;
 /// Bytes a second that a transfer must reach.
 const BYTES_PER_SECOND: u64 = 2 << 20;
 
@@ -31,13 +29,29 @@ pub(crate) struct Plan {
     budget: Duration,
     /// Time of the first attempts; a later one has what is left.
     firsts: [Duration; 2],
+    /// Shortest pause between two attempts, and longest after the first failure; that one doubles with every further
+    /// refusal.
+    pauses: [Duration; 2],
 }
+
+/// 25 to 100 ms.
+const PAUSES: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(100)];
 
 impl Plan {
     /// 4 s in all: 0.5 s, 1 s, then the rest.
     pub(crate) const STANDARD: Self = Self {
         budget: Duration::from_secs(4),
         firsts: [Duration::from_millis(500), Duration::from_secs(1)],
+        pauses: PAUSES,
+    };
+
+    /// 20 s in all: 5 s, 5 s, then the rest. For changes of configuration, which take their time and which nobody's
+    /// answer waits for.
+    #[cfg(feature = "lambda")]
+    const CONTROL: Self = Self {
+        budget: Duration::from_secs(20),
+        firsts: [Duration::from_secs(5), Duration::from_secs(5)],
+        pauses: PAUSES,
     };
 
     /// As long for every attempt as `bytes` may take to be sent or received, on top.
@@ -46,6 +60,7 @@ impl Plan {
         Self {
             budget: self.budget.saturating_add(more.saturating_mul(3)),
             firsts: self.firsts.map(|first| first.saturating_add(more)),
+            pauses: self.pauses,
         }
     }
 
@@ -60,10 +75,11 @@ impl Plan {
     }
 
     /// The pause before the next attempt, after `refusals` attempts that failed at once; `random` spreads callers.
-    fn pause(refusals: u32, random: u32) -> Duration {
-        let longest = PAUSE_MAX * (1 << refusals.saturating_sub(1).min(3));
+    fn pause(&self, refusals: u32, random: u32) -> Duration {
+        let [shortest, longest] = self.pauses;
+        let longest = longest * (1 << refusals.saturating_sub(1).min(MAX_DOUBLINGS));
         let share = f64::from(random) / f64::from(u32::MAX);
-        PAUSE_MIN + (longest - PAUSE_MIN).mul_f64(share)
+        shortest + longest.saturating_sub(shortest).mul_f64(share)
     }
 }
 
@@ -103,7 +119,7 @@ pub(crate) enum Access {
 pub(crate) struct Failed<E> {
     what: String,
     /// What ended the last attempt; `None` where it was not answered in time.
-    last: Option<SdkError<E, HttpResponse>>,
+    last: Option<Box<SdkError<E, HttpResponse>>>,
     /// Whether an attempt may have been applied all the same.
     pub(crate) in_doubt: bool,
 }
@@ -111,7 +127,7 @@ pub(crate) struct Failed<E> {
 impl<E: ProvideErrorMetadata> Failed<E> {
     /// The service's own last word, if it said one.
     pub(crate) fn service(&self) -> Option<&E> {
-        self.last.as_ref().and_then(SdkError::as_service_error)
+        self.last.as_ref().and_then(|last| last.as_service_error())
     }
 
     /// Whether the service's last word was this error.
@@ -123,7 +139,7 @@ impl<E: ProvideErrorMetadata> Failed<E> {
 
     /// The HTTP status of the last answer.
     pub(crate) fn status(&self) -> Option<u16> {
-        self.last.as_ref().and_then(error::status)
+        self.last.as_ref().and_then(|last| error::status(last))
     }
 
     /// The port's error.
@@ -148,6 +164,15 @@ impl<E: ProvideErrorMetadata> From<Failed<E>> for StoreError {
 }
 
 impl Patience {
+    /// The same for changes of configuration.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn for_control(&self) -> Self {
+        Self {
+            plan: Plan::CONTROL,
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+
     /// The same for calls that carry this many bytes.
     pub(crate) fn for_bytes(&self, bytes: u64) -> Self {
         Self {
@@ -194,7 +219,7 @@ impl Patience {
                     let verdict = judge(&error);
                     in_doubt |= verdict == Verdict::AgainInDoubt;
                     refusals += 1;
-                    last = Some(error);
+                    last = Some(Box::new(error));
                     if verdict == Verdict::Final {
                         break;
                     }
@@ -204,7 +229,7 @@ impl Patience {
                     last = None;
                 }
             }
-            let pause = Plan::pause(refusals, self.random());
+            let pause = self.plan.pause(refusals, self.random());
             if self
                 .plan
                 .limit(number + 1, began.elapsed() + pause)
@@ -243,8 +268,18 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
+    /// The standard plan, four times as fast.
+    const QUICK: Plan = Plan {
+        budget: Duration::from_secs(1),
+        firsts: [Duration::from_millis(125), Duration::from_millis(250)],
+        pauses: [Duration::from_millis(6), Duration::from_millis(25)],
+    };
+    /// What a busy machine adds.
+    const LATE: Duration = Duration::from_millis(500);
+
     type Outcome = Result<&'static str, SdkError<ErrorMetadata, HttpResponse>>;
 
+    #[expect(clippy::result_large_err, reason = "it is what the SDK gives")]
     fn service_error(status: u16, code: &str) -> Outcome {
         let status = StatusCode::try_from(status).unwrap();
         Err(SdkError::service_error(
@@ -261,7 +296,11 @@ mod tests {
         access: Access,
         answers: impl Fn(u32) -> (Duration, Outcome),
     ) -> (Result<&'static str, Failed<ErrorMetadata>>, u32, Duration) {
-        let (patience, calls, began) = (Patience::default(), Cell::new(0), Instant::now());
+        let patience = Patience {
+            plan: QUICK,
+            ..Patience::default()
+        };
+        let (calls, began) = (Cell::new(0), Instant::now());
         let result = patience
             .attempt(access, "call", || {
                 let (takes, outcome) = answers(calls.get());
@@ -303,19 +342,19 @@ mod tests {
     #[test]
     fn pauses_are_jittered_and_double_with_refusals() {
         for (refusals, longest) in [(0, 100), (1, 100), (2, 200), (3, 400), (4, 800), (9, 800)] {
-            assert_eq!(Plan::pause(refusals, 0), MS(25));
-            assert_eq!(Plan::pause(refusals, u32::MAX), MS(longest));
+            assert_eq!(Plan::STANDARD.pause(refusals, 0), MS(25));
+            assert_eq!(Plan::STANDARD.pause(refusals, u32::MAX), MS(longest));
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_takes_two_seconds_is_slow_and_answers() {
-        let (result, calls, took) = run(Access::Write, |_| (MS(2000), Ok("done"))).await;
+    #[tokio::test]
+    async fn a_store_that_takes_half_the_budget_is_slow_and_answers() {
+        let (result, calls, took) = run(Access::Write, |_| (MS(450), Ok("done"))).await;
         assert_eq!((result.unwrap(), calls), ("done", 3));
-        assert!(took < MS(4000), "{took:?}");
+        assert!(took < QUICK.budget + LATE, "{took:?}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_store_that_never_answers_is_given_up_within_the_budget() {
         for (access, in_doubt) in [(Access::Read, false), (Access::Write, true)] {
             let (result, calls, took) = run(access, |_| (MS(60_000), Ok("late"))).await;
@@ -325,11 +364,11 @@ mod tests {
                 matches!(failed.into_store(), StoreError::OutcomeUnknown(_)),
                 in_doubt
             );
-            assert!(took <= MS(4000), "{took:?}");
+            assert!(took < QUICK.budget + LATE, "{took:?}");
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn throttling_is_waited_for_and_leaves_no_doubt() {
         let throttled = |n| match n {
             0..4 => (MS(1), service_error(400, "ThrottlingException")),
@@ -341,14 +380,14 @@ mod tests {
         let always = |_| (MS(1), service_error(503, "SlowDown"));
         let (result, calls, took) = run(Access::Write, always).await;
         let failed = result.unwrap_err();
-        assert!(!failed.in_doubt && calls > 5 && took <= MS(4000));
+        assert!(!failed.in_doubt && calls > 5 && took < QUICK.budget + LATE);
         let StoreError::Unavailable(text) = failed.into_store() else {
             panic!("expected unavailable")
         };
         assert_eq!(text, "call: SlowDown: as the test says");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_refusal_for_good_is_not_tried_again() {
         let denied = |_| (MS(1), service_error(400, "AccessDeniedException"));
         let (result, calls, _) = run(Access::Write, denied).await;
@@ -357,7 +396,7 @@ mod tests {
         assert!(matches!(failed.into_store(), StoreError::Unavailable(_)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_refusal_after_a_lost_reply_leaves_the_doubt() {
         let lost = |n| match n {
             0 => (MS(60_000), Ok("never heard")),

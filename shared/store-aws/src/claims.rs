@@ -8,7 +8,7 @@
 //! payload  SHA-256 of the request
 //! until    claimed, released: when the lease ends; answered: when the answer expires (microseconds since 1970)
 //! answer   deflated, `length` bytes when inflated
-//! ttl      when DynamoDB may remove the row (seconds since 1970); nothing is decided by it
+//! ttl      when `DynamoDB` may remove the row (seconds since 1970); nothing is decided by it
 //! ```
 //! A put that is refused gives back the row that stood in its way, so the role
 //! that claims needs `dynamodb:PutItem` and nothing else.
@@ -40,7 +40,7 @@ const KEEP_LAPSED_US: u64 = 3_600_000_000;
 /// Claims whose payload is remembered here before lapsed ones are forgotten.
 const MAX_HELD: usize = 4096;
 
-/// Request claims in a DynamoDB table.
+/// Request claims in a `DynamoDB` table.
 pub struct DynamoClaims {
     table: Table,
     /// Payloads of the claims that were won here. A claim that is missing costs its answer one more write.

@@ -20,7 +20,7 @@ pub struct Endpoints {
     pub s3: Option<String>,
     /// URL of KMS.
     pub kms: Option<String>,
-    /// URL of DynamoDB.
+    /// URL of `DynamoDB`.
     pub dynamodb: Option<String>,
     /// URL of Lambda.
     pub lambda: Option<String>,

@@ -13,7 +13,7 @@ const HEARTBEAT: &str = "heartbeat";
 /// How long a heartbeat is kept, in seconds: a week.
 const KEPT_S: u64 = 7 * 86_400;
 
-/// Heartbeats in a DynamoDB table.
+/// Heartbeats in a `DynamoDB` table.
 #[derive(Debug)]
 pub struct DynamoHeartbeats {
     table: Table,

@@ -1,4 +1,4 @@
-//! The ports on S3, KMS, DynamoDB and Lambda: the only crate that names an AWS SDK.
+//! The ports on S3, KMS, `DynamoDB` and Lambda: the only crate that names an AWS SDK.
 //!
 //! Each client stands behind a feature of its name (`s3`, `kms`, `dynamodb`,
 //! `lambda`), so that a function links only what it uses. [`Connection`] holds

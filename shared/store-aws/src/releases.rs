@@ -15,7 +15,7 @@ const RELEASE: &str = "release";
 /// The row that holds the newest release's number: `REL`, `newest`.
 const COUNTER: (&str, &str) = ("REL", "newest");
 
-/// Releases in a DynamoDB table. A release and the number of the newest are written in one transaction.
+/// Releases in a `DynamoDB` table. A release and the number of the newest are written in one transaction.
 #[derive(Debug)]
 pub struct DynamoReleases {
     table: Table,

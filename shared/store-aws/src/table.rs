@@ -1,4 +1,4 @@
-//! One DynamoDB table with the string keys `pk` and `sk`: reads that are consistent, and puts with a condition that
+//! One `DynamoDB` table with the string keys `pk` and `sk`: reads that are consistent, and puts with a condition that
 //! say what stood in their way.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use domain::StoreError;
 use crate::attempt::{Access, Patience};
 use crate::error;
 
-/// Longest value of one item in bytes: DynamoDB's 400 KB, less names, keys and the other attributes.
+/// Longest value of one item in bytes: `DynamoDB`'s 400 KB, less names, keys and the other attributes.
 pub(crate) const MAX_VALUE_BYTES: usize = 390_000;
 
 /// A row: names and values of its attributes.

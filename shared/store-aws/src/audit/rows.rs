@@ -1,0 +1,415 @@
+//! How events and registrations stand in the table.
+
+use audit::{Record, Registration, SignedRegistration, StreamId};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use domain::{ModelName, ModelVersion, StoreError, Symbol};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::table::{Item, array_of, bytes, bytes_of, number, row, text, text_of};
+
+/// How long an event's row is kept, in seconds: 90 days.
+const KEPT_S: u64 = 90 * 86_400;
+/// Sort key of a registration.
+pub(super) const REGISTRATION: &str = "registration";
+/// Partition key of the directory.
+pub(super) const DIRECTORY: &str = "G#";
+/// Stands in the place of the symbol where an event is about several: no symbol is written so.
+const SEVERAL: &str = "*";
+
+/// Partition key of a stream.
+pub(super) fn stream_key(stream: StreamId) -> String {
+    format!("S#{stream}")
+}
+
+/// Sort key of an event: as many digits as the largest number has, so that text sorts as numbers do.
+pub(super) fn seq_key(seq: u64) -> String {
+    format!("{seq:020}")
+}
+
+/// What spreads a stream's rows over the partitions of an index: the first hexadecimal digit of its id, 0 to 15.
+pub(super) fn spread(stream: StreamId) -> u8 {
+    stream.0[0] >> 4
+}
+
+/// What of an event its row's indexes need.
+#[derive(Deserialize)]
+struct Head {
+    time: String,
+    kind: String,
+    #[serde(default)]
+    data: Data,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    request_id: Option<String>,
+    /// Of an outcome: the request whose prediction it is about.
+    of_request: Option<String>,
+    requested: Option<Requested>,
+    /// Of a model access.
+    model: Option<String>,
+    symbol: Option<String>,
+    #[serde(default)]
+    symbols: Symbols,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Requested {
+    Model {
+        name: String,
+        version: String,
+    },
+    /// As the caller of a refused request wrote it.
+    AsWritten(String),
+}
+
+#[derive(Default, Deserialize)]
+struct Symbols {
+    values: Vec<Value>,
+}
+
+impl Data {
+    /// `name@version` of the model that the event is about.
+    fn model(&self) -> Option<String> {
+        let written = match (&self.requested, &self.model) {
+            (Some(Requested::Model { name, version }), _) => format!("{name}@{version}"),
+            (Some(Requested::AsWritten(text)), _) | (None, Some(text)) => text.clone(),
+            (None, None) => return None,
+        };
+        let (name, version) = written.split_once('@')?;
+        let known = ModelName::parse(name).is_ok() && ModelVersion::parse(version).is_ok();
+        known.then_some(written)
+    }
+
+    /// The symbol that the event is about, or that there are several.
+    fn symbol(&self) -> Option<&str> {
+        let of_rows = self.symbols.values.iter().filter_map(Value::as_str);
+        let mut symbols = of_rows
+            .chain(self.symbol.as_deref())
+            .filter(|symbol| Symbol::parse(symbol).is_ok());
+        let first = symbols.next()?;
+        Some(if symbols.all(|symbol| symbol == first) {
+            first
+        } else {
+            SEVERAL
+        })
+    }
+
+    /// The request that the event is about: of an outcome the one that was predicted for.
+    fn request(&self) -> Option<&str> {
+        self.of_request.as_deref().or(self.request_id.as_deref())
+    }
+}
+
+/// A time as the keys need it.
+struct Moment {
+    /// Microseconds since 1970.
+    us: u64,
+    /// `yyyymmddhhmm`.
+    minute: String,
+}
+
+impl Moment {
+    /// Reads RFC 3339 in UTC, as streams write it.
+    fn parse(time: &str) -> Option<Self> {
+        let parsed = DateTime::from_str(time, Format::DateTime).ok()?;
+        let us = u64::try_from(parsed.as_nanos() / 1000).ok()?;
+        let digits = time.chars().filter(char::is_ascii_digit).take(12);
+        let minute: String = digits.collect();
+        (minute.len() == 12).then_some(Self { us, minute })
+    }
+
+    /// `yyyymmddhh`.
+    fn hour(&self) -> &str {
+        &self.minute[..10]
+    }
+}
+
+/// The row of an event. The same record gives the same row.
+pub(super) fn event_row(record: &Record) -> Result<Item, StoreError> {
+    let Record {
+        stream,
+        seq,
+        entry,
+        signature,
+    } = record;
+    let refuse =
+        |reason: String| StoreError::Conflict(format!("event {seq} of stream {stream} {reason}"));
+    let head: Head = serde_json::from_slice(entry)
+        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let at = Moment::parse(&head.time)
+        .ok_or_else(|| refuse(format!("has the time {:?}: expected RFC 3339", head.time)))?;
+    let (k, hour) = (spread(*stream), at.hour());
+    let order = format!("{:020}#{stream}#{}", at.us, seq_key(*seq));
+
+    let mut row = row(stream_key(*stream), seq_key(*seq));
+    let mut put = |name: &str, value| row.insert(name.to_owned(), value);
+    put("entry", bytes(entry.clone()));
+    put("sig", bytes(*signature));
+    put("kind", text(&head.kind));
+    put("ttl", number(at.us / 1_000_000 + KEPT_S));
+    put("t_pk", text(format!("T#{}#{k}", at.minute)));
+    put("t_sk", text(&order));
+    if let Some(symbol) = head.data.symbol() {
+        put("y_pk", text(format!("Y#{symbol}#{hour}#{k}")));
+        put("y_sk", text(&order));
+    }
+    if let Some(model) = head.data.model() {
+        put("m_pk", text(format!("M#{model}#{hour}#{k}")));
+        put("m_sk", text(&order));
+    }
+    if let Some(request) = head.data.request() {
+        put("r_pk", text(format!("R#{request}")));
+        put("r_sk", text(&order));
+    }
+    Ok(row)
+}
+
+/// Whether both rows hold the same event.
+pub(super) fn is_same_event(a: &Item, b: &Item) -> bool {
+    ["entry", "sig"]
+        .iter()
+        .all(|name| a.get(*name).is_some() && a.get(*name) == b.get(*name))
+}
+
+/// The event of a row that was read from this stream.
+pub(super) fn record_of(stream: StreamId, row: &Item) -> Result<Record, StoreError> {
+    let seq = text_of(row, "sk")?;
+    let number = seq.parse().ok().filter(|number| seq_key(*number) == seq);
+    let number = number.ok_or_else(|| {
+        StoreError::Corrupt(format!("stream {stream} has an event in row {seq:?}"))
+    })?;
+    Ok(Record {
+        stream,
+        seq: number,
+        entry: bytes_of(row, "entry")?.to_vec(),
+        signature: array_of(row, "sig")?,
+    })
+}
+
+/// The rows of a registration.
+pub(super) struct RegistrationRows {
+    pub(super) stream: StreamId,
+    pub(super) registration: Item,
+    /// That the stream was registered in its hour.
+    pub(super) listing: Item,
+    /// That there is a listing for that hour.
+    pub(super) directory: Item,
+}
+
+impl RegistrationRows {
+    pub(super) fn of(signed: &SignedRegistration) -> Result<Self, StoreError> {
+        let parsed: Registration =
+            serde_json::from_slice(&signed.registration).map_err(|error| {
+                StoreError::Conflict(format!("the registration cannot be read: {error}"))
+            })?;
+        let stream = parsed.stream;
+        let at = Moment::parse(&parsed.time).ok_or_else(|| {
+            StoreError::Conflict(format!(
+                "the registration of stream {stream} has the time {:?}: expected RFC 3339",
+                parsed.time
+            ))
+        })?;
+        let partition = format!("{}#{}", at.hour(), spread(stream));
+        let mut registration = row(stream_key(stream), REGISTRATION);
+        registration.extend([
+            (
+                "registration".to_owned(),
+                bytes(signed.registration.clone()),
+            ),
+            ("key_id".to_owned(), text(&signed.key_id)),
+            ("sig".to_owned(), bytes(signed.signature)),
+        ]);
+        Ok(Self {
+            stream,
+            registration,
+            listing: row(format!("G#{partition}"), stream.to_string()),
+            directory: row(DIRECTORY, partition),
+        })
+    }
+}
+
+/// The registration in its row.
+pub(super) fn registration_of(row: &Item) -> Result<SignedRegistration, StoreError> {
+    Ok(SignedRegistration {
+        registration: bytes_of(row, "registration")?.to_vec(),
+        key_id: text_of(row, "key_id")?.to_owned(),
+        signature: array_of(row, "sig")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use audit::EventBody;
+    use audit::event::{ModelRef, Outcome, Prediction, RecordedList, Refusal};
+    use testkit::build::TestStream;
+    use testkit::{FixedClock, build};
+
+    use super::*;
+
+    const STREAM: [u8; 16] = [0xa1; 16];
+
+    fn row_of(body: EventBody) -> Item {
+        let mut test = TestStream::of(STREAM, "host");
+        let now_us = FixedClock::default().0 + 123_456;
+        event_row(&test.stream.record(body, now_us).unwrap()).unwrap()
+    }
+
+    fn value<'a>(row: &'a Item, name: &str) -> Option<&'a str> {
+        row.get(name).map(|value| value.as_s().unwrap().as_str())
+    }
+
+    fn prediction(symbols: &[&str]) -> EventBody {
+        let model = ModelRef {
+            algo_id: "a".to_owned(),
+            name: "spx-direction".to_owned(),
+            sha256: "00".to_owned(),
+            version: "1.0.0".to_owned(),
+        };
+        EventBody::Prediction(Box::new(Prediction {
+            answered_by: "other@2.0.0".to_owned(),
+            answers: RecordedList::default(),
+            changes: RecordedList::default(),
+            duration_us: 1,
+            failures: vec![],
+            fallback_level: 0,
+            fallback_model: None,
+            inputs: vec![],
+            outputs: vec![],
+            part: 1,
+            parts: 1,
+            principal: "anna".to_owned(),
+            release: "r-000001".to_owned(),
+            request_id: "id#1".to_owned(),
+            requested: model,
+            rows: 1,
+            symbols: RecordedList {
+                offset: 0,
+                values: symbols.iter().map(|symbol| Value::from(*symbol)).collect(),
+            },
+        }))
+    }
+
+    #[test]
+    fn a_prediction_stands_in_every_index() {
+        let row = row_of(prediction(&["SPX"]));
+        let order = format!(
+            "00001767225600123456#{}#00000000000000000000",
+            StreamId(STREAM)
+        );
+        for (name, expected) in [
+            ("pk", format!("S#{}", StreamId(STREAM))),
+            ("sk", "00000000000000000000".to_owned()),
+            ("kind", "prediction".to_owned()),
+            ("t_pk", "T#202601010000#10".to_owned()),
+            ("y_pk", "Y#SPX#2026010100#10".to_owned()),
+            ("m_pk", "M#spx-direction@1.0.0#2026010100#10".to_owned()),
+            ("r_pk", "R#id#1".to_owned()),
+            ("t_sk", order.clone()),
+            ("y_sk", order.clone()),
+            ("m_sk", order.clone()),
+            ("r_sk", order),
+        ] {
+            assert_eq!(value(&row, name), Some(expected.as_str()), "{name}");
+        }
+        let ninety_days_later = 1_767_225_600 + 90 * 86_400;
+        assert_eq!(row["ttl"].as_n().unwrap(), &ninety_days_later.to_string());
+    }
+
+    #[test]
+    fn an_event_about_several_symbols_stands_under_their_sign() {
+        for (symbols, expected) in [
+            (&["SPX", "SPX"][..], Some("Y#SPX#2026010100#10")),
+            (&["SPX", "NDX"], Some("Y#*#2026010100#10")),
+            (&[], None),
+        ] {
+            assert_eq!(value(&row_of(prediction(symbols)), "y_pk"), expected);
+        }
+    }
+
+    #[test]
+    fn an_event_stands_only_in_the_indexes_that_it_has_something_for() {
+        let row = row_of(build::event("x"));
+        assert_eq!(value(&row, "kind"), Some("security"));
+        for absent in ["y_pk", "y_sk", "m_pk", "m_sk", "r_pk", "r_sk"] {
+            assert!(!row.contains_key(absent), "{absent}");
+        }
+    }
+
+    fn refusal(requested: &str, symbol: &str) -> EventBody {
+        EventBody::Refusal(Refusal {
+            code: "model.unknown".to_owned(),
+            error: "no such model".to_owned(),
+            failures: vec![],
+            field: None,
+            principal: None,
+            request_id: "id-1".to_owned(),
+            requested: Some(requested.to_owned()),
+            route: "POST /v1/predict".to_owned(),
+            status: 404,
+            symbol: Some(symbol.to_owned()),
+        })
+    }
+
+    #[test]
+    fn what_a_refused_caller_wrote_reaches_no_key_unless_it_is_a_name() {
+        let row = row_of(refusal("spx-direction@1.0.0", "SPX"));
+        let model = value(&row, "m_pk");
+        assert_eq!(model, Some("M#spx-direction@1.0.0#2026010100#10"));
+        assert_eq!(value(&row, "y_pk"), Some("Y#SPX#2026010100#10"));
+        let row = row_of(refusal("a#b@1.0.0#2026", "S#X"));
+        assert!(!row.contains_key("m_pk") && !row.contains_key("y_pk"));
+        assert_eq!(value(&row, "r_pk"), Some("R#id-1"));
+    }
+
+    #[test]
+    fn an_outcome_stands_under_the_request_that_it_is_about() {
+        let outcome = |of_request: Option<&str>| {
+            row_of(EventBody::Outcome(Outcome {
+                observed_at: None,
+                of_receipt: None,
+                of_request: of_request.map(str::to_owned),
+                outcome: Value::from("up"),
+                pnl: None,
+                principal: "anna".to_owned(),
+                request_id: "report".to_owned(),
+            }))
+        };
+        assert_eq!(value(&outcome(Some("id-1")), "r_pk"), Some("R#id-1"));
+        assert_eq!(value(&outcome(None), "r_pk"), Some("R#report"));
+    }
+
+    #[test]
+    fn a_record_reads_back_from_its_row() {
+        let mut test = TestStream::of(STREAM, "host");
+        let records = test.records(2);
+        let rows: Vec<Item> = records.iter().map(|r| event_row(r).unwrap()).collect();
+        let stream = StreamId(STREAM);
+        assert_eq!(record_of(stream, &rows[1]).as_ref(), Ok(&records[1]));
+        assert!(is_same_event(&rows[0], &rows[0].clone()));
+        assert!(!is_same_event(&rows[0], &rows[1]));
+        assert!(!is_same_event(&row("a", "b"), &row("a", "b")));
+        let mut wrong = rows[0].clone();
+        wrong.insert("sk".to_owned(), text("7"));
+        assert!(matches!(
+            record_of(stream, &wrong),
+            Err(StoreError::Corrupt(_))
+        ));
+    }
+
+    #[test]
+    fn a_registration_is_listed_under_its_hour() {
+        let signed = TestStream::of(STREAM, "host").registration;
+        let rows = RegistrationRows::of(&signed).unwrap();
+        assert_eq!(registration_of(&rows.registration), Ok(signed));
+        let stream = StreamId(STREAM).to_string();
+        assert_eq!(value(&rows.listing, "pk"), Some("G#2026010100#10"));
+        assert_eq!(value(&rows.listing, "sk"), Some(stream.as_str()));
+        assert_eq!(value(&rows.directory, "pk"), Some("G#"));
+        assert_eq!(value(&rows.directory, "sk"), Some("2026010100#10"));
+        assert!(!rows.registration.contains_key("ttl"));
+    }
+}
