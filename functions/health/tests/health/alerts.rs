@@ -174,19 +174,19 @@ async fn breaches_of_several_places_are_recorded_each() {
 
 #[tokio::test]
 async fn an_event_that_was_not_recorded_is_recorded_when_the_log_is_back() {
-    let fleet = fleet();
-    fleet.dependency("data-key").answer.set(Err(gone()));
-    fleet
-        .appender
-        .fail_always("AuditAppender::append", Fault::Before(down()));
-    for _ in 0..3 {
-        assert!(!fleet.look_anew().await.is_ready());
+    for call in ["AuditAppender::append", "AuditAppender::register"] {
+        let fleet = fleet();
+        fleet.dependency("data-key").answer.set(Err(gone()));
+        fleet.appender.fail_always(call, Fault::Before(down()));
+        for _ in 0..3 {
+            assert!(!fleet.look_anew().await.is_ready());
+        }
+        assert_eq!(fleet.security(), []);
+        fleet.appender.heal(call);
+        fleet.look_anew().await;
+        fleet.look_anew().await;
+        assert_eq!(fleet.security(), pairs(&[("dependency.gone", "data-key")]));
     }
-    assert_eq!(fleet.security(), []);
-    fleet.appender.heal("AuditAppender::append");
-    fleet.look_anew().await;
-    fleet.look_anew().await;
-    assert_eq!(fleet.security(), pairs(&[("dependency.gone", "data-key")]));
 }
 
 #[tokio::test]
