@@ -10,10 +10,12 @@ pub mod contract;
 pub mod entropy;
 pub mod faulty;
 pub mod memory;
+pub mod sealing;
 pub mod signer;
 
 pub use clock::{FixedClock, ManualClock};
 pub use entropy::SeededEntropy;
 pub use faulty::{Fault, Faulty};
 pub use memory::MemoryAudit;
+pub use sealing::Sealing;
 pub use signer::TestSigner;

@@ -4,24 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use artifact::{Manifest, Salt, Sidecar, open, seal};
+use artifact::Manifest;
 use audit::{Event, EventBody, StreamVerifier};
 use axum::Router;
 use axum::body::Body;
 use domain::ports::{
-    ArtifactFiles, ArtifactReader, AuditAppender, Clock, HeartbeatWriter, KeyUnwrapper,
-    RequestClaims,
+    ArtifactReader, AuditAppender, Clock, HeartbeatWriter, KeyUnwrapper, RequestClaims,
 };
-use domain::release::ReleaseFormat;
 use domain::system::{SystemClock, SystemEntropy};
-use domain::{
-    Principal, PrincipalId, Recorder, Release, ReleaseId, ReleaseModel, ReleaseRole, Role,
-};
+use domain::{Principal, PrincipalId, Recorder, Release, ReleaseId, ReleaseRole, Role};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use predict::{LoadSlot, Loader, Predict};
 use serde_json::{Value, json};
 use store_embedded::EmbeddedStore;
+use testkit::Sealing;
 use tower::ServiceExt;
 use web::Edge;
 
@@ -167,61 +164,24 @@ pub(crate) async fn prepare(
 }
 
 async fn create_release(store: &EmbeddedStore, number: u64, members: Vec<Member>) -> Release {
+    let keys = store.keys();
+    let sealing = Sealing {
+        artifacts: store.artifact_writer(),
+        releases: store.release_writer(),
+        wrapper: store.key_wrapper(),
+        data_key: keys.master_key_id().to_owned(),
+        signer: store.model_signer(),
+        trusted: keys.trusted_model_keys().remove(0),
+    };
     let mut models = Vec::new();
     for member in members {
-        models.push(push(store, member).await);
+        models.push(
+            sealing
+                .push(member.manifest, &member.onnx, member.role)
+                .await,
+        );
     }
-    let release = Release {
-        format: ReleaseFormat::V1,
-        id: ReleaseId::from_number(number).unwrap(),
-        created_by: PrincipalId::parse("anna").unwrap(),
-        created_at: "2026-01-01T00:00:00Z".to_owned(),
-        models,
-    };
-    store.release_writer().create(&release).await.unwrap();
-    release
-}
-
-async fn push(store: &EmbeddedStore, member: Member) -> ReleaseModel {
-    let Member {
-        manifest,
-        onnx,
-        role,
-    } = member;
-    let context = seal::context_of(&manifest, &onnx);
-    let keys = store.keys();
-    let key_id = keys.master_key_id().to_owned();
-    let (key, wrapped) = store
-        .key_wrapper()
-        .generate(&key_id, &context.to_map())
-        .await
-        .unwrap();
-    let unsigned = seal::seal(manifest, &onnx, &key, &Salt([7; 24])).unwrap();
-    let signature = store.model_signer().sign(unsigned.pae()).await.unwrap();
-    let trusted = keys.trusted_model_keys();
-    let sealed = unsigned.sign(&signature, &trusted[0].key).unwrap();
-    let sidecar: Sidecar = sealed.wrap(key_id, wrapped);
-    let id = (context.model.clone(), context.version.clone());
-    let digest = open::verify(sealed.files(), &id, &trusted, 1_800_000_000)
-        .unwrap()
-        .digest();
-    let files = ArtifactFiles {
-        manifest: sealed.manifest_json.clone(),
-        sealed: sealed.sealed.clone(),
-        bundle: sealed.bundle.clone(),
-        sidecar: sidecar.to_json().unwrap(),
-    };
-    store
-        .artifact_writer()
-        .create(&id.0, &id.1, &files)
-        .await
-        .unwrap();
-    ReleaseModel {
-        role,
-        name: id.0,
-        version: id.1,
-        digest,
-    }
+    sealing.release(number, models).await
 }
 
 /// Somebody with these roles.

@@ -1,0 +1,57 @@
+//! The predict function as Lambda runs it, on the stores of a directory: what its tests need no cloud for.
+//!
+//! `SEALCAST_DATA` names the directory, which holds release 1.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::system::{SystemClock, SystemEntropy};
+use domain::{Recorder, ReleaseId};
+use engine::LoadLimits;
+use lambda_host::{INIT_TIME, LoggedAudit};
+use predict::{LoadSlot, Loader, Predict};
+use store_embedded::EmbeddedStore;
+use web::Edge;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    let config = env("SEALCAST_DATA").ok_or("SEALCAST_DATA: expected a directory");
+    let (data, host) = match lambda_host::start(config, env) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let Ok(store) = EmbeddedStore::open(data.as_ref()) else {
+        eprintln!("SEALCAST_DATA: expected a data directory that nobody has open");
+        return ExitCode::FAILURE;
+    };
+    let clock = Arc::new(SystemClock);
+    let recorder = Arc::new(Recorder::new(
+        host.arn("arn:aws:kms:eu-west-1:111122223333:key/test"),
+        Arc::new(LoggedAudit::new(store.audit_appender())),
+        store.stream_signer(),
+        clock.clone(),
+        Arc::new(SystemEntropy),
+    ));
+    let loader = Loader {
+        artifacts: store.artifact_reader(),
+        releases: store.release_reader(),
+        unwrapper: store.key_unwrapper(),
+        trusted: store.keys().trusted_model_keys(),
+        limits: LoadLimits::default(),
+        time_limit: Duration::from_secs(30),
+        slot: LoadSlot::default(),
+        recorder: recorder.clone(),
+        clock: clock.clone(),
+    };
+    let mut predict = Predict::new(loader, store.request_claims(), recorder.clone(), clock);
+    if let Some(release) = ReleaseId::from_number(1) {
+        predict = predict.pinned_to(release);
+    }
+    let predict = Arc::new(predict);
+    let load = predict.load_pinned(Some(Instant::now() + INIT_TIME));
+    lambda_host::init(&recorder, "predict-embedded", [].into(), load).await;
+    let routes = Edge::new(recorder.clone()).surround(predict::router(predict));
+    lambda_host::run(routes, host, recorder).await
+}
