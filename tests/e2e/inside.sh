@@ -3,13 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-bin=$1
+bin=$(cd "$1" && pwd)
 shift
 stage=e2e
 # The binaries are built without optimisation: the models get the time that they need.
 LATENCY_BUDGET_MS=20000 infra/deploy-local.sh "$bin" "$stage"
 
-export SEALCAST_E2E_STAGE=$stage SEALCAST_E2E_CLI=$PWD/$bin/sealcast
+export SEALCAST_E2E_STAGE=$stage SEALCAST_E2E_CLI=$bin/sealcast
 failed=()
 [ $# -gt 0 ] || .venv-stack/bin/python -m pytest -q -p no:cacheprovider tests/stack || failed+=(stack)
 .venv-stack/bin/python -m pytest -q -p no:cacheprovider "$@" tests/e2e || failed+=(e2e)

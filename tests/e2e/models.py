@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTAINER, MANIFEST, SIDECAR, SIGNATURE = "model.onnx.sealed", "manifest.json", "key.json", "model.sig"
+MARKER = "complete.json"
+"""Written last: what makes a version exist."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import MODEL, ROOT, Stack
 from events import find_events
-from models import CONTAINER, MANIFEST, SIDECAR, SIGNATURE, StoredModel, seal_and_push
+from models import CONTAINER, MANIFEST, MARKER, SIDECAR, SIGNATURE, StoredModel, seal_and_push
 
 EXAMPLE = ROOT / "examples" / MODEL
 
@@ -83,6 +83,11 @@ def remove_the_sidecar(model: StoredModel, _other) -> None:
     model.remove(SIDECAR)
 
 
+def remove_everything(model: StoredModel, _other) -> None:
+    for file in (CONTAINER, MANIFEST, SIDECAR, SIGNATURE, MARKER):
+        model.remove(file)
+
+
 def disable_the_key(model: StoredModel, _other) -> None:
     model.stack.client("kms").disable_key(KeyId=model.stack["DATA_KEY"])
 
@@ -96,8 +101,9 @@ CASES = [
     Case("the data key is wrapped under another context", "key.unwrap_refused", wrap_under_another_context),
     Case("the wrapped key is tampered with", "key.unwrap_refused", tamper_with_the_wrapped_key),
     Case("another data key is wrapped", "artifact.commitment_mismatch", wrap_another_data_key),
-    Case("the container is gone", "artifact.not_found", remove_the_container),
-    Case("the sidecar is gone", "artifact.not_found", remove_the_sidecar),
+    Case("the container is gone", "artifact.corrupt", remove_the_container),
+    Case("the sidecar is gone", "artifact.corrupt", remove_the_sidecar),
+    Case("everything is gone", "artifact.not_found", remove_everything),
     Case("the key is disabled", "key.unknown", disable_the_key),
 ]
 
@@ -171,7 +177,7 @@ def test_what_was_not_released_is_not_served(
     version = f"1.1.{CASES.index(case)}"
     model = seal_and_push(sealcast, people, EXAMPLE, tmp_path, version)
     live = ("--live", model.label, "--created-by", "e2e")
-    release = sealcast.run(people["releaser"], "release", "create", *live)["id"]
+    release = sealcast.run(people["releaser"], "release", "create", *live)["release"]["id"]
     before = stack.gateway.plain("GET", "/v2/health/ready")
     assert before.status_code == 200, before.text
 
@@ -198,7 +204,7 @@ def test_what_was_not_released_is_not_served(
 def test_a_mended_model_is_served_by_the_same_process(stack, people, sealcast, example, tmp_path):
     model = seal_and_push(sealcast, people, EXAMPLE, tmp_path, "1.2.0")
     live = ("--live", model.label, "--created-by", "e2e")
-    release = sealcast.run(people["releaser"], "release", "create", *live)["id"]
+    release = sealcast.run(people["releaser"], "release", "create", *live)["release"]["id"]
     container = model.read(CONTAINER)
     model.remove(CONTAINER)
     version = publish(stack, release)

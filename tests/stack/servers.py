@@ -98,7 +98,7 @@ class Stack:
         for server in self._servers:
             log = self.folder / f"{server.name}.log"
             if log.exists() and log.stat().st_size:
-                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:]
+                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
                 print(f"--- the last lines of {log}", *lines, sep="\n", file=sys.stderr)
 
     def _start(self, server: Server) -> None:

@@ -132,6 +132,7 @@ impl LoadModelError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Read(StoreError::NotFound(_)) => "artifact.not_found",
+            Self::Read(StoreError::Corrupt(_)) => "artifact.corrupt",
             Self::Read(_) => "artifact.unavailable",
             Self::Artifact(cause) => cause.code(),
             Self::OtherDigest { .. } => "artifact.release_digest_mismatch",
@@ -149,7 +150,9 @@ impl LoadModelError {
     fn is_security_event(&self) -> bool {
         matches!(
             self,
-            Self::Artifact(_)
+            // A release names only what was there, whole, when it was created.
+            Self::Read(StoreError::Corrupt(_) | StoreError::NotFound(_))
+                | Self::Artifact(_)
                 | Self::OtherDigest { .. }
                 | Self::Unwrap(StoreError::Corrupt(_) | StoreError::NotFound(_))
         )

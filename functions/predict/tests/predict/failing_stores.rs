@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ReleaseId;
-use domain::ports::{AuditAppender, KeyUnwrapper, RequestClaims, StoreError};
+use domain::ports::{ArtifactReader, AuditAppender, KeyUnwrapper, RequestClaims, StoreError};
 use serde_json::{Value, json};
 use testkit::{Fault, Faulty};
 
@@ -181,5 +181,52 @@ async fn a_key_service_that_refuses_leaves_nothing_served_and_says_why() {
         // The service comes back: the same process serves.
         served.predict.activate(release).await.unwrap();
         assert_eq!(served.get("/v2/health/ready").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_released_artifact_that_is_gone_is_a_security_event_and_an_outage_is_none() {
+    for (cause, code, security) in [
+        (
+            StoreError::NotFound("deleted".to_owned()),
+            "artifact.not_found",
+            true,
+        ),
+        (
+            StoreError::Corrupt("a file is missing".to_owned()),
+            "artifact.corrupt",
+            true,
+        ),
+        (
+            StoreError::Unavailable("gone".to_owned()),
+            "artifact.unavailable",
+            false,
+        ),
+    ] {
+        let mut faulty = None;
+        let served = prepare(example_members(), |store| {
+            let artifacts: Arc<Faulty<dyn ArtifactReader>> =
+                Arc::new(Faulty::new(store.artifact_reader()));
+            faulty = Some(artifacts.clone());
+            Ports {
+                artifacts: Some(artifacts),
+                ..Ports::default()
+            }
+        })
+        .await;
+        faulty
+            .unwrap()
+            .fail_next("ArtifactReader::read", Fault::Before(cause));
+        let release = ReleaseId::from_number(1).unwrap();
+        let refused = served.predict.activate(release).await.unwrap_err();
+        assert_eq!(refused.code(), code);
+        let ready = served.get("/v2/health/ready").await;
+        assert_eq!(
+            (ready.status.as_u16(), ready.json()["reason"].clone()),
+            (503, json!(code))
+        );
+        let events = served.events().await;
+        let kinds: Vec<_> = events.iter().map(|event| event.body.kind()).collect();
+        assert_eq!(kinds.contains(&"security"), security, "{kinds:?}");
     }
 }
