@@ -147,7 +147,7 @@ async fn response_of(response: Response<axum::body::Body>) -> Response<Body> {
         &parts,
         StatusCode::PAYLOAD_TOO_LARGE,
         "answer.too_large",
-        "the answer is recorded but longer than a function can give: send fewer rows, or Accept-Encoding: gzip",
+        "the answer is recorded but longer than a function can give: send fewer rows",
     )
 }
 
@@ -223,5 +223,89 @@ mod tests {
                 "{uri}"
             );
         }
+    }
+
+    fn event(path: &str) -> lambda_http::Request {
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
+            "headers": {"host": "api.example.com"}, "isBase64Encoded": true, "body": "/wA=",
+            "requestContext": {"stage": "$default", "timeEpoch": 0, "http": {"method": "POST", "path": path}},
+        });
+        lambda_http::request::from_str(&event.to_string()).unwrap()
+    }
+
+    /// What `answer` becomes on its way to the gateway.
+    async fn sent(answer: Response<axum::body::Body>) -> Response<Body> {
+        let answer = std::sync::Mutex::new(Some(answer));
+        let give = move || std::future::ready(answer.lock().unwrap().take().unwrap());
+        let give = Arc::new(give);
+        let handler = move || {
+            let give = Arc::clone(&give);
+            async move { give().await }
+        };
+        let settings = HostSettings::from_env(|name| {
+            let is_optional = name.starts_with("SEALCAST_");
+            (!is_optional).then(|| "7".to_owned())
+        });
+        let router = Router::new().route("/v1/x", axum::routing::post(handler));
+        let host = Host::new(router, settings.unwrap());
+        let Ok(response) = host.answer(event("/jwt/v1/x")).await;
+        response
+    }
+
+    fn response(
+        headers: &[(&str, &str)],
+        body: impl Into<axum::body::Body>,
+    ) -> Response<axum::body::Body> {
+        let mut response = Response::builder();
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        response.body(body.into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn text_is_sent_as_text_and_everything_else_in_base64() {
+        let json = [("content-type", "application/json")];
+        assert_eq!(
+            *sent(response(&json, "{}")).await.body(),
+            Body::Text("{}".to_owned())
+        );
+        let gzip = [
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ];
+        let octets = [("content-type", "application/octet-stream")];
+        for headers in [&gzip[..], &octets[..], &[]] {
+            let sent = sent(response(headers, "{}")).await;
+            assert_eq!(*sent.body(), Body::Binary(b"{}".to_vec()), "{headers:?}");
+        }
+        let broken = sent(response(&json, &b"\xff"[..])).await;
+        assert_eq!(
+            *broken.body(),
+            Body::Binary(vec![0xff]),
+            "not UTF-8, whatever it says"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_lambda_does_not_take_is_413_and_keeps_its_receipt() {
+        let headers = [
+            ("content-type", "application/json"),
+            ("sealcast-receipt", "s:1:h"),
+            ("x-request-id", "a"),
+        ];
+        let sent = sent(response(&headers, vec![b'1'; 6_300_000])).await;
+        assert_eq!(sent.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(sent.headers()["sealcast-receipt"], "s:1:h");
+        assert_eq!(sent.headers()["x-request-id"], "a");
+        let Body::Text(text) = sent.body() else {
+            panic!("expected text");
+        };
+        let body: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            (&body["code"], &body["request_id"]),
+            (&json!("answer.too_large"), &json!("a"))
+        );
     }
 }
