@@ -9,6 +9,8 @@ mod describe;
 mod elements;
 mod failure;
 mod files;
+#[cfg(feature = "aws")]
+mod identity;
 mod measure;
 mod output;
 mod progress;

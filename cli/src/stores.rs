@@ -86,7 +86,7 @@ impl Stores {
             StorePlace::Data(data) => {
                 check_data_dir(&data)?;
                 let keys = data.join("keys");
-                Self::with(|_| Box::new(LocalStores::new(data, keys)))
+                Self::with(|_| Ok(Box::new(LocalStores::new(data, keys))))
             }
             StorePlace::Stack(file) => Self::of_stack(&file),
         }
@@ -101,7 +101,7 @@ impl Stores {
         match (arguments.place()?, keys) {
             (StorePlace::Data(data), keys) => {
                 let keys = keys.map_or_else(|| data.join("keys"), Path::to_owned);
-                Self::with(|_| Box::new(LocalStores::new(data, keys)))
+                Self::with(|_| Ok(Box::new(LocalStores::new(data, keys))))
             }
             (StorePlace::Stack(file), None) => Self::of_stack(&file),
             (StorePlace::Stack(file), Some(_)) => {
@@ -117,7 +117,11 @@ impl Stores {
     #[cfg(feature = "aws")]
     fn of_stack(file: &Path) -> Result<Self, Failure> {
         let settings = stack_file::StackFile::read(file)?;
-        Self::with(|runtime| Box::new(runtime.block_on(stack::StackStores::open(settings))))
+        Self::with(|runtime| {
+            Ok(Box::new(
+                runtime.block_on(stack::StackStores::open(settings))?,
+            ))
+        })
     }
 
     #[cfg(not(feature = "aws"))]
@@ -125,13 +129,15 @@ impl Stores {
         Err(Failure::not_built("--stack", "has no AWS stores"))
     }
 
-    fn with(open: impl FnOnce(&Runtime) -> Box<dyn Parts>) -> Result<Self, Failure> {
+    fn with(
+        open: impl FnOnce(&Runtime) -> Result<Box<dyn Parts>, Failure>,
+    ) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::unavailable("system.no_runtime", error.to_string()))?;
         Ok(Self {
-            parts: open(&runtime),
+            parts: open(&runtime)?,
             runtime: Arc::new(runtime),
         })
     }

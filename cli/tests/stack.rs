@@ -282,7 +282,7 @@ fn a_stream_in_the_stack_is_listed_verified_shown_and_exported() {
 }
 
 #[test]
-fn a_stack_that_is_not_there_ends_with_3_or_4() {
+fn a_stack_that_is_not_there_or_not_to_be_reached_is_told_so() {
     let stack = Stack::make("absent");
     let path = stack.path().join("stack.env");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -290,6 +290,28 @@ fn a_stack_that_is_not_there_ends_with_3_or_4() {
     for line in ["release show", "audit streams", "inspect --stored a@1.0.0"] {
         let (exit, code, error) = stack.run(line).failure();
         assert!([3, 4].contains(&exit), "{line}: {exit}: {code}: {error}");
+    }
+    for (missing, says) in [
+        (
+            ["AWS_REGION", "AWS_DEFAULT_REGION"],
+            "no AWS region: set AWS_REGION",
+        ),
+        (
+            ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+            "no AWS credentials: set AWS_PROFILE",
+        ),
+    ] {
+        let output = command()
+            .args(["release", "show", "--stack"])
+            .arg(&path)
+            .env_remove(missing[0])
+            .env_remove(missing[1])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("error: ") && said.contains(says), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
     let nowhere = PathBuf::from("--stack=nowhere");
     let (exit, code, _) = sealcast(&[

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use aws_config::BehaviorVersion;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::Header;
 use crate::failure::Failure;
+use crate::identity::{Identity, find_identity};
 
 /// The service that the gateway's requests are signed for.
 const SERVICE: &str = "execute-api";
@@ -45,44 +43,18 @@ pub(crate) fn sign_post(url: &str, body: &[u8]) -> Result<Vec<Header>, Failure> 
         .enable_all()
         .build()
         .map_err(|error| Failure::unavailable("system.no_runtime", error.to_string()))?;
-    let (credentials, region) = runtime.block_on(find_credentials())?;
-    sign_at(url, body, credentials, &region, SystemTime::now())
+    let identity = runtime.block_on(find_identity())?;
+    sign_at(url, body, identity, SystemTime::now())
 }
 
-async fn find_credentials() -> Result<(Credentials, String), Failure> {
-    let config = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
-    let region = config.region().ok_or_else(|| {
-        let message = "no region to sign for: set AWS_REGION to the API's";
-        Failure::usage("AWS_REGION", message)
-    })?;
-    let provider = config.credentials_provider().ok_or_else(no_credentials)?;
-    let credentials = provider.provide_credentials().await.map_err(|error| {
-        let detail = std::error::Error::source(&error).map(ToString::to_string);
-        let detail = detail.unwrap_or_else(|| error.to_string());
-        no_credentials().while_doing(detail)
-    })?;
-    Ok((credentials, region.to_string()))
-}
-
-fn no_credentials() -> Failure {
-    let message = "no AWS credentials to sign with: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-    Failure::usage("--sigv4", message)
-}
-
-fn sign_at(
-    url: &str,
-    body: &[u8],
-    credentials: Credentials,
-    region: &str,
-    time: SystemTime,
-) -> Result<Vec<Header>, Failure> {
+fn sign_at(url: &str, body: &[u8], by: Identity, time: SystemTime) -> Result<Vec<Header>, Failure> {
     let fail = |error: &dyn std::fmt::Display| {
         Failure::internal(format!("the request to {url} cannot be signed: {error}"))
     };
-    let identity = credentials.into();
+    let identity = by.credentials.into();
     let parameters = SigningParams::builder()
         .identity(&identity)
-        .region(region)
+        .region(&by.region)
         .name(SERVICE)
         .time(time)
         .settings(SigningSettings::default())
@@ -104,6 +76,7 @@ fn sign_at(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_credential_types::Credentials;
     use std::time::{Duration, UNIX_EPOCH};
 
     const URL: &str = "https://abc123.execute-api.eu-central-1.amazonaws.com/v1/predict";
@@ -118,7 +91,11 @@ mod tests {
             "test",
         );
         let time = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
-        let headers = sign_at(URL, body, credentials, "eu-central-1", time).unwrap();
+        let by = Identity {
+            credentials,
+            region: "eu-central-1".to_owned(),
+        };
+        let headers = sign_at(URL, body, by, time).unwrap();
         let found = headers.iter().find(|header| header.0 == "authorization");
         (found.unwrap().1.clone(), headers)
     }

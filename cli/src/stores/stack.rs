@@ -13,6 +13,7 @@ use super::stack_file::StackFile;
 use super::streams::StreamSource;
 use super::{Artifacts, Keys, Parts, Releases};
 use crate::failure::Failure;
+use crate::identity::find_identity;
 use crate::stream_file;
 
 /// A stack's clients, and the names that they are asked with.
@@ -22,12 +23,14 @@ pub(super) struct StackStores {
 }
 
 impl StackStores {
-    /// Connects with what the environment's `AWS_*` variables, profiles and roles say. Nothing is asked yet.
-    pub(super) async fn open(stack: StackFile) -> Self {
-        Self {
+    /// Connects with what the environment's `AWS_*` variables, profiles and roles say. No store is asked yet.
+    pub(super) async fn open(stack: StackFile) -> Result<Self, Failure> {
+        // The adapters would only say that nothing answered.
+        find_identity().await?;
+        Ok(Self {
             connection: Connection::from_env().await,
             stack,
-        }
+        })
     }
 
     fn model_signer(&self) -> Arc<dyn Signer> {

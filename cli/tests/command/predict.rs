@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
 use crate::support::{Run, run_in};
@@ -281,13 +280,107 @@ fn a_question_that_makes_no_sense_is_not_sent() {
         refused("--features {}/absent.json"),
         (3, "file.not_found".to_owned())
     );
-    let line = "predict --addr https://example.com --token-file {}/t --row a=1 --json";
-    let json: Value = run_in(dir, line).ends_with(2).json();
+    for line in [
+        "predict --row a=1 --json",
+        "predict --sigv4 --token-file {}/t --row a=1 --json",
+        "predict --addr http://127.0.0.1:1/?a --token-file {}/t --row a=1 --json",
+    ] {
+        assert_eq!(run_in(dir, line).failure().0, 2, "{line}");
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+#[test]
+fn a_build_without_aws_speaks_no_https_and_signs_nothing() {
+    let temp = prepare();
+    for line in [
+        "predict --addr https://example.com --token-file {}/t --row a=1 --json",
+        "predict --addr http://127.0.0.1:1 --sigv4 --row a=1 --json",
+    ] {
+        let (exit, code, error) = run_in(temp.path(), line).failure();
+        assert_eq!((exit, code.as_str()), (2, "usage"), "{line}");
+        assert!(
+            error.contains("cargo install --locked --path cli --features aws"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_path_of_a_gateway_stands_before_the_route() {
+    let temp = prepare();
+    let (address, server) = serve(&respond("200 OK", "", ANSWER));
+    let gateway = format!("{address}/_aws/execute-api/a1b2/$default/jwt/");
+    predict(temp.path(), &gateway, "--row a=1").ends_with(0);
+    let head = server.join().unwrap().head;
     assert!(
-        json["error"]
-            .as_str()
-            .unwrap()
-            .contains("https is not spoken here"),
-        "{json}"
+        head.starts_with("POST /_aws/execute-api/a1b2/$default/jwt/v1/predict HTTP/1.1\r\n"),
+        "{head}"
     );
+    assert!(
+        head.contains("authorization: Bearer secret-token\r\n"),
+        "{head}"
+    );
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_signed_request_carries_a_signature_and_no_secret() {
+    let (address, server) = serve(&respond("200 OK", "", ANSWER));
+    let output = crate::support::command()
+        .args(["predict", "--sigv4", "--row", "a=1", "--addr", &address])
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "not-to-be-seen")
+        .env("AWS_SESSION_TOKEN", "a-session")
+        .env("AWS_REGION", "eu-central-1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let Received { head, body } = server.join().unwrap();
+    assert_eq!(body, r#"{"features":{"a":1}}"#);
+    let signature = head.lines().find_map(|line| {
+        line.strip_prefix("authorization: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    });
+    let signature = signature.unwrap_or_else(|| panic!("{head}"));
+    assert!(
+        signature.contains(
+            "/eu-central-1/execute-api/aws4_request, SignedHeaders=host;x-amz-date;x-amz-security-token, Signature="
+        ),
+        "{head}"
+    );
+    assert!(
+        head.contains("x-amz-security-token: a-session\r\n"),
+        "{head}"
+    );
+    assert!(!head.contains("not-to-be-seen"), "{head}");
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_server_without_tls_is_not_asked_by_https() {
+    let temp = prepare();
+    let (address, server) = serve_nothing();
+    let line = format!("predict --addr https://{address} --token-file {{}}/t --row a=1 --json");
+    let (exit, code, error) = run_in(temp.path(), &line).failure();
+    assert_eq!((exit, code.as_str()), (4, "network.unavailable"), "{error}");
+    let sent = server.join().unwrap();
+    let sent = String::from_utf8_lossy(&sent);
+    assert!(!sent.contains("secret-token"), "{sent}");
+}
+
+/// Says something that is no TLS to whoever connects, and gives what it was sent.
+#[cfg(feature = "aws")]
+fn serve_nothing() -> (String, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap();
+        let mut sent = Vec::new();
+        let _ = stream.read_to_end(&mut sent);
+        sent
+    });
+    (address, thread)
 }

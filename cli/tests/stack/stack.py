@@ -13,8 +13,6 @@ import zipfile
 
 import boto3
 
-ROLE = "arn:aws:iam::000000000000:role/predict"
-
 
 def main() -> int:
     match sys.argv[1:]:
@@ -87,13 +85,19 @@ def make_function(name: str) -> None:
         FunctionName=name,
         Runtime="provided.al2023",
         Handler="bootstrap",
-        Role=ROLE,
+        Role=make_role(name),
         Code={"ZipFile": code.getvalue()},
         Environment={"Variables": {"SEALCAST_LOG": "warn"}},
     )
     functions.get_waiter("function_active_v2").wait(FunctionName=name)
     version = functions.publish_version(FunctionName=name)["Version"]
     functions.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+
+
+def make_role(name: str) -> str:
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    return boto3.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)["Role"]["Arn"]
 
 
 def describe_serving(name: str) -> dict:
