@@ -137,7 +137,12 @@ def run_mlserver_infer(served: Served, folder: Path, requests_file: list[dict], 
     return sorted(answers, key=lambda answer: answer["parameters"]["batch_index"])
 
 
-@pytest.mark.parametrize("options", [(), ("-s", "4"), ("-s", "4", "-w", "3"), ("-b",)])
+RAW_AS_JSON = pytest.mark.own_server("sends raw tensors as application/json, which API Gateway hands on as text")
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("-s", "4"), ("-s", "4", "-w", "3"), pytest.param(("-b",), marks=RAW_AS_JSON)]
+)
 def test_mlserver_infer_works_through_a_file(served, tmp_path, options):
     bodies = [build_request(served, 1, first=row, id=str(uuid.uuid4())).model_dump() for row in range(12)]
     answers = run_mlserver_infer(served, tmp_path, bodies, *options)
