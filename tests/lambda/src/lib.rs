@@ -4,6 +4,7 @@
 
 pub mod event;
 pub mod example;
+pub mod instant_dynamodb;
 pub mod process;
 pub mod runtime_api;
 

@@ -31,6 +31,9 @@ struct Arguments {
     /// A variable for the function, NAME=VALUE; or NAME, to hand on the caller's own.
     #[arg(long)]
     env: Vec<String>,
+    /// Answers every write to DynamoDB at once, without keeping it; other calls go to this `http://` address.
+    #[arg(long, value_name = "URL")]
+    instant_dynamodb: Option<String>,
     /// The function's binary and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -59,6 +62,13 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
                 std::env::var(given).with_context(|| format!("--env {given}: it is not set"))?,
             ),
         });
+    }
+    if let Some(real) = &arguments.instant_dynamodb {
+        let addr = lambda_tests::instant_dynamodb::start(real.clone()).await?;
+        variables.push((
+            "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
+            format!("http://{addr}"),
+        ));
     }
     let mut runs = Vec::new();
     for _ in 0..arguments.runs {
