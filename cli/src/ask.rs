@@ -98,7 +98,16 @@ pub(crate) fn parse_address(text: &str) -> Result<String, String> {
     }
 }
 
-fn make_agent(url: &str, timeout: Duration) -> Result<ureq::Agent, Failure> {
+/// Posts `body` and gives the answer; every other status than 200 is a failure.
+pub(crate) fn ask(
+    url: &str,
+    headers: &[Header],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<Answer, Failure> {
+    let unreachable = |error: ureq::Error| {
+        Failure::unavailable("network.unavailable", format!("POST {url}: {error}")).at("--addr")
+    };
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
@@ -112,22 +121,8 @@ fn make_agent(url: &str, timeout: Duration) -> Result<ureq::Agent, Failure> {
     } else {
         config
     };
-    Ok(config.build().into())
-}
-
-/// Posts `body` and gives the answer; every other status than 200 is a failure.
-pub(crate) fn ask(
-    url: &str,
-    headers: &[Header],
-    body: &[u8],
-    timeout: Duration,
-) -> Result<Answer, Failure> {
-    let unreachable = |error: ureq::Error| {
-        Failure::unavailable("network.unavailable", format!("POST {url}: {error}")).at("--addr")
-    };
-    let mut request = make_agent(url, timeout)?
-        .post(url)
-        .header("content-type", "application/json");
+    let agent: ureq::Agent = config.build().into();
+    let mut request = agent.post(url).header("content-type", "application/json");
     for (name, value) in headers {
         request = request.header(name, value);
     }
