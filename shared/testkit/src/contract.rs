@@ -4,15 +4,19 @@ mod alias;
 mod artifact;
 mod audit;
 mod claims;
+mod heartbeat;
 mod keys;
 mod release;
+mod routing;
 
 pub use alias::alias_contract;
 pub use artifact::artifact_contract;
 pub use audit::audit_contract;
 pub use claims::claims_contract;
+pub use heartbeat::heartbeat_contract;
 pub use keys::{SignerKind, key_contract, signer_contract};
 pub use release::release_contract;
+pub use routing::routing_contract;
 
 use std::fmt::Debug;
 

@@ -1,0 +1,310 @@
+//! Every contract suite against the AWS stores, on every emulator that speaks for the service.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack, Roto};
+use aws_tests::emulators::{connect, connect_keys, connect_tables};
+use aws_tests::{fixtures, tables};
+use domain::StoreError;
+use domain::ports::{
+    AliasReader, AliasWriter, AuditAppender, AuditReader, KeyContext, KeyUnwrapper, KeyWrapper,
+    RoutingReader, Signer,
+};
+use store_aws::SigningAlgorithm;
+use testkit::build::release_id;
+use testkit::contract::{
+    SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
+    heartbeat_contract, key_contract, release_contract, routing_contract, signer_contract,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_keep_the_contract() {
+    let bucket = fixtures::create_bucket().await;
+    let artifacts = connect().await.artifacts(&bucket);
+    artifact_contract(&*artifacts, &*artifacts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_keep_the_contract() {
+    for emulator in [DynamodbLocal, Ministack] {
+        let table = tables::create_registry(emulator).await;
+        let releases = connect_tables(emulator).await.releases(&table);
+        release_contract(&*releases, &*releases).await;
+        release_contract(&*releases, &*releases).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_streams_keep_the_contract_in_dynamodb_local() {
+    let table = tables::create_audit(DynamodbLocal).await;
+    let audit = connect_tables(DynamodbLocal).await.audit(&table);
+    audit_contract(&*audit, &*audit).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_streams_keep_the_contract_in_ministack() {
+    let table = tables::create_audit(Ministack).await;
+    let audit = connect_tables(Ministack).await.audit(&table);
+    audit_contract(&*audit, &*audit).await;
+}
+
+#[tokio::test]
+async fn what_one_process_appends_another_reads() {
+    let table = tables::create_audit(DynamodbLocal).await;
+    let (one, other) = (
+        connect_tables(DynamodbLocal).await.audit(&table),
+        connect_tables(DynamodbLocal).await.audit(&table),
+    );
+    audit_contract(&*one, &*other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_keep_the_contract() {
+    for emulator in [DynamodbLocal, Ministack] {
+        let table = tables::create_requests(emulator).await;
+        claims_contract(&*connect_tables(emulator).await.claims(&table)).await;
+    }
+}
+
+#[tokio::test]
+async fn heartbeats_keep_the_contract() {
+    for emulator in [DynamodbLocal, Ministack] {
+        let table = tables::create_requests(emulator).await;
+        let heartbeats = connect_tables(emulator).await.heartbeats(&table);
+        heartbeat_contract(&*heartbeats, &*heartbeats).await;
+    }
+}
+
+#[tokio::test]
+async fn data_keys_keep_the_contract() {
+    for emulator in [Roto, Ministack] {
+        let (key, other) = (
+            fixtures::create_data_key(emulator).await,
+            fixtures::create_data_key(emulator).await,
+        );
+        let keys = Unprefixed(connect_keys(emulator).await.data_keys());
+        key_contract(&keys, &keys, &key, &other).await;
+    }
+}
+
+/// roto looks for the key that the first bytes of a ciphertext name, and where they were changed it says that there is
+/// no such key; KMS says that the ciphertext is invalid. The key that was asked for is always there, except where
+/// a test asks for `no-such-key`.
+struct Unprefixed(std::sync::Arc<store_aws::KmsDataKeys>);
+
+#[async_trait::async_trait]
+impl KeyUnwrapper for Unprefixed {
+    async fn unwrap(
+        &self,
+        key_id: &str,
+        wrapped: &[u8],
+        context: &KeyContext,
+    ) -> Result<artifact::DataKey, StoreError> {
+        match self.0.unwrap(key_id, wrapped, context).await {
+            Err(StoreError::NotFound(text)) if key_id != "no-such-key" => {
+                Err(StoreError::Corrupt(text))
+            }
+            result => result,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl KeyWrapper for Unprefixed {
+    async fn generate(
+        &self,
+        key_id: &str,
+        context: &KeyContext,
+    ) -> Result<(artifact::DataKey, Vec<u8>), StoreError> {
+        self.0.generate(key_id, context).await
+    }
+}
+
+#[tokio::test]
+async fn a_data_key_under_a_disabled_key_is_not_found() {
+    let key = fixtures::create_data_key(Roto).await;
+    let connection = connect_keys(Roto).await;
+    let keys = connection.data_keys();
+    let context = KeyContext::from([("model".to_owned(), "m".to_owned())]);
+    let (_, wrapped) = keys.generate(&key, &context).await.unwrap();
+    let disable = fixtures::kms(Roto).await.disable_key();
+    disable.key_id(&key).send().await.unwrap();
+    let unwrapped = keys.unwrap(&key, &wrapped, &context).await;
+    assert!(
+        matches!(unwrapped, Err(StoreError::NotFound(_))),
+        "{unwrapped:?}"
+    );
+    let found = connection.key_dependency("data-key", &key).check().await;
+    assert!(matches!(found, Err(StoreError::NotFound(_))), "{found:?}");
+}
+
+#[tokio::test]
+async fn signers_keep_the_contract() {
+    let connection = connect_keys(Ministack).await;
+    let stream = fixtures::create_stream_key().await;
+    let signer = connection.signer(&stream, SigningAlgorithm::Ed25519);
+    signer_contract(&*signer, SignerKind::Ed25519).await;
+    let model = fixtures::create_model_signing_key().await;
+    let signer = connection.signer(&model, SigningAlgorithm::P256);
+    signer_contract(&*signer, SignerKind::P256).await;
+}
+
+#[tokio::test]
+async fn a_message_longer_than_kms_signs_is_refused_or_digested() {
+    let connection = connect_keys(Ministack).await;
+    let key = fixtures::create_stream_key().await;
+    let signed = connection
+        .signer(&key, SigningAlgorithm::Ed25519)
+        .sign(&[7; 4097])
+        .await;
+    let Err(StoreError::TooLarge(text)) = signed else {
+        panic!("expected too large, found {signed:?}")
+    };
+    assert!(
+        text.contains("4097 bytes") && text.contains("at most 4096"),
+        "{text}"
+    );
+    let key = fixtures::create_model_signing_key().await;
+    let signer = connection.signer(&key, SigningAlgorithm::P256);
+    assert!(signer.sign(&[7; 100_000]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_keep_the_contract() {
+    let function = fixtures::create_function().await;
+    let aliases = connect().await.aliases(&function);
+    alias_contract(&*aliases, &*aliases).await;
+}
+
+#[tokio::test]
+async fn routing_keeps_the_contract() {
+    let function = fixtures::create_function().await;
+    let aliases = connect().await.aliases(&function);
+    routing_contract(&*aliases, &*aliases).await;
+}
+
+#[tokio::test]
+async fn an_activation_keeps_the_environment_and_publishes_its_release() {
+    let function = fixtures::create_function().await;
+    let aliases = connect().await.aliases(&function);
+    aliases
+        .compare_and_swap("live", 0, release_id(1))
+        .await
+        .unwrap();
+    aliases
+        .compare_and_swap("live", 1, release_id(2))
+        .await
+        .unwrap();
+    for (version, release) in [("1", "r-000001"), ("2", "r-000002")] {
+        let get = fixtures::lambda().await.get_function_configuration();
+        let configuration = get
+            .function_name(&function)
+            .qualifier(version)
+            .send()
+            .await
+            .unwrap();
+        let environment = configuration.environment.unwrap().variables.unwrap();
+        assert_eq!(environment["SEALCAST_RELEASE"], release);
+        assert_eq!(environment["KEPT"], "as it is");
+    }
+    let routing = aliases.routing("live").await.unwrap();
+    assert_eq!(routing.targets[0].version, "2");
+}
+
+#[tokio::test]
+async fn an_alias_that_the_template_made_was_never_activated_and_can_be() {
+    let function = fixtures::create_function().await;
+    let lambda = fixtures::lambda().await;
+    let publish = lambda.publish_version().function_name(&function);
+    let version = publish.send().await.unwrap().version.unwrap();
+    let create = lambda.create_alias().function_name(&function).name("live");
+    let create = create
+        .function_version(&version)
+        .description("never moved by the template");
+    create.send().await.unwrap();
+
+    let aliases = connect().await.aliases(&function);
+    assert_eq!(aliases.get("live").await, Ok(None));
+    let routing = aliases.routing("live").await.unwrap();
+    assert_eq!((routing.alias, routing.targets.len()), (None, 1));
+    let alias = aliases
+        .compare_and_swap("live", 0, release_id(3))
+        .await
+        .unwrap();
+    assert_eq!(aliases.get("live").await, Ok(Some(alias)));
+
+    // Somebody moves it by hand: what serves is no longer what was released.
+    let update = lambda.update_alias().function_name(&function).name("live");
+    update.function_version(&version).send().await.unwrap();
+    for result in [
+        aliases.get("live").await.map(|_| ()),
+        aliases.routing("live").await.map(|_| ()),
+        aliases
+            .compare_and_swap("live", 1, release_id(4))
+            .await
+            .map(|_| ()),
+    ] {
+        assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_does_not_exist_is_not_found() {
+    let aliases = connect().await.aliases(&fixtures::fresh("nobody"));
+    let routing = aliases.routing("live").await;
+    assert!(
+        matches!(routing, Err(StoreError::NotFound(_))),
+        "{routing:?}"
+    );
+    let swapped = aliases.compare_and_swap("live", 0, release_id(1)).await;
+    assert!(
+        matches!(swapped, Err(StoreError::NotFound(_))),
+        "{swapped:?}"
+    );
+}
+
+#[tokio::test]
+async fn dependencies_tell_what_is_there_and_what_is_not() {
+    let connection = connect_keys(Ministack).await;
+    let table = tables::create_registry(DynamodbLocal).await;
+    let bucket = fixtures::create_bucket().await;
+    let key = fixtures::create_stream_key().await;
+    let gone = fixtures::fresh("gone");
+    let unknown_key = key.replace(key.rsplit('/').next().unwrap(), "0000-unknown");
+    for (dependency, there) in [
+        (connection.table_dependency("registry", &table, "REL"), true),
+        (connection.table_dependency("registry", &gone, "REL"), false),
+        (connection.bucket_dependency("models", &bucket), true),
+        (connection.bucket_dependency("models", &gone), false),
+        (connection.key_dependency("stream-key", &key), true),
+        (connection.key_dependency("stream-key", &unknown_key), false),
+    ] {
+        let found = dependency.check().await;
+        let name = dependency.name();
+        if there {
+            assert_eq!(found, Ok(()), "{name}");
+        } else {
+            assert!(
+                matches!(found, Err(StoreError::NotFound(_))),
+                "{name}: {found:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_registered_at_once_do_not_disturb_each_other() {
+    let table = tables::create_audit(DynamodbLocal).await;
+    let audit = connect_tables(DynamodbLocal).await.audit(&table);
+    let streams: Vec<_> = (0..64)
+        .map(|_| testkit::build::TestStream::fresh())
+        .collect();
+    let registered =
+        futures::future::join_all(streams.iter().map(|s| audit.register(&s.registration))).await;
+    assert!(registered.iter().all(Result::is_ok), "{registered:?}");
+    let mut expected: Vec<_> = streams.iter().map(|s| s.stream.id()).collect();
+    expected.sort_unstable();
+    assert_eq!(audit.streams(None, 1000).await, Ok(expected.clone()));
+    let page = audit.streams(Some(expected[9]), 5).await.unwrap();
+    assert_eq!(page, expected[10..15]);
+}
