@@ -27,29 +27,3 @@ impl HeartbeatReader for MemoryHeartbeats {
         Ok(newest.get(version).cloned())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn heartbeat(version: &str, at_us: u64) -> Heartbeat {
-        Heartbeat {
-            version: version.to_owned(),
-            at_us,
-            release: None,
-            reason: None,
-            newest_event_us: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn each_version_is_heard_with_what_it_said_last() {
-        let heartbeats = MemoryHeartbeats::default();
-        assert_eq!(heartbeats.newest("7").await, Ok(None));
-        for said in [heartbeat("7", 2), heartbeat("8", 3), heartbeat("7", 1)] {
-            heartbeats.beat(&said).await.unwrap();
-        }
-        assert_eq!(heartbeats.newest("7").await, Ok(Some(heartbeat("7", 1))));
-        assert_eq!(heartbeats.newest("8").await, Ok(Some(heartbeat("8", 3))));
-    }
-}

@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use store_embedded::{EmbeddedStore, LocalKeys};
+use store_embedded::{EmbeddedStore, LocalKeys, MemoryHeartbeats};
 use testkit::contract::{
-    SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract, key_contract,
-    release_contract, signer_contract,
+    SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
+    heartbeat_contract, key_contract, release_contract, signer_contract,
 };
 
 struct Opened {
@@ -53,6 +53,12 @@ async fn claims_keep_the_contract() {
 #[tokio::test]
 async fn claims_keep_the_contract_on_one_thread() {
     claims_contract(&*open().store.request_claims()).await;
+}
+
+#[tokio::test]
+async fn heartbeats_keep_the_contract() {
+    let heartbeats = MemoryHeartbeats::default();
+    heartbeat_contract(&heartbeats, &heartbeats).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
