@@ -7,6 +7,7 @@ use audit::{Event, EventBody, Record, SignedRegistration};
 use domain::StoreError;
 use domain::ports::AuditAppender;
 use futures::future::BoxFuture;
+use tracing::Instrument;
 
 /// How a record of a security event can be told from others without parsing each: canonical JSON has no spaces, and
 /// a text in it cannot hold a bare quotation mark.
@@ -36,13 +37,19 @@ impl AuditAppender for LoggedAudit {
         records.iter().for_each(say_security);
         let receipts: Vec<_> = records.iter().map(Record::receipt).collect();
         let durable = self.inner.append(records);
-        Box::pin(async move {
+        let append = async move {
             durable.await?;
             for receipt in receipts {
                 let (stream, leaf_hash) = (receipt.stream, receipt.leaf_hash);
                 tracing::info!(audit.stream = %stream, audit.seq = receipt.seq, audit.leaf_hash = %leaf_hash, "recorded");
             }
             Ok(())
+        };
+        // A task of its own: what becomes durable leaves its hash also where its caller no longer waits.
+        let task = tokio::spawn(append.in_current_span());
+        Box::pin(async move {
+            let lost = |_| Err(StoreError::OutcomeUnknown("the append ended".to_owned()));
+            task.await.unwrap_or_else(lost)
         })
     }
 }

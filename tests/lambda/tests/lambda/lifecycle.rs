@@ -203,4 +203,10 @@ async fn a_request_whose_invocation_ends_at_once_is_503_and_recorded() {
         (1, 1, 1),
         "{kinds:?}"
     );
+    // Nobody waited for the prediction's record, and its hash is in the log all the same.
+    let log = function.log_objects();
+    let hashes = log
+        .iter()
+        .filter(|line| line["audit.leaf_hash"].is_string());
+    assert_eq!(hashes.count(), events.len());
 }
