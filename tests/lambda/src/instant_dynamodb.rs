@@ -1,4 +1,4 @@
-//! A DynamoDB that takes every write at once and keeps nothing: what is left of an invocation's time is the
+//! A `DynamoDB` that takes every write at once and keeps nothing: what is left of an invocation's time is the
 //! function's own. Everything but a write goes to the real one.
 
 use std::convert::Infallible;

@@ -31,7 +31,7 @@ struct Arguments {
     /// A variable for the function, NAME=VALUE; or NAME, to hand on the caller's own.
     #[arg(long)]
     env: Vec<String>,
-    /// Answers every write to DynamoDB at once, without keeping it; other calls go to this `http://` address.
+    /// Answers every write to `DynamoDB` at once, without keeping it; other calls go to this `http://` address.
     #[arg(long, value_name = "URL")]
     instant_dynamodb: Option<String>,
     /// The function's binary and its arguments.
