@@ -65,10 +65,11 @@ enum Unread {
 }
 
 impl Unread {
-    fn status(&self) -> Option<u16> {
+    /// Whether there is no such object, or it may not be read: without permission to list, S3 does not say which.
+    fn is_missing(&self) -> bool {
         match self {
-            Self::Failed(failed) => failed.status(),
-            Self::TooLong(_) => None,
+            Self::Failed(failed) => failed.is("NoSuchKey") || failed.is("AccessDenied"),
+            Self::TooLong(_) => false,
         }
     }
 
@@ -188,14 +189,13 @@ impl S3Artifacts {
         let key = format!("{prefix}{COMPLETE_FILE}");
         let size = MAX_MARKER_BYTES;
         let object = self.get(&key, 0, size).await.map_err(|failed| {
-            // Without permission to list, S3 does not say which of the two it is.
-            let hidden = failed.status() == Some(403);
-            match failed.into_store() {
-                StoreError::Unavailable(text) if hidden => StoreError::Unavailable(format!(
-                    "{text} (there is no such version, or reading it is not allowed)"
-                )),
-                error => error,
+            if failed.is_missing() {
+                return StoreError::NotFound(format!(
+                    "s3://{}/{key}: there is no such version, or reading it is not allowed",
+                    self.bucket
+                ));
             }
+            failed.into_store()
         })?;
         Marker::from_json(&object.bytes)
             .map_err(|error| StoreError::Corrupt(format!("s3://{}/{key}: {error}", self.bucket)))
@@ -211,8 +211,8 @@ impl S3Artifacts {
     ) -> Result<Object, StoreError> {
         let key = format!("{prefix}{file}");
         self.get(&key, size, max).await.map_err(|failed| {
-            // The version's marker was read a moment ago, so 403 says the same as 404.
-            if matches!(failed.status(), Some(403 | 404)) {
+            // The version's marker was read a moment ago.
+            if failed.is_missing() {
                 StoreError::Corrupt(format!(
                     "s3://{}/{key}: missing from an artifact that was created whole",
                     self.bucket
@@ -238,14 +238,16 @@ impl ArtifactReader for S3Artifacts {
         let prefix = prefix(name, version);
         let marker = self.marker(&prefix).await?;
         let file = |file, size, max| self.file(&prefix, file, size, max).boxed();
+        // What is written once is no longer than it was: a longer object is refused before it is read.
+        let once = |name, size: u64, max| file(name, size, size.min(max));
         let (manifest, sealed, bundle, sidecar) = try_join4(
-            file(
+            once(
                 MANIFEST_FILE,
                 marker.manifest.size,
                 MAX_MANIFEST_SIZE as u64,
             ),
-            file(CONTAINER_FILE, marker.container.size, MAX_CONTAINER_BYTES),
-            file(SIGNATURE_FILE, marker.bundle.size, MAX_BUNDLE_SIZE as u64),
+            once(CONTAINER_FILE, marker.container.size, MAX_CONTAINER_BYTES),
+            once(SIGNATURE_FILE, marker.bundle.size, MAX_BUNDLE_SIZE as u64),
             file(SIDECAR_FILE, marker.sidecar.size, MAX_SIDECAR_SIZE as u64),
         )
         .await?;

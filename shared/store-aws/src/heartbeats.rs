@@ -1,17 +1,21 @@
-//! What each version of the function last said of itself: one row a version.
+//! What each version of the function last said of itself: one row a version, for all of its environments.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::StoreError;
 use domain::ports::{Heartbeat, HeartbeatReader, HeartbeatWriter};
 
 use crate::attempt::Patience;
-use crate::table::{Table, number, row, text, text_of};
+use crate::table::{Condition, Table, number, row, text, text_of};
 
 /// Sort key of a heartbeat's row, whose partition key is `H#` and the version.
 const HEARTBEAT: &str = "heartbeat";
 /// How long a heartbeat is kept, in seconds: a week.
 const KEPT_S: u64 = 7 * 86_400;
+/// How long an environment that serves speaks for its version against one that does not, in microseconds: as long
+/// as its heartbeat counts as fresh.
+const SPEAKS_US: u64 = 120_000_000;
 
 /// Heartbeats in a `DynamoDB` table.
 #[derive(Debug)]
@@ -30,6 +34,22 @@ fn key(version: &str) -> String {
     format!("H#{version}")
 }
 
+/// An environment may be frozen between two attempts to write: what it says then is older than what others said.
+fn says_more(heartbeat: &Heartbeat) -> Condition {
+    const NAMES: &[(&str, &str)] = &[("#at", "at_us")];
+    const NAMES_OF_BOTH: &[(&str, &str)] = &[("#at", "at_us"), ("#serves", "serves")];
+    let at = (":at", number(heartbeat.at_us));
+    if heartbeat.release.is_some() {
+        return Condition::new("attribute_not_exists(pk) OR #at < :at", NAMES, vec![at]);
+    }
+    let quiet = number(heartbeat.at_us.saturating_sub(SPEAKS_US));
+    Condition::new(
+        "attribute_not_exists(pk) OR (#at < :at AND (#serves = :no OR #at < :quiet))",
+        NAMES_OF_BOTH,
+        vec![at, (":no", AttributeValue::Bool(false)), (":quiet", quiet)],
+    )
+}
+
 #[async_trait]
 impl HeartbeatWriter for DynamoHeartbeats {
     async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
@@ -40,8 +60,14 @@ impl HeartbeatWriter for DynamoHeartbeats {
         row.insert("heartbeat".to_owned(), text(json));
         let expires = heartbeat.at_us / 1_000_000 + KEPT_S;
         row.insert("ttl".to_owned(), number(expires));
-        // Without a condition nothing can be refused.
-        self.table.put(&row, None).await.map(|_| ())
+        let serves = AttributeValue::Bool(heartbeat.release.is_some());
+        row.insert("at_us".to_owned(), number(heartbeat.at_us));
+        row.insert("serves".to_owned(), serves);
+        // Refused: what is there is newer, or comes from an environment that serves.
+        self.table
+            .put(&row, Some(&says_more(heartbeat)))
+            .await
+            .map(|_| ())
     }
 }
 

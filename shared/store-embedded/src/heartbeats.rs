@@ -15,7 +15,12 @@ pub struct MemoryHeartbeats(Mutex<BTreeMap<String, Heartbeat>>);
 impl HeartbeatWriter for MemoryHeartbeats {
     async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.insert(heartbeat.version.clone(), heartbeat.clone());
+        let is_late = newest
+            .get(&heartbeat.version)
+            .is_some_and(|before| before.at_us > heartbeat.at_us);
+        if !is_late {
+            newest.insert(heartbeat.version.clone(), heartbeat.clone());
+        }
         Ok(())
     }
 }

@@ -50,7 +50,10 @@ pub struct Heartbeat {
 /// Says how a version of the function fares. Best effort: a lost heartbeat costs nothing but an answer's freshness.
 #[async_trait]
 pub trait HeartbeatWriter: Send + Sync {
-    /// Replaces what this version said before.
+    /// Replaces what this version said before; what is older than that MUST be passed over, with success.
+    ///
+    /// Several environments may speak for one version: one that serves nothing SHOULD NOT replace what one that
+    /// serves said within two minutes.
     async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError>;
 }
 

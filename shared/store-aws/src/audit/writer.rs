@@ -14,8 +14,9 @@ use crate::table::{Condition, Item, Refused, Table};
 
 /// Rows in one transaction at most; `DynamoDB`'s own limit.
 const MAX_ROWS: usize = 100;
-/// Bytes of entries in one transaction at most: `DynamoDB`'s 4 MB, less keys and names.
-const MAX_BYTES: usize = 3_500_000;
+/// Bytes of entries in one transaction at most. A KB costs two write units in a transaction, and the partition that
+/// a stream is in takes 1,000 a second.
+const MAX_BYTES: usize = 400_000;
 
 /// Records that wait to be written, or the reason why they are refused, in the order of the calls.
 #[derive(Debug)]
@@ -293,13 +294,15 @@ mod tests {
         assert_eq!(sizes, [100, 100, 50]);
         assert!(!staged.is_full());
 
-        for _ in 0..60 {
+        for _ in 0..15 {
             staged.push(Item::new(), 65_535);
         }
         assert!(staged.is_full(), "by its bytes");
-        let first = staged.pop_batch().len();
-        assert_eq!(first, MAX_BYTES / 65_535);
-        assert_eq!(staged.pop_batch().len(), 60 - first);
+        let each = MAX_BYTES / 65_535;
+        let sizes: Vec<usize> = std::iter::from_fn(|| Some(staged.pop_batch().len()))
+            .take_while(|size| *size > 0)
+            .collect();
+        assert_eq!(sizes, [each, each, 15 - 2 * each]);
     }
 
     #[test]

@@ -29,13 +29,23 @@ pub async fn heartbeat_contract(reader: &dyn HeartbeatReader, writer: &dyn Heart
         release: Some(release_id(7)),
         reason: None,
         newest_event_us: Some(first.at_us),
-        ..first
+        ..first.clone()
     };
     assert_eq!(writer.beat(&second).await, Ok(()));
     assert_eq!(
         reader.newest(version).await,
-        Ok(Some(second)),
+        Ok(Some(second.clone())),
         "it replaces what the version said before"
+    );
+    assert_eq!(
+        writer.beat(&first).await,
+        Ok(()),
+        "what comes late is passed over"
+    );
+    assert_eq!(
+        reader.newest(version).await,
+        Ok(Some(second)),
+        "and replaces nothing"
     );
     assert_eq!(
         reader.newest(other).await,
