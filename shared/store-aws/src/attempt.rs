@@ -20,6 +20,7 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// How often the longest pause doubles at most.
 const MAX_DOUBLINGS: u32 = 3;
 /// Bytes a second that a transfer must reach.
+#[cfg(any(test, feature = "s3", feature = "dynamodb"))]
 const BYTES_PER_SECOND: u64 = 2 << 20;
 
 /// When attempts are made: pure arithmetic.
@@ -45,16 +46,15 @@ impl Plan {
         pauses: PAUSES,
     };
 
-    /// 20 s in all: 5 s, 5 s, then the rest. For changes of configuration, which take their time and which nobody's
-    /// answer waits for.
-    #[cfg(feature = "lambda")]
-    const CONTROL: Self = Self {
+    /// 20 s in all: 5 s, 5 s, then the rest. For what nobody's request waits for.
+    const PATIENT: Self = Self {
         budget: Duration::from_secs(20),
         firsts: [Duration::from_secs(5), Duration::from_secs(5)],
         pauses: PAUSES,
     };
 
     /// As long for every attempt as `bytes` may take to be sent or received, on top.
+    #[cfg(any(test, feature = "s3", feature = "dynamodb"))]
     pub(crate) fn for_bytes(self, bytes: u64) -> Self {
         let more = Duration::from_millis(bytes.saturating_mul(1000) / BYTES_PER_SECOND);
         Self {
@@ -126,6 +126,7 @@ pub(crate) struct Failed<E> {
 
 impl<E: ProvideErrorMetadata> Failed<E> {
     /// The service's own last word, if it said one.
+    #[cfg(feature = "dynamodb")]
     pub(crate) fn service(&self) -> Option<&E> {
         self.last.as_ref().and_then(|last| last.as_service_error())
     }
@@ -138,6 +139,7 @@ impl<E: ProvideErrorMetadata> Failed<E> {
     }
 
     /// The HTTP status of the last answer.
+    #[cfg(feature = "s3")]
     pub(crate) fn status(&self) -> Option<u16> {
         self.last.as_ref().and_then(|last| error::status(last))
     }
@@ -164,16 +166,16 @@ impl<E: ProvideErrorMetadata> From<Failed<E>> for StoreError {
 }
 
 impl Patience {
-    /// The same for changes of configuration.
-    #[cfg(feature = "lambda")]
-    pub(crate) fn for_control(&self) -> Self {
+    /// The same where nobody's request waits.
+    pub(crate) fn unhurried(&self) -> Self {
         Self {
-            plan: Plan::CONTROL,
+            plan: Plan::PATIENT,
             entropy: Arc::clone(&self.entropy),
         }
     }
 
     /// The same for calls that carry this many bytes.
+    #[cfg(any(test, feature = "s3", feature = "dynamodb"))]
     pub(crate) fn for_bytes(&self, bytes: u64) -> Self {
         Self {
             plan: self.plan.for_bytes(bytes),
@@ -209,12 +211,19 @@ impl Patience {
     {
         let began = Instant::now();
         let (mut in_doubt, mut refusals, mut last) = (false, 0, None);
-        for number in 0.. {
+        for number in 0_usize.. {
             let Some(limit) = self.plan.limit(number, began.elapsed()) else {
                 break;
             };
             match tokio::time::timeout(limit, call()).await {
-                Ok(Ok(done)) => return Ok(done),
+                Ok(Ok(done)) => {
+                    if number > 0 {
+                        let (what, attempts) = (what.into(), number + 1);
+                        let duration_ms = began.elapsed().as_millis() as u64;
+                        tracing::warn!(call = what, attempts, duration_ms, "a store answered late");
+                    }
+                    return Ok(done);
+                }
                 Ok(Err(error)) => {
                     let verdict = judge(&error);
                     in_doubt |= verdict == Verdict::AgainInDoubt;

@@ -23,7 +23,7 @@ use audit::{Record, SignedRegistration, StreamId};
 use aws_sdk_dynamodb::Client;
 use domain::StoreError;
 use domain::ports::AuditAppender;
-use futures::future::{BoxFuture, FutureExt, ready, try_join};
+use futures::future::{BoxFuture, FutureExt, join, ready};
 use tokio::sync::{mpsc, oneshot};
 
 use self::rows::RegistrationRows;
@@ -138,7 +138,11 @@ impl AuditAppender for DynamoAudit {
             // Without a condition nothing can be refused.
             self.table.put(&rows.directory, None).await.map(|_| ())
         };
-        try_join(list, self.put_registration(&rows, registration)).await?;
+        let (listed, registered) = join(list, self.put_registration(&rows, registration)).await;
+        registered?;
+        listed.map_err(|error| {
+            StoreError::OutcomeUnknown(format!("the stream is registered and not listed: {error}"))
+        })?;
         self.open(rows.stream);
         Ok(())
     }

@@ -58,15 +58,14 @@ impl Connection {
         Self::over(&config, endpoints)
     }
 
-    #[cfg_attr(
-        not(all(
-            feature = "s3",
-            feature = "kms",
-            feature = "dynamodb",
-            feature = "lambda"
-        )),
-        expect(unused_variables, reason = "each client reads its own part")
-    )]
+    /// The same clients with more time for every call: 20 s, in attempts of 5 s, 5 s, and the rest. For a command line,
+    /// where a person waits and no request's deadline runs.
+    #[must_use]
+    pub fn unhurried(mut self) -> Self {
+        self.patience = self.patience.unhurried();
+        self
+    }
+
     fn over(config: &SdkConfig, endpoints: &Endpoints) -> Self {
         Self {
             patience: Patience::default(),

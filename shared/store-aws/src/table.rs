@@ -175,8 +175,10 @@ impl Table {
             (key_of(item, "pk"), key_of(item, "sk"))
         });
         let what = self.what(&format!("write {} rows from", rows.len()), pk, sk);
+        let size: usize = rows.iter().map(|(item, _)| size_of_blobs(item)).sum();
         let result = self
             .patience
+            .for_bytes(size as u64)
             .attempt_judged(Access::Write, what, call, error::judge_transaction)
             .await;
         let Err(failed) = result else {
@@ -236,6 +238,12 @@ impl Table {
         }
         Ok(rows)
     }
+}
+
+/// What makes a row large.
+fn size_of_blobs(item: &Item) -> usize {
+    let blobs = item.values().filter_map(|value| value.as_b().ok());
+    blobs.map(|blob| blob.as_ref().len()).sum()
 }
 
 /// A row with these keys and nothing else yet.

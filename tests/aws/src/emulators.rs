@@ -7,9 +7,9 @@ use store_aws::{Connection, Endpoints};
 /// A server that speaks for one or more AWS services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Emulator {
-    /// S3, KMS signing keys, DynamoDB, Lambda.
+    /// S3, KMS signing keys, `DynamoDB`, Lambda.
     Ministack,
-    /// DynamoDB as AWS itself emulates it: conditions, transactions, concurrency.
+    /// `DynamoDB` as AWS itself emulates it: conditions, transactions, concurrency.
     DynamodbLocal,
     /// Symmetric KMS keys.
     Roto,
@@ -41,12 +41,13 @@ impl Emulator {
     }
 }
 
-/// A connection to the emulators, each service to the one that speaks for it best.
+/// A connection to the emulators, each service to the one that speaks for it best. Like the others here it has more
+/// time than a request: what is asked is whether a promise is kept, not whether an emulator on a busy machine is fast.
 pub async fn connect() -> Connection {
-    Connection::to(&endpoints()).await
+    Connection::to(&endpoints()).await.unhurried()
 }
 
-/// Where each service is: tables in DynamoDB Local, data keys in roto, everything else in ministack.
+/// Where each service is: tables in `DynamoDB` Local, data keys in roto, everything else in ministack.
 pub fn endpoints() -> Endpoints {
     Endpoints {
         s3: Some(Emulator::Ministack.url()),
@@ -62,7 +63,7 @@ pub async fn connect_tables(emulator: Emulator) -> Connection {
         dynamodb: Some(emulator.url()),
         ..endpoints()
     };
-    Connection::to(&endpoints).await
+    Connection::to(&endpoints).await.unhurried()
 }
 
 /// A connection whose keys are in this emulator.
@@ -71,5 +72,5 @@ pub async fn connect_keys(emulator: Emulator) -> Connection {
         kms: Some(emulator.url()),
         ..endpoints()
     };
-    Connection::to(&endpoints).await
+    Connection::to(&endpoints).await.unhurried()
 }

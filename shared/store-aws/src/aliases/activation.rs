@@ -62,7 +62,7 @@ impl<'a> Activation<'a> {
     ) -> Self {
         Self {
             aliases,
-            patience: aliases.patience.for_control(),
+            patience: aliases.patience.unhurried(),
             alias,
             expected,
             release,

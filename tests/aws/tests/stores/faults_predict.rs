@@ -1,8 +1,6 @@
 //! The whole function on the AWS stores while they misbehave: no answer without its record, no record twice, and a
 //! request that is sent again gets the answer that it was given.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::{Duration, Instant};
 
 use audit::EventBody;
@@ -14,7 +12,7 @@ use serde_json::json;
 use testkit::build::release_id;
 
 /// What a request without an id may take when the table is gone: one append.
-const BUDGET: Duration = Duration::from_millis(5000);
+const BUDGET: Duration = Duration::from_secs(5);
 
 fn assert_refused(reply: &Reply, code: &str) {
     assert_eq!(

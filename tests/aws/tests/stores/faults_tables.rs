@@ -1,0 +1,173 @@
+//! Every write to a table while `DynamoDB` is slow, throttles, fails, breaks off, loses answers, or is gone: each has a
+//! defined outcome, and nothing happens twice.
+
+use std::sync::Arc;
+
+use aws_tests::emulators::Emulator::DynamodbLocal;
+use aws_tests::proxy::{Fault, Proxy};
+use aws_tests::tables;
+use domain::ports::{
+    AuditAppender, AuditReader, Claim, ClaimKey, ReleaseReader, ReleaseWriter, RequestClaims,
+};
+use domain::{PrincipalId, RequestId, Sha256Digest, StoreError};
+use store_aws::Connection;
+use testkit::build::{TestStream, random, release};
+
+use crate::operation::{Operation, Use, proxied};
+
+async fn proxied_tables() -> (Arc<Proxy>, Connection) {
+    proxied(DynamodbLocal, |endpoints| &mut endpoints.dynamodb).await
+}
+
+/// An operation that writes to a table.
+fn to_tables(proxy: Arc<Proxy>, about: &'static str) -> Operation {
+    Operation {
+        proxy,
+        about,
+        throttled: Fault::THROTTLED_TABLE,
+        writes: true,
+        calls: 1,
+    }
+}
+
+/// How appends of `count` records at once end.
+async fn append_outcomes(about: &'static str, count: usize) {
+    let (proxy, connection) = proxied_tables().await;
+    let audit = connection.audit(&tables::create_audit(DynamodbLocal).await);
+    to_tables(proxy, about)
+        .outcomes(|| async {
+            let (audit, mut test) = (Arc::clone(&audit), TestStream::fresh());
+            let (stream, records) = (test.stream.id(), test.records(count));
+            audit.register(&test.registration).await.unwrap();
+            let (reader, sent) = (Arc::clone(&audit), records.clone());
+            Use::new(async move { audit.append(sent).await }, async move {
+                let stored = reader.read(stream, 0, 1000).await.unwrap();
+                assert!(stored.is_empty() || stored == records, "all or none");
+                stored.len() / count
+            })
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_appended_once_or_not() {
+    append_outcomes("PutItem", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_appended_together_once_or_not() {
+    append_outcomes("TransactWriteItems", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_registered_once_or_not() {
+    let (proxy, connection) = proxied_tables().await;
+    let audit = connection.audit(&tables::create_audit(DynamodbLocal).await);
+    to_tables(proxy, "TransactWriteItems")
+        .outcomes(|| async {
+            let (test, writer, reader) =
+                (TestStream::fresh(), Arc::clone(&audit), Arc::clone(&audit));
+            let (stream, registration) = (test.stream.id(), test.registration);
+            Use::new(
+                async move { writer.register(&registration).await },
+                async move {
+                    let streams = reader.streams(None, 1000).await.unwrap();
+                    let listed = streams.iter().filter(|s| **s == stream).count();
+                    assert_eq!(reader.registration(stream).await.is_ok(), listed == 1);
+                    listed
+                },
+            )
+        })
+        .await;
+}
+
+fn claim_key() -> ClaimKey {
+    ClaimKey {
+        principal: PrincipalId::parse("anna").unwrap(),
+        request: RequestId::parse(&hex::encode(random::<8>())).unwrap(),
+    }
+}
+
+const LEASE_US: u64 = 1_000_000;
+const NOW_US: u64 = 1_767_225_600_000_000;
+
+async fn claim(claims: &dyn RequestClaims, key: &ClaimKey) -> Result<Claim, StoreError> {
+    let payload = Sha256Digest::of(b"payload");
+    claims.claim(key, payload, NOW_US, LEASE_US).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_won_once_or_not() {
+    let (proxy, connection) = proxied_tables().await;
+    let claims = connection.claims(&tables::create_requests(DynamodbLocal).await);
+    to_tables(proxy, "PutItem")
+        .outcomes(|| async {
+            let (key, twin) = (claim_key(), Arc::clone(&claims));
+            let (claims, again) = (Arc::clone(&claims), key.clone());
+            Use::new(
+                async move {
+                    let won = claim(&*claims, &key).await?;
+                    assert!(matches!(won, Claim::Won(_)), "{won:?}");
+                    Ok(())
+                },
+                async move {
+                    match claim(&*twin, &again).await.unwrap() {
+                        Claim::InProgress => 1,
+                        Claim::Won(_) => 0,
+                        other => panic!("{other:?}"),
+                    }
+                },
+            )
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_kept_once_or_not() {
+    let (proxy, connection) = proxied_tables().await;
+    let claims = connection.claims(&tables::create_requests(DynamodbLocal).await);
+    to_tables(proxy, "PutItem")
+        .outcomes(|| async {
+            let (key, twin) = (claim_key(), Arc::clone(&claims));
+            let (claims, again) = (Arc::clone(&claims), key.clone());
+            let Claim::Won(token) = claim(&*claims, &key).await.unwrap() else {
+                panic!("the id is fresh")
+            };
+            Use::new(
+                async move { claims.answer(&key, token, b"answer", NOW_US * 2).await },
+                async move {
+                    match claim(&*twin, &again).await.unwrap() {
+                        Claim::Answered(answer) if answer == b"answer" => 1,
+                        Claim::InProgress => 0,
+                        other => panic!("{other:?}"),
+                    }
+                },
+            )
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_created_once_or_not() {
+    let (proxy, connection) = proxied_tables().await;
+    let releases = connection.releases(&tables::create_registry(DynamodbLocal).await);
+    to_tables(proxy, "TransactWriteItems")
+        .outcomes(|| async {
+            let (writer, reader) = (Arc::clone(&releases), Arc::clone(&releases));
+            let newest = releases.newest().await.unwrap();
+            let next = release(newest.map_or(1, |id| id.number() + 1));
+            let expected = next.clone();
+            Use::new(async move { writer.create(&next).await }, async move {
+                match reader.get(expected.id).await {
+                    Ok(stored) => {
+                        assert_eq!(stored, expected);
+                        assert_eq!(reader.newest().await, Ok(Some(expected.id)));
+                        1
+                    }
+                    Err(StoreError::NotFound(_)) => 0,
+                    Err(error) => panic!("{error}"),
+                }
+            })
+        })
+        .await;
+}
