@@ -5,7 +5,7 @@
 # make fuzz          coverage-guided fuzzing of the parsers (FUZZ_SECONDS each, default 60)
 # make build         the functions for AWS Lambda (ARCH=arm64 or x86_64), held to their sizes
 # make deploy-local  an AWS-shaped stack on this machine with the functions deployed and the example released
-# make deploy        the same template into the AWS account that your AWS_* variables name (STAGE=dev, PARAMETERS="A=b ...")
+# make deploy        the same template into the AWS account that your AWS_* variables name (STAGE=dev, PARAMETERS="A=b 'C=d e' ...")
 # make local         the functions under `cargo lambda watch`, on the stores of that local stack
 # make stop-local    ends the local stack
 
