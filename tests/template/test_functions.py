@@ -1,6 +1,8 @@
 """Functions, the alias that nobody but an activation moves, and what a deployment tells others."""
 
+import json
 import os
+import re
 
 import pytest
 from cloudformation import functions_of, read_template, render, resources_of
@@ -43,6 +45,66 @@ def test_functions_get_the_settings_that_their_code_reads_and_no_key_that_signs_
         "PredictFunction": SETTINGS_OF_BOTH | {"SEALCAST_TRUSTED_KEYS"},
         "HealthFunction": SETTINGS_OF_BOTH | {"SEALCAST_DATA_KEY", "SEALCAST_PREDICT_FUNCTION"},
     }
+
+
+NAME = "sealcast-" + "s" * 10
+ARN_OF_A_KEY = "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/12345678-1234-1234-1234-123456789012"
+LONGEST = {
+    "SEALCAST_MODELS_BUCKET": "b" * 63,
+    "SEALCAST_REGISTRY_TABLE": f"{NAME}-RegistryTable-1ABCDEFGHIJKL",
+    "SEALCAST_AUDIT_TABLE": f"{NAME}-AuditTable-1ABCDEFGHIJKL",
+    "SEALCAST_REQUESTS_TABLE": f"{NAME}-RequestsTable-1ABCDEFGHIJKL",
+    "SEALCAST_DATA_KEY": ARN_OF_A_KEY,
+    "SEALCAST_STREAM_KEY": ARN_OF_A_KEY,
+    "SEALCAST_PREDICT_FUNCTION": f"{NAME}-predict",
+    "SEALCAST_RELEASE": "r-" + "9" * 20,
+}
+# What Lambda measures is JSON: a quote takes two bytes there. Only IamRoles may have any.
+LONGEST_OF_PARAMETERS = {"IamRoles": '"', "JwtRolesClaim": "c", "LogLevel": "l", "TrustedModelKeys": "k"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_environment_stays_below_four_kilobytes_whatever_the_parameters_hold(name):
+    environment = {"SEALCAST_RELEASE": LONGEST["SEALCAST_RELEASE"]}
+    for setting, value in FUNCTIONS[name]["Properties"]["Environment"]["Variables"].items():
+        parameter = value.get("Fn::If", [None, value])[1].get("Ref")
+        if fill := LONGEST_OF_PARAMETERS.get(parameter):
+            environment[setting] = fill * TEMPLATE["Parameters"][parameter]["MaxLength"]
+        else:
+            environment[setting] = LONGEST[setting]
+    assert len(json.dumps(environment)) < 4096
+
+
+def allows(parameter: str, value: str) -> bool:
+    found = TEMPLATE["Parameters"][parameter]
+    return bool(re.fullmatch(found["AllowedPattern"], value)) and len(value) <= found["MaxLength"]
+
+
+@pytest.mark.parametrize("parameter", LONGEST_OF_PARAMETERS)
+def test_what_a_parameter_allows_takes_no_more_bytes_than_are_counted(parameter):
+    assert allows(parameter, TEMPLATE["Parameters"][parameter]["Default"])
+    for value in ["\\", "\n", "\x7f", "ä", *(['"'] if parameter != "IamRoles" else [])]:
+        assert not allows(parameter, value), value
+        assert not allows(parameter, f'{{"{value}": []}}'), value
+
+
+@pytest.mark.parametrize("value", [
+    "{}", '{"*": ["predictor"]}', '{"*":["predictor","auditor"]}',
+    '{ "arn:aws:sts::111122223333:assumed-role/desk/*": ["predictor"], "arn:aws:iam::111122223333:user/ann" : [] }',
+])
+def test_roles_are_json(value):
+    json.loads(value)
+    assert allows("IamRoles", value)
+
+
+@pytest.mark.parametrize("value", ["", "{", "}", "{*: [predictor]}", "{*:[predictor]}", '{"*": "predictor"}', '["predictor"]', '{"*": ["a"]'])
+def test_what_a_shell_or_a_parser_left_of_roles_is_refused(value):
+    assert not allows("IamRoles", value)
+
+
+def test_keys_are_allowed_as_the_command_line_prints_them():
+    key = "A+/b" * 31 + ";from=2026-11-22T12:00:00.123456Z;until=2027-11-22T12:00:00+01:00"
+    assert allows("TrustedModelKeys", ",".join([key] * 3))
 
 
 def test_no_deployment_moves_the_alias_of_predict():
