@@ -225,11 +225,18 @@ def answers(url: str) -> bool:
 
 def describe_process(pid: int) -> dict | None:
     """A process by its id and its start, which together are not given twice; None where none runs."""
-    shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
-    state, _, started = shown.stdout.strip().partition(" ")
-    if shown.returncode != 0 or state.startswith("Z"):
-        return None
-    return {"pid": pid, "started": started.strip()}
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        state, started = fields[0], fields[19]
+    else:
+        shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
+        if shown.returncode != 0:
+            return None
+        state, _, started = shown.stdout.strip().partition(" ")
+    return None if state.startswith("Z") else {"pid": pid, "started": started.strip()}
 
 
 def signal_group(pid: int, number: int) -> None:
