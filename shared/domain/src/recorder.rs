@@ -1,10 +1,14 @@
 //! Records events: the one way from a decision to the audit log.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use audit::stream::RecordError;
-use audit::{EventBody, Receipt, SignedRegistration, Stream};
+use audit::{EventBody, Receipt, SignedRegistration, Stream, StreamId};
+use futures::future::BoxFuture;
 
 use crate::ports::{AuditAppender, Clock, Entropy, Signer, StoreError};
 
@@ -23,7 +27,8 @@ pub enum NotRecordedError {
 ///
 /// A failed append ends a stream: what the store holds of it is whole up to some
 /// event, and the next event opens another. So a stream never has a hole, and a
-/// store that comes back is used again without a restart.
+/// store that comes back is used again without a restart. That holds also where the
+/// caller of the failed append went away: the next event asks first what became of it.
 pub struct Recorder {
     host: String,
     appender: Arc<dyn AuditAppender>,
@@ -32,9 +37,14 @@ pub struct Recorder {
     entropy: Arc<dyn Entropy>,
     stream: Mutex<Option<Stream>>,
     opening: futures::lock::Mutex<()>,
+    /// Appends that nobody waits for any more, and their streams.
+    abandoned: Mutex<Vec<(StreamId, Durable)>>,
     /// When the newest event became durable; 0 before the first.
     newest_us: AtomicU64,
 }
+
+/// Ready when records are durable, or never will be.
+type Durable = BoxFuture<'static, Result<(), StoreError>>;
 
 impl Recorder {
     /// A recorder for the process `host`; `signer` vouches for its streams.
@@ -53,6 +63,7 @@ impl Recorder {
             entropy,
             stream: Mutex::new(None),
             opening: futures::lock::Mutex::new(()),
+            abandoned: Mutex::default(),
             newest_us: AtomicU64::new(0),
         }
     }
@@ -71,8 +82,8 @@ impl Recorder {
     /// As [`record`](Self::record); some of the events may be in the log.
     pub async fn record_all(&self, bodies: Vec<EventBody>) -> Result<Receipt, NotRecordedError> {
         self.open_stream().await?;
-        let (receipt, durable) = {
-            let mut guard = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let (receipt, append) = {
+            let mut guard = self.stream();
             let Some(stream) = guard.as_mut() else {
                 return Err(
                     StoreError::Unavailable("the audit stream just ended".to_owned()).into(),
@@ -94,18 +105,14 @@ impl Recorder {
                 return Err(StoreError::Conflict("no event to record".to_owned()).into());
             };
             // The append takes its place in the queue here, under the lock that gave the records theirs.
-            (receipt, self.appender.append(records))
+            let append = Append {
+                recorder: self,
+                stream: receipt.stream,
+                durable: Some(self.appender.append(records)),
+            };
+            (receipt, append)
         };
-        if let Err(error) = durable.await {
-            let mut guard = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-            if guard
-                .as_ref()
-                .is_some_and(|stream| stream.id() == receipt.stream)
-            {
-                *guard = None;
-            }
-            return Err(error.into());
-        }
+        append.await?;
         self.newest_us
             .fetch_max(self.clock.now_us(), Ordering::Relaxed);
         Ok(receipt)
@@ -124,6 +131,7 @@ impl Recorder {
     /// # Errors
     /// [`StoreError`] where the key or the store refuses.
     pub async fn open_stream(&self) -> Result<(), NotRecordedError> {
+        self.settle_abandoned();
         if self.is_open() {
             return Ok(());
         }
@@ -146,14 +154,74 @@ impl Recorder {
             signature,
         };
         self.appender.register(&signed).await?;
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        *self.stream() = Some(stream);
         Ok(())
     }
 
     fn is_open(&self) -> bool {
-        self.stream
+        self.stream().is_some()
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<(StreamId, Durable)>> {
+        self.abandoned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+    }
+
+    /// Ends this stream, unless another one took its place.
+    fn end(&self, id: StreamId) {
+        let mut guard = self.stream();
+        if guard.as_ref().is_some_and(|stream| stream.id() == id) {
+            *guard = None;
+        }
+    }
+
+    /// Asks, without waiting, what became of the appends whose callers went away, and ends the streams that failed.
+    fn settle_abandoned(&self) {
+        let mut context = Context::from_waker(Waker::noop());
+        self.abandoned().retain_mut(|(stream, durable)| {
+            match durable.as_mut().poll(&mut context) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.end(*stream),
+            }
+            false
+        });
+    }
+}
+
+/// An append under way; where its caller drops it, the recorder keeps what tells how it ended.
+struct Append<'a> {
+    recorder: &'a Recorder,
+    stream: StreamId,
+    /// `None` once it ended.
+    durable: Option<Durable>,
+}
+
+impl Future for Append<'_> {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(durable) = self.durable.as_mut() else {
+            return Poll::Pending;
+        };
+        let outcome = ready!(durable.as_mut().poll(context));
+        self.durable = None;
+        if outcome.is_err() {
+            self.recorder.end(self.stream);
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Append<'_> {
+    fn drop(&mut self) {
+        if let Some(durable) = self.durable.take() {
+            self.recorder.abandoned().push((self.stream, durable));
+        }
     }
 }

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
-use audit::StreamVerifier;
+use audit::{Record, SignedRegistration, StreamVerifier};
 use domain::ports::AuditAppender;
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, StoreError};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
 use store_embedded::EmbeddedStore;
 use testkit::build::event;
 use testkit::{Fault, Faulty, ManualClock, SeededEntropy};
@@ -160,4 +164,72 @@ async fn a_closed_log_refuses_and_keeps_what_it_took() {
         "{error}"
     );
     assert_eq!(verified(&setup.store).await, [1]);
+}
+
+/// Says whether an append fails.
+type Reply = oneshot::Receiver<bool>;
+
+/// An audit log whose appends take their place at once, and end when a test says so.
+struct Held {
+    inner: Arc<dyn AuditAppender>,
+    replies: Mutex<VecDeque<Reply>>,
+}
+
+#[async_trait::async_trait]
+impl AuditAppender for Held {
+    async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
+        self.inner.register(registration).await
+    }
+
+    fn append(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), StoreError>> {
+        let Some(reply) = self.replies.lock().unwrap().pop_front() else {
+            return self.inner.append(records);
+        };
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            if reply.await.unwrap() {
+                return Err(down());
+            }
+            inner.append(records).await
+        })
+    }
+}
+
+/// Records one event; its caller goes away while the append is under way, which then fails or not. Gives what the next
+/// caller gets, and the events of each stream.
+async fn record_after_a_caller_went_away(fails: bool) -> (audit::Receipt, Vec<u64>) {
+    let setup = set_up();
+    let (tell, reply) = oneshot::channel();
+    let held = Held {
+        inner: setup.store.audit_appender(),
+        replies: Mutex::new(VecDeque::from([reply])),
+    };
+    let recorder = Recorder::new(
+        "test".to_owned(),
+        Arc::new(held),
+        setup.store.stream_signer(),
+        Arc::new(ManualClock::default()),
+        Arc::new(SeededEntropy::new(1)),
+    );
+    recorder.open_stream().await.unwrap();
+    let abandoned = recorder.record(event("abandoned"));
+    assert_eq!(abandoned.now_or_never(), None, "it is under way");
+    tell.send(fails).unwrap();
+    tokio::task::yield_now().await;
+    let receipt = recorder.record(event("next")).await.unwrap();
+    (receipt, verified(&setup.store).await)
+}
+
+#[tokio::test]
+async fn an_append_that_fails_after_its_caller_went_away_fails_nobody_else() {
+    let (receipt, streams) = record_after_a_caller_went_away(true).await;
+    assert_eq!(receipt.seq, 0, "in a stream of its own");
+    assert_eq!(streams, [0, 1]);
+}
+
+#[tokio::test]
+async fn an_append_that_succeeds_after_its_caller_went_away_keeps_the_stream() {
+    let (receipt, streams) = record_after_a_caller_went_away(false).await;
+    assert_eq!(receipt.seq, 1);
+    assert_eq!(streams, [2]);
 }
