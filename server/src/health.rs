@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::Recorder;
 use domain::ports::{Clock, Heartbeat, HeartbeatReader, HeartbeatWriter};
-use health::{Health, Limits, Ports, Versions};
+use health::{Health, Limits, Needed, Ports, Versions};
 use predict::Predict;
 use store_embedded::{EmbeddedStore, SERVER_VERSION};
 
@@ -26,7 +26,12 @@ pub(crate) fn open(
         routing: store.routing_reader(),
         heartbeats,
         releases: store.release_reader(),
-        dependencies: store.dependencies(),
+        // Its own folders and files: what is missing there was taken away, and no other process goes on without it.
+        dependencies: store
+            .dependencies()
+            .into_iter()
+            .map(Needed::to_answer)
+            .collect(),
     };
     let limits = Limits {
         fresh_us: FRESH_US,

@@ -7,10 +7,10 @@ use domain::StoreError;
 use domain::ports::{Alias, Heartbeat, Routing};
 
 use crate::alerts::{Condition, Finding};
-use crate::code::Code;
+use crate::code::{Blocks, Code};
 use crate::function::Limits;
 use crate::score::{self, Grade, Grades, Score};
-use crate::survey::{AskError, Asked, DependencyAnswer, Survey};
+use crate::survey::{AskError, Asked, DependencyAnswer, Need, Survey};
 use crate::version::{VersionState, Versions};
 
 /// How the fleet fares, in one word.
@@ -42,6 +42,8 @@ pub struct Reason {
     pub code: Code,
     /// Of what: an alias, a release's id, a version, a dependency's name.
     pub subject: String,
+    /// Whether the fleet is down with it.
+    pub blocking: bool,
 }
 
 /// What was seen and what it means.
@@ -100,6 +102,13 @@ pub struct DependencyReport {
     pub latency: Duration,
 }
 
+impl DependencyReport {
+    /// Whether it can be used; also where it is slow.
+    pub fn is_ok(&self) -> bool {
+        matches!(self.code, None | Some(Code::DependencySlow))
+    }
+}
+
 /// Judges `survey` at `now_us`.
 pub fn assess(
     alias: &str,
@@ -138,9 +147,7 @@ pub fn assess(
             .collect(),
         dependencies: dependency_grades,
     };
-    judge
-        .reasons
-        .sort_by_key(|reason| !reason.code.is_blocking());
+    judge.reasons.sort_by_key(|reason| !reason.blocking);
     Report {
         at_us: now_us,
         status: judge.status(),
@@ -177,7 +184,7 @@ struct Judge {
 
 impl Judge {
     fn status(&self) -> Status {
-        if self.reasons.iter().any(|reason| reason.code.is_blocking()) {
+        if self.reasons.iter().any(|reason| reason.blocking) {
             Status::Down
         } else if self.reasons.is_empty() {
             Status::Ok
@@ -187,9 +194,19 @@ impl Judge {
     }
 
     fn note(&mut self, code: Code, subject: &str) {
+        self.note_of(Need::Answer, code, subject);
+    }
+
+    /// A reason about something that is needed for this.
+    fn note_of(&mut self, need: Need, code: Code, subject: &str) {
         self.reasons.push(Reason {
             code,
             subject: subject.to_owned(),
+            blocking: match code.blocks() {
+                Blocks::Always => true,
+                Blocks::Answers => need == Need::Answer,
+                Blocks::Never => false,
+            },
         });
     }
 
@@ -201,9 +218,8 @@ impl Judge {
         });
     }
 
-    /// A reason, and what it says of the place: a breach, or that nobody knows.
+    /// What a failure says of the place: a breach, or that nobody knows.
     fn fault(&mut self, place: &str, code: Code, subject: &str, detail: &AskError) {
-        self.note(code, subject);
         let finding = if code.is_breach() {
             Finding::Breach {
                 code,
@@ -233,6 +249,7 @@ impl Judge {
                     AskError::Store(StoreError::Corrupt(_)) => Code::AliasMoved,
                     _ => Code::AliasUnreadable,
                 };
+                self.note(code, alias);
                 self.fault("alias", code, alias, &error);
                 None
             }
@@ -256,6 +273,7 @@ impl Judge {
                     AskError::Store(StoreError::Corrupt(_)) => Code::ReleaseCorrupt,
                     _ => Code::ReleaseUnreadable,
                 };
+                self.note(code, &id);
                 self.fault("release", code, &id, &error);
                 None
             }
@@ -324,6 +342,7 @@ impl Judge {
         let mut reports = Vec::with_capacity(answers.len());
         for DependencyAnswer {
             name,
+            need,
             answer,
             latency,
         } in answers
@@ -340,6 +359,7 @@ impl Judge {
                 }
                 Err(error) => {
                     let code = dependency_code(&error);
+                    self.note_of(need, code, &name);
                     self.fault(&place, code, &name, &error);
                     Some(code)
                 }

@@ -1,5 +1,16 @@
 //! Every reason why a fleet is not well, by its stable code.
 
+/// Whether a reason stops the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocks {
+    /// It does.
+    Always,
+    /// It does where it is about a dependency that every answer needs ([`Need::Answer`](crate::Need::Answer)).
+    Answers,
+    /// It does not.
+    Never,
+}
+
 /// A reason; what each means to an operator stands in `docs/health.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
@@ -97,28 +108,30 @@ impl Code {
     }
 
     /// Whether the fleet is down with it; otherwise it is degraded.
-    pub fn is_blocking(self) -> bool {
+    ///
+    /// What nobody knows does not block: whatever is slow for the probe may be fast enough for an answer.
+    pub fn blocks(self) -> Blocks {
         match self {
             Self::AliasMissing
             | Self::AliasMoved
             | Self::AliasMismatch
             | Self::AliasNotActivated
-            | Self::AliasUnreadable
             | Self::ReleaseMissing
             | Self::ReleaseCorrupt
+            | Self::FleetNotServing => Blocks::Always,
+            Self::DependencyGone | Self::DependencyCorrupt | Self::DependencyUnavailable => {
+                Blocks::Answers
+            }
+            Self::AliasUnreadable
             | Self::ReleaseUnreadable
-            | Self::FleetNotServing
-            | Self::DependencyGone
-            | Self::DependencyCorrupt
-            | Self::DependencyUnavailable
-            | Self::DependencyTimeout => true,
-            Self::VersionNotServing
+            | Self::VersionNotServing
             | Self::VersionOtherRelease
             | Self::VersionImpaired
             | Self::HeartbeatNone
             | Self::HeartbeatStale
             | Self::HeartbeatUnreadable
-            | Self::DependencySlow => false,
+            | Self::DependencyTimeout
+            | Self::DependencySlow => Blocks::Never,
         }
     }
 
@@ -144,11 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_listed_once_and_a_breach_always_blocks() {
+    fn every_code_is_listed_once_and_a_breach_can_block() {
         let spellings: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(spellings.len(), Code::ALL.len());
         for code in Code::ALL {
-            assert!(code.is_blocking() || !code.is_breach(), "{code:?}");
+            let can_block = code.blocks() != Blocks::Never;
+            assert!(can_block || !code.is_breach(), "{code:?}");
         }
     }
 
@@ -161,7 +175,11 @@ mod tests {
                 .find(|line| line.starts_with(&format!("| `{}` |", code.as_str())))
                 .unwrap_or_else(|| panic!("docs/health.md has no row for {}", code.as_str()));
             let cells: Vec<_> = row.split('|').map(str::trim).collect();
-            let ready = if code.is_blocking() { "503" } else { "200" };
+            let ready = match code.blocks() {
+                Blocks::Always => "503",
+                Blocks::Answers => "503 or 200",
+                Blocks::Never => "200",
+            };
             let event = if code.is_breach() { "security" } else { "" };
             assert_eq!((cells[2], cells[3]), (ready, event), "{row}");
         }

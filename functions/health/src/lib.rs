@@ -16,8 +16,8 @@ pub mod survey;
 mod version;
 
 pub use assess::{Report, Status, assess};
-pub use code::Code;
+pub use code::{Blocks, Code};
 pub use function::{Health, LIVE, Limits};
 pub use routes::{ROUTES, router};
-pub use survey::Ports;
+pub use survey::{Need, Needed, Ports};
 pub use version::{VersionState, Versions};

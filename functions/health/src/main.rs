@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::Recorder;
 use domain::system::{SystemClock, SystemEntropy};
 use health::config::Config;
-use health::{Health, Limits, Ports, Versions};
+use health::{Health, Limits, Needed, Ports, Versions};
 use lambda_host::{INIT_TIME, LoggedAudit};
 use store_aws::{Connection, SigningAlgorithm};
 use web::Edge;
@@ -33,12 +33,12 @@ async fn main() -> ExitCode {
         releases: aws.releases(&config.registry_table),
         dependencies: vec![
             // The partitions are those that the function's role may read.
-            aws.table_dependency("registry", &config.registry_table, "REL"),
-            aws.table_dependency("audit", &config.audit_table, "G#"),
-            aws.table_dependency("requests", &config.requests_table, "H#"),
-            aws.bucket_dependency("models", &config.models_bucket),
-            aws.key_dependency("data-key", &config.data_key),
-            aws.key_dependency("stream-key", &config.stream_key),
+            Needed::to_start(aws.table_dependency("registry", &config.registry_table, "REL")),
+            Needed::to_answer(aws.table_dependency("audit", &config.audit_table, "G#")),
+            Needed::to_answer(aws.table_dependency("requests", &config.requests_table, "H#")),
+            Needed::to_start(aws.bucket_dependency("models", &config.models_bucket)),
+            Needed::to_start(aws.key_dependency("data-key", &config.data_key)),
+            Needed::to_start(aws.key_dependency("stream-key", &config.stream_key)),
         ],
     };
     let health = Arc::new(Health::new(

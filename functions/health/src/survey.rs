@@ -20,8 +20,38 @@ pub struct Ports {
     pub heartbeats: Arc<dyn HeartbeatReader>,
     /// The releases.
     pub releases: Arc<dyn ReleaseReader>,
-    /// What else an answer needs.
-    pub dependencies: Vec<Arc<dyn Dependency>>,
+    /// What else is needed.
+    pub dependencies: Vec<Needed>,
+}
+
+/// What a dependency is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Every answer: without it no request is answered.
+    Answer,
+    /// Starting only, to load a release or to open a stream: what runs already answers without it.
+    Start,
+}
+
+/// A dependency and what it is needed for.
+#[derive(Clone)]
+pub struct Needed {
+    dependency: Arc<dyn Dependency>,
+    need: Need,
+}
+
+impl Needed {
+    /// Every answer needs it.
+    pub fn to_answer(dependency: Arc<dyn Dependency>) -> Self {
+        let need = Need::Answer;
+        Self { dependency, need }
+    }
+
+    /// Only what starts needs it.
+    pub fn to_start(dependency: Arc<dyn Dependency>) -> Self {
+        let need = Need::Start;
+        Self { dependency, need }
+    }
 }
 
 /// Why there is no answer.
@@ -56,6 +86,8 @@ pub struct Survey {
 pub struct DependencyAnswer {
     /// Its name.
     pub name: String,
+    /// What it is needed for.
+    pub need: Need,
     /// Whether it can be used.
     pub answer: Asked<()>,
     /// How long it took.
@@ -68,7 +100,7 @@ pub async fn survey(ports: &Ports, alias: &str, limit: Duration) -> Survey {
     let dependencies = ports
         .dependencies
         .iter()
-        .map(|dependency| ask_dependency(&**dependency, deadline));
+        .map(|dependency| ask_dependency(dependency, deadline));
     let (fleet, dependencies) =
         join(ask_fleet(ports, alias, deadline), join_all(dependencies)).await;
     let (routing, release, heartbeats) = fleet;
@@ -114,11 +146,12 @@ fn takes_requests(target: &Target) -> bool {
     target.weight.is_finite() && target.weight > 0.0
 }
 
-async fn ask_dependency(dependency: &dyn Dependency, deadline: Instant) -> DependencyAnswer {
+async fn ask_dependency(needed: &Needed, deadline: Instant) -> DependencyAnswer {
     let began = Instant::now();
-    let answer = ask(deadline, dependency.check()).await;
+    let answer = ask(deadline, needed.dependency.check()).await;
     DependencyAnswer {
-        name: dependency.name().to_owned(),
+        name: needed.dependency.name().to_owned(),
+        need: needed.need,
         answer,
         latency: began.elapsed(),
     }

@@ -108,7 +108,7 @@ fn reasons(reasons: &[Reason]) -> Vec<ReasonResponse<'_>> {
         .map(|reason| ReasonResponse {
             code: reason.code.as_str(),
             subject: &reason.subject,
-            blocking: reason.code.is_blocking(),
+            blocking: reason.blocking,
         })
         .collect()
 }
@@ -154,7 +154,7 @@ impl<'a> StatusResponse<'a> {
                 .iter()
                 .map(|dependency| DependencyResponse {
                     name: &dependency.name,
-                    ok: dependency.code.is_none_or(|code| !code.is_blocking()),
+                    ok: dependency.is_ok(),
                     code: dependency.code.map(crate::Code::as_str),
                     latency_ms: dependency.latency.as_millis() as u64,
                 })

@@ -11,8 +11,8 @@ use testkit::build::release_id;
 
 use crate::fakes::Answer;
 use crate::support::{
-    DEPENDENCIES, Fleet, NOW, SECOND, failing, fleet, fleet_of, limits, pairs, reasons, routing,
-    said, serving,
+    DEPENDENCIES, Fleet, NEEDED_TO_ANSWER, NOW, SECOND, failing, fleet, fleet_of, limits, pairs,
+    reasons, routing, said, serving,
 };
 
 /// Every way in which a store fails, with the kind of reason that it becomes.
@@ -60,26 +60,49 @@ async fn every_dependency_that_fails_in_any_way_is_named_with_its_code() {
         for (error, kind) in errors() {
             let fleet = fleet();
             fleet.dependency(name).answer.set(Err(error));
-            assert_not_ready(&fleet, &[(&format!("dependency.{kind}"), name)]).await;
+            let code = format!("dependency.{kind}");
+            let expected = [(&*code, name)];
+            if NEEDED_TO_ANSWER.contains(&name) {
+                assert_not_ready(&fleet, &expected).await;
+            } else {
+                assert_ready(&fleet, "degraded", &expected).await;
+            }
         }
     }
 }
 
 #[tokio::test]
+async fn a_reason_says_itself_whether_it_blocks() {
+    let fleet = fleet();
+    for name in DEPENDENCIES {
+        let error = StoreError::Unavailable("told by a test".to_owned());
+        fleet.dependency(name).answer.set(Err(error));
+    }
+    let reply = fleet.get("/readyz").await;
+    let named = |blocking: bool| -> Vec<_> {
+        let reasons = reply.json["reasons"].as_array().unwrap().iter();
+        reasons
+            .filter(|reason| reason["blocking"] == blocking)
+            .map(|reason| reason["subject"].as_str().unwrap())
+            .collect()
+    };
+    assert_eq!(named(true), NEEDED_TO_ANSWER);
+    assert_eq!(
+        named(false),
+        ["registry", "models", "data-key", "stream-key"]
+    );
+}
+
+#[tokio::test]
 async fn a_dependency_that_never_answers_delays_a_probe_by_its_limit_and_no_more() {
     let fleet = fleet();
-    for name in ["registry", "stream-key"] {
+    for name in DEPENDENCIES {
         fleet.dependency(name).answer.play(Answer::Never);
     }
     let began = Instant::now();
-    assert_not_ready(
-        &fleet,
-        &[
-            ("dependency.timeout", "registry"),
-            ("dependency.timeout", "stream-key"),
-        ],
-    )
-    .await;
+    // Nobody knows whether it is slow or dead, and the audit log of a request has more time than a probe.
+    let expected = DEPENDENCIES.map(|name| ("dependency.timeout", name));
+    assert_ready(&fleet, "degraded", &expected).await;
     let took = began.elapsed();
     assert!(took >= limits().ask, "{took:?}");
     assert!(took < 2 * limits().ask, "{took:?}");
@@ -97,8 +120,9 @@ async fn a_chain_of_slow_reads_shares_one_limit() {
         .releases
         .fail_always("ReleaseReader::get", Fault::Delay(slow));
     let began = Instant::now();
-    assert_not_ready(
+    assert_ready(
         &fleet,
+        "degraded",
         &[
             ("release.unreadable", "r-000002"),
             ("heartbeat.unreadable", "7"),
@@ -140,16 +164,15 @@ async fn an_alias_that_fails_in_any_way_is_named_with_its_code() {
     for (error, kind) in errors() {
         let fleet = fleet();
         fleet.routing.set(Err(error));
-        let code = match kind {
-            "gone" => "alias.missing",
-            "corrupt" => "alias.moved",
-            _ => "alias.unreadable",
-        };
-        assert_not_ready(&fleet, &[(code, "live")]).await;
+        match kind {
+            "gone" => assert_not_ready(&fleet, &[("alias.missing", "live")]).await,
+            "corrupt" => assert_not_ready(&fleet, &[("alias.moved", "live")]).await,
+            _ => assert_ready(&fleet, "degraded", &[("alias.unreadable", "live")]).await,
+        }
     }
     let fleet = fleet();
     fleet.routing.play(Answer::Never);
-    assert_not_ready(&fleet, &[("alias.unreadable", "live")]).await;
+    assert_ready(&fleet, "degraded", &[("alias.unreadable", "live")]).await;
 }
 
 #[tokio::test]
@@ -159,12 +182,12 @@ async fn a_release_that_fails_in_any_way_is_named_with_its_code() {
         fleet
             .releases
             .fail_always("ReleaseReader::get", Fault::Before(error));
-        let code = match kind {
-            "gone" => "release.missing",
-            "corrupt" => "release.corrupt",
-            _ => "release.unreadable",
-        };
-        assert_not_ready(&fleet, &[(code, "r-000002")]).await;
+        let id = "r-000002";
+        match kind {
+            "gone" => assert_not_ready(&fleet, &[("release.missing", id)]).await,
+            "corrupt" => assert_not_ready(&fleet, &[("release.corrupt", id)]).await,
+            _ => assert_ready(&fleet, "degraded", &[("release.unreadable", id)]).await,
+        }
     }
 }
 
@@ -326,9 +349,9 @@ async fn everything_that_is_wrong_is_named_at_once_and_what_blocks_comes_first()
     assert_not_ready(
         &fleet,
         &[
-            ("dependency.gone", "models"),
             ("release.corrupt", "r-000002"),
             ("dependency.slow", "audit"),
+            ("dependency.gone", "models"),
             ("heartbeat.none", "7"),
         ],
     )

@@ -125,6 +125,7 @@ async fn a_fleet_that_is_down_still_shows_everything_that_is_known() {
     let data_key = &status["dependencies"][4];
     assert_eq!(data_key["ok"], false);
     assert_eq!(data_key["code"], "dependency.gone");
+    assert_eq!(status["dependencies"][3]["ok"], false);
     assert_eq!(status["dependencies"][3]["code"], "dependency.timeout");
     assert!(status["dependencies"][3]["latency_ms"].as_u64().unwrap() >= 390);
     assert_eq!(status["newest_event_age_ms"], Value::Null);

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use domain::ports::{Alias, Dependency, Heartbeat, Routing, Target};
 use domain::{Principal, PrincipalId, Recorder, Role};
-use health::{Health, Limits, Ports, Report, Versions};
+use health::{Health, Limits, Needed, Ports, Report, Versions};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -35,6 +35,9 @@ pub(crate) const DEPENDENCIES: [&str; 6] = [
     "data-key",
     "stream-key",
 ];
+
+/// Those without which no request is answered.
+pub(crate) const NEEDED_TO_ANSWER: [&str; 2] = ["audit", "requests"];
 
 /// A fleet that is well, until a test changes that: version 7 takes all requests and serves release 2.
 pub(crate) struct Fleet {
@@ -88,7 +91,15 @@ pub(crate) fn fleet_of(versions: Versions) -> Fleet {
         releases: releases.clone(),
         dependencies: dependencies
             .iter()
-            .map(|dependency| Arc::clone(dependency) as Arc<dyn Dependency>)
+            .map(|dependency| {
+                let to_answer = NEEDED_TO_ANSWER.contains(&dependency.name());
+                let dependency: Arc<dyn Dependency> = dependency.clone();
+                if to_answer {
+                    Needed::to_answer(dependency)
+                } else {
+                    Needed::to_start(dependency)
+                }
+            })
             .collect(),
     };
     let health = Arc::new(Health::new(

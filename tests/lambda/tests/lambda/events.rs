@@ -16,7 +16,7 @@ use domain::ports::{
 };
 use engine::LoadLimits;
 use flate2::read::GzDecoder;
-use health::{Health, Limits, Versions};
+use health::{Health, Limits, Needed, Versions};
 use lambda_host::{Host, HostSettings};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, LambdaEvent, service_fn};
@@ -145,7 +145,9 @@ async fn health_routes(dir: &Path) -> Router {
         routing: Arc::new(ToVersion7),
         heartbeats,
         releases: store.release_reader(),
-        dependencies: vec![Arc::new(There("registry")), Arc::new(There("stream-key"))],
+        dependencies: ["registry", "stream-key"]
+            .map(|name| Needed::to_start(Arc::new(There(name))))
+            .into(),
     };
     let recorder = recorder();
     let clock = Arc::new(FixedClock::default());
