@@ -34,10 +34,14 @@ class Server:
 
 
 class Stack:
-    """All servers, running between `with` and its end. `environment` is what a client of theirs needs."""
+    """All servers, running between `with` and its end. `environment` is what a client of theirs needs.
 
-    def __init__(self, root: Path, folder: Path, ports: list[int]):
+    `asked` holds the signals that have asked us to end: with one of them, the start is given up.
+    """
+
+    def __init__(self, root: Path, folder: Path, ports: list[int], asked: list[int]):
         self.folder = folder
+        self._asked = asked
         gateway, tables, keys, issuer = ports
         self.environment = {
             "SEALCAST_TEST_MINISTACK": f"http://{HOST}:{gateway}",
@@ -120,6 +124,8 @@ class Stack:
     def _wait_until_ready(self, server: Server) -> None:
         process, until = self._running[server.name], time.monotonic() + READY_WITHIN_S
         while not answers(server.ready):
+            if self._asked:
+                raise SystemExit(128 + self._asked[0])
             if process.poll() is not None:
                 raise SystemExit(f"{server.name} ended with {process.returncode} before it was ready")
             if time.monotonic() > until:

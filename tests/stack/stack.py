@@ -47,19 +47,23 @@ def main() -> int:
     return 2
 
 
+def listen_for_signals() -> list[int]:
+    """The list to which every signal that asks us to end is added. No handler raises: what was started between two
+    lines would not be known, and be left behind."""
+    asked: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(name, lambda number, _frame: asked.append(number))
+    return asked
+
+
 def run(command: list[str]) -> int:
     """Runs a command beside a stack of its own; its status, or 1 where the stack did not start."""
+    asked = listen_for_signals()
     STATE.mkdir(parents=True, exist_ok=True)
     forget_old_runs()
     folder = STATE / f"run-{os.getpid()}"
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, raise_exit)
-    with Stack(ROOT, folder, find_free_ports(4)) as stack:
-        try:
-            status = run_beside(command, {**os.environ, **stack.environment})
-        except BaseException:
-            stack.print_logs()
-            raise
+    with Stack(ROOT, folder, find_free_ports(4), asked) as stack:
+        status = run_beside(command, {**os.environ, **stack.environment}, asked)
         ended = stack.ended()
         if ended:
             print(f"{', '.join(ended)} ended by itself while the command ran", file=sys.stderr)
@@ -68,27 +72,24 @@ def run(command: list[str]) -> int:
         return status or (1 if ended else 0)
 
 
-def run_beside(command: list[str], environment: dict[str, str]) -> int:
-    """Runs the command in the terminal's own process group: Ctrl-C reaches it, and we wait for it to end."""
+def run_beside(command: list[str], environment: dict[str, str], asked: list[int]) -> int:
+    """Runs the command in the terminal's own process group: Ctrl-C reaches it as it reaches us."""
     child = subprocess.Popen(command, env=environment)
-    while True:
-        try:
-            return normalize(child.wait())
-        except KeyboardInterrupt:
-            continue
-        except BaseException:
-            child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(STOPPED_WITHIN_S)
-            raise
+    kill_at = None
+    while child.poll() is None:
+        if asked and kill_at is None:
+            if asked[0] != signal.SIGINT:
+                child.terminate()
+            kill_at = time.monotonic() + STOPPED_WITHIN_S
+        elif asked and time.monotonic() > kill_at:
+            child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.2)
+    return 128 + asked[0] if asked else normalize(child.returncode)
 
 
 def normalize(status: int) -> int:
     return 128 - status if status < 0 else status
-
-
-def raise_exit(number: int, _frame) -> None:
-    raise SystemExit(128 + number)
 
 
 def forget_old_runs() -> None:
@@ -133,17 +134,18 @@ def up() -> int:
 def serve() -> int:
     """What `up` leaves behind: holds the stack until it is told to stop."""
     first = int(os.environ.get("SEALCAST_STACK_PORT", FIRST_PORT))
-    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(name, raise_exit)
-    with Stack(ROOT, STAYING, list(range(first, first + 4))) as stack:
+    asked = listen_for_signals()
+    with Stack(ROOT, STAYING, list(range(first, first + 4)), asked) as stack:
         ready = STAYING / "environment.json"
         whole = ready.with_suffix(".new")
         whole.write_text(json.dumps(stack.environment), encoding="utf-8")
         whole.rename(ready)
-        while not (ended := stack.ended()):
-            time.sleep(0.5)
-        print(f"{', '.join(ended)} ended by itself", file=sys.stderr)
-        return 1
+        while not asked:
+            if ended := stack.ended():
+                print(f"{', '.join(ended)} ended by itself", file=sys.stderr)
+                return 1
+            time.sleep(0.2)
+    return 0
 
 
 def show_environment() -> int:

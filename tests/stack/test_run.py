@@ -1,5 +1,6 @@
 """run.sh gives its command a stack, takes the command's status, and leaves nothing behind however it ends."""
 
+import json
 import os
 import signal
 import socket
@@ -53,6 +54,23 @@ def test_a_signal_ends_the_command_and_the_stack(number):
     process.communicate(timeout=60)
     assert process.returncode in (128 + number, -number)
     assert not any(map(listens, addresses))
+
+
+def test_a_signal_during_the_start_ends_what_was_started():
+    process = start("true")
+    # run.sh becomes stack.py, which keeps its process id.
+    listed = RUN.parents[2] / ".sealcast" / "stack" / f"run-{process.pid}" / "processes.json"
+    until = time.monotonic() + 30
+    while not listed.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    servers = json.loads(listed.read_text(encoding="utf-8"))
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert servers and not listed.exists()
+    for server in servers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(server["pid"], 0)
 
 
 def test_what_a_killed_run_leaves_is_ended_by_the_next():
