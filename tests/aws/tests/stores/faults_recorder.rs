@@ -149,7 +149,7 @@ async fn after_an_outage_a_new_stream_goes_on_and_the_old_one_has_no_hole() {
     };
     let (under_way, ()) = futures::future::join(under_way, cut).await;
     acknowledged.extend(under_way);
-    let during = record_many(&setup, "during", 10).await;
+    let during = record_many(&setup, "during", 3).await;
     assert_eq!(
         during.len(),
         0,
@@ -169,7 +169,7 @@ async fn a_table_that_never_answers_leaves_at_most_what_it_applied() {
     let mut acknowledged = record_many(&setup, "before", 5).await;
     setup.proxy.always("PutItem", Fault::Swallow);
     setup.proxy.always("TransactWriteItems", Fault::Swallow);
-    let during = record_many(&setup, "during", 20).await;
+    let during = record_many(&setup, "during", 3).await;
     assert_eq!(during.len(), 0);
     setup.proxy.heal().await;
     let after = record_many(&setup, "after", 20).await;

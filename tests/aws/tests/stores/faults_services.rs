@@ -19,20 +19,21 @@ use crate::operation::{BUDGET, Operation, SLOW, Use, proxied};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_is_read_whole_or_not() {
-    let (proxy, connection) = proxied(Ministack, |endpoints| &mut endpoints.s3).await;
-    let artifacts = connection.artifacts(&fixtures::create_bucket().await);
-    let (name, version, files) = (fresh_name("m"), version("1.0.0"), artifact_files("a"));
-    artifacts.create(&name, &version, &files).await.unwrap();
+    let bucket = &fixtures::create_bucket().await;
+    let (name, version, files) = &(fresh_name("m"), version("1.0.0"), artifact_files("a"));
+    let artifacts = connect().await.artifacts(bucket);
+    artifacts.create(name, version, files).await.unwrap();
     Operation {
-        proxy,
+        emulator: Ministack,
+        place: |endpoints| &mut endpoints.s3,
         about: "model.onnx.sealed",
         throttled: Fault::SLOW_DOWN,
         writes: false,
         calls: 1,
     }
-    .outcomes(|| async {
-        let (artifacts, name, version) = (Arc::clone(&artifacts), name.clone(), version.clone());
-        let files = files.clone();
+    .outcomes(|connection| async move {
+        let artifacts = connection.artifacts(bucket);
+        let (name, version, files) = (name.clone(), version.clone(), files.clone());
         Use::reading(async move {
             let read = artifacts.read(&name, &version).await?;
             assert_eq!(read, files);
@@ -44,54 +45,52 @@ async fn an_artifact_is_read_whole_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_is_created_whole_or_not() {
-    let (proxy, connection) = proxied(Ministack, |endpoints| &mut endpoints.s3).await;
-    let artifacts = connection.artifacts(&fixtures::create_bucket().await);
-    // The marker, which makes the version exist.
-    let operation = Operation {
-        proxy,
+    let bucket = &fixtures::create_bucket().await;
+    Operation {
+        emulator: Ministack,
+        place: |endpoints| &mut endpoints.s3,
+        // The marker, which makes the version exist.
         about: "complete.json",
         throttled: Fault::SLOW_DOWN,
         writes: true,
         // It is written, and after a doubt read.
         calls: 2,
-    };
-    operation
-        .outcomes(|| async {
-            let (name, version, files) = (fresh_name("m"), version("1.0.0"), artifact_files("a"));
-            let (reader, writer) = (Arc::clone(&artifacts), Arc::clone(&artifacts));
-            let (id, expected) = ((name.clone(), version.clone()), files.clone());
-            Use::new(
-                async move { writer.create(&name, &version, &files).await },
-                async move {
-                    match reader.read(&id.0, &id.1).await {
-                        Ok(stored) if stored == expected => 1,
-                        Err(StoreError::NotFound(_)) => 0,
-                        other => panic!("{other:?}"),
-                    }
-                },
-            )
-        })
-        .await;
+    }
+    .outcomes(|connection| async move {
+        let (name, version, files) = (fresh_name("m"), version("1.0.0"), artifact_files("a"));
+        let writer = connection.artifacts(bucket);
+        let reader = Arc::clone(&writer);
+        let (id, expected) = ((name.clone(), version.clone()), files.clone());
+        Use::new(
+            async move { writer.create(&name, &version, &files).await },
+            async move {
+                match reader.read(&id.0, &id.1).await {
+                    Ok(stored) if stored == expected => 1,
+                    Err(StoreError::NotFound(_)) => 0,
+                    other => panic!("{other:?}"),
+                }
+            },
+        )
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_key_is_unwrapped_or_not() {
-    let (proxy, connection) = proxied(Roto, |endpoints| &mut endpoints.kms).await;
-    let (keys, key) = (
-        connection.data_keys(),
-        fixtures::create_data_key(Roto).await,
-    );
-    let context = KeyContext::from([("model".to_owned(), "m".to_owned())]);
-    let (plain, wrapped) = keys.generate(&key, &context).await.unwrap();
+    let key = &fixtures::create_data_key(Roto).await;
+    let context = &KeyContext::from([("model".to_owned(), "m".to_owned())]);
+    let keys = connect().await.data_keys();
+    let (plain, wrapped) = &keys.generate(key, context).await.unwrap();
     Operation {
-        proxy,
+        emulator: Roto,
+        place: |endpoints| &mut endpoints.kms,
         about: "Decrypt",
         throttled: Fault::THROTTLED,
         writes: false,
         calls: 1,
     }
-    .outcomes(|| async {
-        let (keys, key, context) = (Arc::clone(&keys), key.clone(), context.clone());
+    .outcomes(|connection| async move {
+        let (keys, key, context) = (connection.data_keys(), key.clone(), context.clone());
         let (plain, wrapped) = (plain.clone(), wrapped.clone());
         Use::reading(async move {
             let unwrapped = keys.unwrap(&key, &wrapped, &context).await?;
@@ -104,18 +103,17 @@ async fn a_data_key_is_unwrapped_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_is_signed_or_not() {
-    let (proxy, connection) = proxied(Ministack, |endpoints| &mut endpoints.kms).await;
-    let key = fixtures::create_stream_key().await;
-    let signer = connection.signer(&key, SigningAlgorithm::Ed25519);
+    let key = &fixtures::create_stream_key().await;
     Operation {
-        proxy,
+        emulator: Ministack,
+        place: |endpoints| &mut endpoints.kms,
         about: "Sign",
         throttled: Fault::THROTTLED,
         writes: false,
         calls: 1,
     }
-    .outcomes(|| async {
-        let signer = Arc::clone(&signer);
+    .outcomes(|connection| async move {
+        let signer = connection.signer(key, SigningAlgorithm::Ed25519);
         Use::reading(async move {
             assert_eq!(signer.sign(b"registration").await?.len(), 64);
             Ok(())

@@ -4,25 +4,21 @@
 use std::sync::Arc;
 
 use aws_tests::emulators::Emulator::DynamodbLocal;
-use aws_tests::proxy::{Fault, Proxy};
+use aws_tests::proxy::Fault;
 use aws_tests::tables;
 use domain::ports::{
     AuditAppender, AuditReader, Claim, ClaimKey, ReleaseReader, ReleaseWriter, RequestClaims,
 };
 use domain::{PrincipalId, RequestId, Sha256Digest, StoreError};
-use store_aws::Connection;
 use testkit::build::{TestStream, random, release};
 
-use crate::operation::{Operation, Use, proxied};
-
-async fn proxied_tables() -> (Arc<Proxy>, Connection) {
-    proxied(DynamodbLocal, |endpoints| &mut endpoints.dynamodb).await
-}
+use crate::operation::{Operation, Use};
 
 /// An operation that writes to a table.
-fn to_tables(proxy: Arc<Proxy>, about: &'static str) -> Operation {
+fn to_tables(about: &'static str) -> Operation {
     Operation {
-        proxy,
+        emulator: DynamodbLocal,
+        place: |endpoints| &mut endpoints.dynamodb,
         about,
         throttled: Fault::THROTTLED_TABLE,
         writes: true,
@@ -32,11 +28,10 @@ fn to_tables(proxy: Arc<Proxy>, about: &'static str) -> Operation {
 
 /// How appends of `count` records at once end.
 async fn append_outcomes(about: &'static str, count: usize) {
-    let (proxy, connection) = proxied_tables().await;
-    let audit = connection.audit(&tables::create_audit(DynamodbLocal).await);
-    to_tables(proxy, about)
-        .outcomes(|| async {
-            let (audit, mut test) = (Arc::clone(&audit), TestStream::fresh());
+    let table = &tables::create_audit(DynamodbLocal).await;
+    to_tables(about)
+        .outcomes(|connection| async move {
+            let (audit, mut test) = (connection.audit(table), TestStream::fresh());
             let (stream, records) = (test.stream.id(), test.records(count));
             audit.register(&test.registration).await.unwrap();
             let (reader, sent) = (Arc::clone(&audit), records.clone());
@@ -61,12 +56,11 @@ async fn records_are_appended_together_once_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_registered_once_or_not() {
-    let (proxy, connection) = proxied_tables().await;
-    let audit = connection.audit(&tables::create_audit(DynamodbLocal).await);
-    to_tables(proxy, "TransactWriteItems")
-        .outcomes(|| async {
-            let (test, writer, reader) =
-                (TestStream::fresh(), Arc::clone(&audit), Arc::clone(&audit));
+    let table = &tables::create_audit(DynamodbLocal).await;
+    to_tables("TransactWriteItems")
+        .outcomes(|connection| async move {
+            let (test, writer) = (TestStream::fresh(), connection.audit(table));
+            let reader = Arc::clone(&writer);
             let (stream, registration) = (test.stream.id(), test.registration);
             Use::new(
                 async move { writer.register(&registration).await },
@@ -98,12 +92,11 @@ async fn claim(claims: &dyn RequestClaims, key: &ClaimKey) -> Result<Claim, Stor
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_won_once_or_not() {
-    let (proxy, connection) = proxied_tables().await;
-    let claims = connection.claims(&tables::create_requests(DynamodbLocal).await);
-    to_tables(proxy, "PutItem")
-        .outcomes(|| async {
-            let (key, twin) = (claim_key(), Arc::clone(&claims));
-            let (claims, again) = (Arc::clone(&claims), key.clone());
+    let table = &tables::create_requests(DynamodbLocal).await;
+    to_tables("PutItem")
+        .outcomes(|connection| async move {
+            let (key, claims) = (claim_key(), connection.claims(table));
+            let (twin, again) = (Arc::clone(&claims), key.clone());
             Use::new(
                 async move {
                     let won = claim(&*claims, &key).await?;
@@ -124,12 +117,11 @@ async fn a_claim_is_won_once_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_is_kept_once_or_not() {
-    let (proxy, connection) = proxied_tables().await;
-    let claims = connection.claims(&tables::create_requests(DynamodbLocal).await);
-    to_tables(proxy, "PutItem")
-        .outcomes(|| async {
-            let (key, twin) = (claim_key(), Arc::clone(&claims));
-            let (claims, again) = (Arc::clone(&claims), key.clone());
+    let table = &tables::create_requests(DynamodbLocal).await;
+    to_tables("PutItem")
+        .outcomes(|connection| async move {
+            let (key, claims) = (claim_key(), connection.claims(table));
+            let (twin, again) = (Arc::clone(&claims), key.clone());
             let Claim::Won(token) = claim(&*claims, &key).await.unwrap() else {
                 panic!("the id is fresh")
             };
@@ -149,13 +141,11 @@ async fn an_answer_is_kept_once_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_is_created_once_or_not() {
-    let (proxy, connection) = proxied_tables().await;
-    let releases = connection.releases(&tables::create_registry(DynamodbLocal).await);
-    to_tables(proxy, "TransactWriteItems")
-        .outcomes(|| async {
-            let (writer, reader) = (Arc::clone(&releases), Arc::clone(&releases));
-            let newest = releases.newest().await.unwrap();
-            let next = release(newest.map_or(1, |id| id.number() + 1));
+    to_tables("TransactWriteItems")
+        .outcomes(|connection| async move {
+            // Ids have no gaps, so every use has a table of its own.
+            let writer = connection.releases(&tables::create_registry(DynamodbLocal).await);
+            let (reader, next) = (Arc::clone(&writer), release(1));
             let expected = next.clone();
             Use::new(async move { writer.create(&next).await }, async move {
                 match reader.get(expected.id).await {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aws_tests::emulators::{Emulator, endpoints};
 use aws_tests::proxy::{Fault, Proxy};
 use domain::StoreError;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, join_all};
 use store_aws::{Connection, Endpoints};
 
 /// What any one call may take: its budget of 4 s, and what a busy machine adds.
@@ -39,9 +39,11 @@ impl Use {
     }
 }
 
-/// An operation behind a proxy.
+/// An operation, and what of it is harmed.
 pub(crate) struct Operation {
-    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) emulator: Emulator,
+    /// Which service the proxy stands before.
+    pub(crate) place: fn(&mut Endpoints) -> &mut Option<String>,
     /// The requests that are harmed.
     pub(crate) about: &'static str,
     /// How the service throttles.
@@ -51,71 +53,91 @@ pub(crate) struct Operation {
     pub(crate) calls: u32,
 }
 
+/// What befalls the requests.
+#[derive(Clone)]
+enum Harm {
+    /// So many of them.
+    Next(usize, Fault),
+    /// All of them.
+    Always(Fault),
+    /// Nobody listens.
+    Gone,
+}
+
+/// How the call must end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Done,
+    Unavailable,
+    /// Of a write: it may have been applied. Of a read the same as unavailable.
+    Unknown,
+}
+
 impl Operation {
-    async fn run(&self, what: &str, used: Use) -> Result<(), StoreError> {
+    /// Slow, throttling, failing, breaking off and losing an answer end well; gone and dumb do not. Every harm is done
+    /// to a use of its own behind a proxy of its own, all at the same time: most of it is waiting.
+    pub(crate) async fn outcomes<F: Future<Output = Use>>(
+        &self,
+        prepare: impl Fn(Connection) -> F,
+    ) {
+        let throttled = || self.throttled.clone();
+        let scenarios = [
+            ("slow", Harm::Always(Fault::Delay(SLOW)), End::Done),
+            ("throttled", Harm::Next(4, throttled()), End::Done),
+            ("failing", Harm::Next(2, Fault::FAILED), End::Done),
+            (
+                "broken before",
+                Harm::Next(1, Fault::ResetBefore),
+                End::Done,
+            ),
+            ("broken after", Harm::Next(1, Fault::ResetAfter), End::Done),
+            ("broken within", Harm::Next(1, Fault::CutBody), End::Done),
+            ("an answer lost", Harm::Next(1, Fault::Swallow), End::Done),
+            ("gone", Harm::Gone, End::Unavailable),
+            (
+                "throttled for good",
+                Harm::Always(throttled()),
+                End::Unavailable,
+            ),
+            ("dumb", Harm::Always(Fault::Swallow), End::Unknown),
+        ];
+        let prepare = &prepare;
+        let runs = scenarios.map(|(what, harm, end)| async move {
+            let (proxy, connection) = proxied(self.emulator, self.place).await;
+            let used = prepare(connection).await;
+            self.run(&proxy, what, harm, used, end).await;
+        });
+        join_all(runs).await;
+    }
+
+    async fn run(&self, proxy: &Proxy, what: &str, harm: Harm, used: Use, end: End) {
+        match harm {
+            Harm::Next(times, fault) => proxy.next(times, self.about, fault),
+            Harm::Always(fault) => proxy.always(self.about, fault),
+            Harm::Gone => {
+                proxy.go_away();
+                // A call on a connection that breaks under it is in doubt; by now all are known to be broken.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
         let began = Instant::now();
         let result = used.call.await;
         let took = began.elapsed();
         assert!(took < BUDGET * self.calls, "{what}: {took:?}");
-        self.proxy.assert_all_took_place();
-        self.proxy.heal().await;
+        proxy.assert_all_took_place();
+        proxy.heal().await;
         let effects = used.effects.await;
-        if self.writes {
-            match &result {
-                Ok(()) => assert_eq!(effects, 1, "{what}"),
-                Err(StoreError::OutcomeUnknown(_)) => assert!(effects <= 1, "{what}"),
-                Err(_) => assert_eq!(effects, 0, "{what}: {result:?}"),
-            }
-        }
-        result
-    }
-
-    /// Slow, throttling, failing, breaking off and losing an answer end well; gone and dumb do not.
-    pub(crate) async fn outcomes<F: Future<Output = Use>>(&self, prepare: impl Fn() -> F) {
-        let used = prepare().await;
-        self.proxy.always(self.about, Fault::Delay(SLOW));
-        assert_eq!(self.run("slow", used).await, Ok(()));
-
-        for (what, times, fault) in [
-            ("throttled", 4, self.throttled.clone()),
-            ("failing", 2, Fault::FAILED),
-            ("broken off before", 1, Fault::ResetBefore),
-            ("broken off after", 1, Fault::ResetAfter),
-            ("broken off in the middle", 1, Fault::CutBody),
-            ("an answer lost", 1, Fault::Swallow),
-        ] {
-            let used = prepare().await;
-            self.proxy.next(times, self.about, fault);
-            assert_eq!(self.run(what, used).await, Ok(()), "{what}");
-        }
-
-        let used = prepare().await;
-        self.proxy.go_away();
-        // A call on a connection that breaks under it is in doubt; by now all of them are known to be broken.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let result = self.run("gone", used).await;
-        assert!(
-            matches!(result, Err(StoreError::Unavailable(_))),
-            "gone: {result:?}"
-        );
-
-        let used = prepare().await;
-        self.proxy.always(self.about, self.throttled.clone());
-        let result = self.run("throttled for good", used).await;
-        assert!(
-            matches!(result, Err(StoreError::Unavailable(_))),
-            "throttled for good: {result:?}"
-        );
-
-        let used = prepare().await;
-        self.proxy.always(self.about, Fault::Swallow);
-        let result = self.run("dumb", used).await;
-        let defined = if self.writes {
-            matches!(result, Err(StoreError::OutcomeUnknown(_)))
+        let end = if self.writes || end == End::Done {
+            end
         } else {
-            matches!(result, Err(StoreError::Unavailable(_)))
+            End::Unavailable
         };
-        assert!(defined, "dumb: {result:?}");
+        match (end, &result) {
+            (End::Done, Ok(())) => assert_eq!(effects, usize::from(self.writes), "{what}"),
+            (End::Unavailable, Err(StoreError::Unavailable(_))) => assert_eq!(effects, 0, "{what}"),
+            (End::Unknown, Err(StoreError::OutcomeUnknown(_))) => assert!(effects <= 1, "{what}"),
+            _ => panic!("{what}: {result:?}"),
+        }
     }
 }
 
