@@ -36,7 +36,10 @@ pub struct Recorder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     stream: Mutex<Option<Stream>>,
-    opening: futures::lock::Mutex<()>,
+    /// Held by whoever opens a stream; what became of the last attempt that failed.
+    opening: futures::lock::Mutex<Option<NotRecordedError>>,
+    /// How many attempts to open a stream have failed.
+    failed_openings: AtomicU64,
     /// Appends that nobody waits for any more, and their streams.
     abandoned: Mutex<Vec<(StreamId, Durable)>>,
     /// When the newest event became durable; 0 before the first.
@@ -62,7 +65,8 @@ impl Recorder {
             clock,
             entropy,
             stream: Mutex::new(None),
-            opening: futures::lock::Mutex::new(()),
+            opening: futures::lock::Mutex::default(),
+            failed_openings: AtomicU64::new(0),
             abandoned: Mutex::default(),
             newest_us: AtomicU64::new(0),
         }
@@ -135,10 +139,26 @@ impl Recorder {
         if self.is_open() {
             return Ok(());
         }
-        let _one_at_a_time = self.opening.lock().await;
+        let failed_before = self.failed_openings.load(Ordering::Acquire);
+        let mut last_failure = self.opening.lock().await;
         if self.is_open() {
             return Ok(());
         }
+        // Whoever waited for an attempt that failed does not wait for another: an outage would add up.
+        if self.failed_openings.load(Ordering::Acquire) != failed_before
+            && let Some(failure) = last_failure.as_ref()
+        {
+            return Err(failure.clone());
+        }
+        let opened = self.register_stream().await;
+        if let Err(failure) = &opened {
+            *last_failure = Some(failure.clone());
+            self.failed_openings.fetch_add(1, Ordering::Release);
+        }
+        opened
+    }
+
+    async fn register_stream(&self) -> Result<(), NotRecordedError> {
         let (mut id, mut key) = ([0; 16], [0; 32]);
         self.entropy.fill(&mut id)?;
         self.entropy.fill(&mut key)?;

@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use audit::{Record, SignedRegistration, StreamVerifier};
-use domain::ports::AuditAppender;
+use domain::ports::{AuditAppender, Signer};
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, StoreError};
 use futures::FutureExt;
@@ -175,7 +178,7 @@ struct Held {
     replies: Mutex<VecDeque<Reply>>,
 }
 
-#[async_trait::async_trait]
+#[async_trait]
 impl AuditAppender for Held {
     async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
         self.inner.register(registration).await
@@ -232,4 +235,50 @@ async fn an_append_that_succeeds_after_its_caller_went_away_keeps_the_stream() {
     let (receipt, streams) = record_after_a_caller_went_away(false).await;
     assert_eq!(receipt.seq, 1);
     assert_eq!(streams, [2]);
+}
+
+/// A signer that takes its time and then refuses.
+#[derive(Default)]
+struct SlowlyRefusing(AtomicU64);
+
+#[async_trait]
+impl Signer for SlowlyRefusing {
+    fn key_id(&self) -> &str {
+        "key"
+    }
+
+    async fn public_key_pem(&self) -> Result<String, StoreError> {
+        Err(down())
+    }
+
+    async fn sign(&self, _: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(down())
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_stream_that_cannot_be_opened_waits_once() {
+    let data = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::create(data.path()).unwrap();
+    let signer = Arc::new(SlowlyRefusing::default());
+    let recorder = Recorder::new(
+        "test".to_owned(),
+        store.audit_appender(),
+        Arc::clone(&signer) as Arc<dyn Signer>,
+        Arc::new(ManualClock::default()),
+        Arc::new(SeededEntropy::new(1)),
+    );
+    let records = (0..10).map(|_| recorder.record(event("one")));
+    for outcome in futures::future::join_all(records).await {
+        assert_eq!(outcome, Err(NotRecordedError::Store(down())));
+    }
+    assert_eq!(signer.0.load(Ordering::Relaxed), 1, "all share one attempt");
+    recorder.record(event("two")).await.unwrap_err();
+    assert_eq!(
+        signer.0.load(Ordering::Relaxed),
+        2,
+        "whoever comes later tries"
+    );
 }
