@@ -10,11 +10,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 CARGO_LAMBDA = ROOT / ".venv-stack" / "bin" / "cargo-lambda"
+STARTED_WITHIN_S = 120
+"""It asks cargo first, which waits for every other cargo on the machine."""
 EVENTS = ROOT / "events" / "predict"
 
 
@@ -40,7 +43,7 @@ def port(stack, tmp_path_factory) -> Iterator[int]:
         started = []
         try:
             started.append(subprocess.Popen(watch, stdout=output, stderr=output))
-            wait_until_listening(port)
+            wait_until_listening(started[0], port, log)
             started.append(subprocess.Popen([binary], env={**os.environ, **function}, stdout=output, stderr=output))
             yield port
         finally:
@@ -49,13 +52,14 @@ def port(stack, tmp_path_factory) -> Iterator[int]:
                 process.wait()
 
 
-def wait_until_listening(port: int) -> None:
-    for _ in range(200):
+def wait_until_listening(process: subprocess.Popen, port: int, log: Path) -> None:
+    until = time.monotonic() + STARTED_WITHIN_S
+    while time.monotonic() < until and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    pytest.fail("cargo lambda watch did not start within 10 s")
+    pytest.fail(f"cargo lambda watch did not start within {STARTED_WITHIN_S} s: {log.read_text()}")
 
 
 @pytest.mark.parametrize(
