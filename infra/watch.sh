@@ -21,7 +21,7 @@ PATH=$PWD/.venv-stack/bin:$PATH
 export RUSTUP_DIST_SERVER=${RUSTUP_DIST_SERVER:-http://127.0.0.1:9}
 
 # Built beforehand: an invocation does not wait for the whole of it.
-cargo build --locked --package "$function" --bin "$function" --features lambda "$@"
+cargo build --locked --package "$function" --bin "$function" --features lambda
 
 # The function's own settings, the release among them, as the version has them that the alias points to.
 variables=$(python - "sealcast-local-$function" <<'PYTHON'
