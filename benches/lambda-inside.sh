@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 for function in predict health; do ln -s "$PWD/target/lambda/$function/bootstrap" "$bin/$function"; done
-ln -s "$PWD/target/local/sealcast" "$bin/sealcast"
+ln -s "$PWD/target/debug/sealcast" "$bin/sealcast"
 infra/deploy-local.sh "$bin" bench >&2
 
 set -a

@@ -12,6 +12,7 @@ case $(uname -m) in aarch64 | arm64) ARCH=arm64 ;; *) ARCH=x86_64 ;; esac
 export ARCH
 infra/build.sh
 cargo build --quiet --locked --profile local -p lambda-tests --bins
-cargo build --quiet --locked --profile local -p cli --features cli/aws
+# What only prepares, as the tests build it.
+cargo build --quiet --locked --workspace --all-features --bins
 tests/clients/make-venv.sh .venv-peer-lambda benches/peer/requirements.txt
 exec tests/stack/run.sh benches/lambda-inside.sh
