@@ -23,9 +23,15 @@ done
 measure() { # NAME RUNS WARM OPTION… -- COMMAND…
     local name=$1 runs=$2 warm=$3
     shift 3
+    local measured
+    measured=$(target/local/runtime-api --event events/predict/v1-iam.json --runs "$runs" --warm "$warm" \
+        "${variables[@]}" "$@")
+    if grep '"status"' <<<"$measured" | grep -v '"status":200'; then
+        echo "$name did not answer 200" >&2
+        return 1
+    fi
     printf '{"name": "%s", ' "$name"
-    target/local/runtime-api --event events/predict/v1-iam.json --runs "$runs" --warm "$warm" "${variables[@]}" "$@" |
-        tail -n 1 | cut -c 2-
+    tail -n 1 <<<"$measured" | cut -c 2-
 }
 runs=${RUNS:-20} warm=${WARM:-2000}
 python=.venv-peer-lambda/bin/python
