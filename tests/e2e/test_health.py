@@ -65,10 +65,10 @@ def disabled_key(stack) -> Iterator[str]:
     kms.enable_key(KeyId=stack["DATA_KEY"])
 
 
-def test_a_disabled_key_degrades_the_fleet_that_has_its_models_and_is_recorded(stack, disabled_key):
+def test_a_disabled_key_makes_the_fleet_not_ready_and_is_recorded(stack, disabled_key):
     seen = wait_for(readyz(stack), lambda answer: answer.json()["status"] != "ok")
-    assert seen["status"] == "degraded" and seen["ready"] is True
-    assert {"code": "dependency.gone", "subject": disabled_key, "blocking": False} in seen["reasons"]
+    assert seen["status"] == "down" and seen["ready"] is False
+    assert {"code": "dependency.gone", "subject": disabled_key, "blocking": True} in seen["reasons"]
     assert find_events(stack, "security", "dependency.gone", disabled_key)
     stack.client("kms").enable_key(KeyId=stack["DATA_KEY"])
     wait_for(readyz(stack), lambda answer: answer.json()["status"] == "ok")
