@@ -36,8 +36,9 @@ def test_the_commands_status_is_run_shs_and_nothing_listens_afterwards():
     for status in (0, 7):
         process = start("bash", "-c", f"{SHOW}; env | grep ^AWS_; exit {status}")
         addresses = read_addresses(process)
-        output, errors = process.communicate(timeout=60)
-        assert process.returncode == status, errors
+        # communicate() would miss what was read ahead together with the addresses.
+        output, errors = process.stdout.read(), process.stderr.read()
+        assert process.wait(timeout=60) == status, errors
         assert all(address.startswith("http://127.0.0.1:") for address in addresses), addresses
         assert f"AWS_ENDPOINT_URL={addresses[0]}\n" in output
         assert not any(map(listens, addresses))
