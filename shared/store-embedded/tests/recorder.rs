@@ -243,7 +243,7 @@ struct SlowlyRefusing(AtomicU64);
 
 #[async_trait]
 impl Signer for SlowlyRefusing {
-    fn key_id(&self) -> &str {
+    fn key_id(&self) -> &'static str {
         "key"
     }
 
