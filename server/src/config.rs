@@ -1,9 +1,10 @@
 //! Settings, from the environment only; all faults are reported together.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use domain::{SettingsFaults, SettingsReader};
 
 /// What an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,44 +17,32 @@ pub(crate) struct Config {
     pub(crate) log: String,
 }
 
-/// Every setting that is wrong.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ConfigFaults(Vec<String>);
-
-impl fmt::Display for ConfigFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
 impl Config {
     /// Reads the settings through `lookup`.
-    pub(crate) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
-        let mut faults = Vec::new();
+    pub(crate) fn from_env(
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsFaults> {
+        let mut read = SettingsReader::new(&lookup);
         let get = |name: &str, default: &str| lookup(name).unwrap_or_else(|| default.to_owned());
         let addr = get("SEALCAST_ADDR", "127.0.0.1:8080")
             .parse()
             .unwrap_or_else(|_| {
-                faults.push(
-                    "SEALCAST_ADDR: expected address:port, for example 127.0.0.1:8080".to_owned(),
+                read.refuse(
+                    "SEALCAST_ADDR",
+                    "expected address:port, for example 127.0.0.1:8080",
                 );
                 SocketAddr::from(([127, 0, 0, 1], 8080))
             });
         let data = PathBuf::from(get("SEALCAST_DATA", ".sealcast"));
         if data.as_os_str().is_empty() {
-            faults.push("SEALCAST_DATA: expected a directory".to_owned());
+            read.refuse("SEALCAST_DATA", "expected a directory");
         }
         let log = get("SEALCAST_LOG", "info");
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log) {
-            faults.push(format!(
-                "SEALCAST_LOG: expected a level such as info: {error}"
-            ));
+            let why = format!("expected a level such as info: {error}");
+            read.refuse("SEALCAST_LOG", why);
         }
-        if faults.is_empty() {
-            Ok(Self { addr, data, log })
-        } else {
-            Err(ConfigFaults(faults))
-        }
+        read.finish(Self { addr, data, log })
     }
 
     /// The settings as they are recorded.

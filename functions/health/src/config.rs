@@ -1,7 +1,8 @@
 //! Settings of the deployed function, from the environment only; all faults are reported together.
 
 use std::collections::BTreeMap;
-use std::fmt;
+
+use domain::{SettingsFaults, SettingsReader};
 
 /// What the stack tells the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,58 +23,34 @@ pub struct Config {
     pub stream_key: String,
 }
 
-/// Every setting that is wrong, a line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigFaults(Vec<String>);
-
-impl fmt::Display for ConfigFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl std::error::Error for ConfigFaults {}
-
 impl Config {
     /// Reads the settings through `lookup`.
     ///
     /// # Errors
-    /// [`ConfigFaults`], which names every variable that is missing or empty.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
-        let mut faults = Vec::new();
-        let mut get = |name: &str, what: &str| {
-            let value = lookup(name).filter(|value| !value.trim().is_empty());
-            if value.is_none() {
-                faults.push(format!("{name}: expected {what}"));
-            }
-            value.unwrap_or_default()
-        };
+    /// [`SettingsFaults`], which names every variable that is missing or empty.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsFaults> {
+        let mut read = SettingsReader::new(lookup);
         let config = Self {
-            predict_function: get(
+            predict_function: read.required(
                 "SEALCAST_PREDICT_FUNCTION",
                 "the name of the predict function",
             ),
-            registry_table: get("SEALCAST_REGISTRY_TABLE", "the name of the registry table"),
-            audit_table: get("SEALCAST_AUDIT_TABLE", "the name of the audit table"),
-            requests_table: get("SEALCAST_REQUESTS_TABLE", "the name of the requests table"),
-            models_bucket: get("SEALCAST_MODELS_BUCKET", "the name of the models bucket"),
-            data_key: get(
+            registry_table: read
+                .required("SEALCAST_REGISTRY_TABLE", "the name of the registry table"),
+            audit_table: read.required("SEALCAST_AUDIT_TABLE", "the name of the audit table"),
+            requests_table: read
+                .required("SEALCAST_REQUESTS_TABLE", "the name of the requests table"),
+            models_bucket: read.required("SEALCAST_MODELS_BUCKET", "the name of the models bucket"),
+            data_key: read.required(
                 "SEALCAST_DATA_KEY",
                 "the ARN of the key that wraps data keys",
             ),
-            stream_key: get(
+            stream_key: read.required_arn(
                 "SEALCAST_STREAM_KEY",
                 "the ARN of the key that registers audit streams",
             ),
         };
-        if !config.stream_key.is_empty() && !config.stream_key.starts_with("arn:") {
-            faults.push("SEALCAST_STREAM_KEY: expected an ARN, not an id or an alias".to_owned());
-        }
-        if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigFaults(faults))
-        }
+        read.finish(config)
     }
 
     /// The settings as they are recorded.

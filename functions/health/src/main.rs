@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use domain::Recorder;
-use domain::system::{SystemClock, SystemEntropy};
+use domain::system::SystemClock;
 use health::config::Config;
 use health::{Health, Limits, Needed, Ports, Versions};
-use lambda_host::{INIT_TIME, LoggedAudit};
+use lambda_host::INIT_TIME;
 use store_aws::{Connection, SigningAlgorithm};
 use web::Edge;
 
@@ -20,13 +19,11 @@ async fn main() -> ExitCode {
     };
     let aws = Connection::from_env().await;
     let clock = Arc::new(SystemClock);
-    let recorder = Arc::new(Recorder::new(
-        host.arn(&config.stream_key),
-        Arc::new(LoggedAudit::new(aws.audit(&config.audit_table))),
+    let recorder = host.recorder(
+        aws.audit(&config.audit_table),
         aws.signer(&config.stream_key, SigningAlgorithm::Ed25519),
         clock.clone(),
-        Arc::new(SystemEntropy),
-    ));
+    );
     let ports = Ports {
         routing: aws.aliases(&config.predict_function),
         heartbeats: aws.heartbeats(&config.requests_table),

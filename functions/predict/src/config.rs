@@ -1,10 +1,9 @@
 //! Settings of the deployed function, from the environment only; all faults are reported together.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use artifact::TrustedKey;
-use domain::ReleaseId;
+use domain::{ReleaseId, SettingsFaults, SettingsReader};
 
 /// What the stack tells the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,65 +24,40 @@ pub struct Config {
     pub release: Option<ReleaseId>,
 }
 
-/// Every setting that is wrong, a line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigFaults(Vec<String>);
-
-impl fmt::Display for ConfigFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
 impl Config {
     /// Reads the settings through `lookup`. An empty one counts as one that is not there.
     ///
     /// # Errors
-    /// [`ConfigFaults`], all of them.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
-        let mut faults = Vec::new();
-        let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
-        let mut get = |name: &str, what: &str| {
-            lookup(name).unwrap_or_else(|| {
-                faults.push(format!("{name}: expected {what}"));
-                String::new()
-            })
+    /// [`SettingsFaults`], all of them.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsFaults> {
+        let mut read = SettingsReader::new(lookup);
+        let mut config = Self {
+            models_bucket: read.required("SEALCAST_MODELS_BUCKET", "the name of the models bucket"),
+            registry_table: read
+                .required("SEALCAST_REGISTRY_TABLE", "the name of the registry table"),
+            audit_table: read.required("SEALCAST_AUDIT_TABLE", "the name of the audit table"),
+            requests_table: read
+                .required("SEALCAST_REQUESTS_TABLE", "the name of the requests table"),
+            stream_key: read.required_arn(
+                "SEALCAST_STREAM_KEY",
+                "the ARN of the key that registers audit streams",
+            ),
+            trusted_keys: Vec::new(),
+            release: None,
         };
-        let models_bucket = get("SEALCAST_MODELS_BUCKET", "the name of the models bucket");
-        let registry_table = get("SEALCAST_REGISTRY_TABLE", "the name of the registry table");
-        let audit_table = get("SEALCAST_AUDIT_TABLE", "the name of the audit table");
-        let requests_table = get("SEALCAST_REQUESTS_TABLE", "the name of the requests table");
-        let stream_key = get(
-            "SEALCAST_STREAM_KEY",
-            "the ARN of the key that registers audit streams",
-        );
-        if !stream_key.is_empty() && !stream_key.starts_with("arn:") {
-            faults.push("SEALCAST_STREAM_KEY: expected an ARN, not an id or an alias".to_owned());
+        if let Some(list) = read.optional("SEALCAST_TRUSTED_KEYS") {
+            match TrustedKey::parse_list(&list) {
+                Ok(keys) => config.trusted_keys = keys,
+                Err(error) => read.refuse("SEALCAST_TRUSTED_KEYS", error),
+            }
         }
-        let trusted_keys = lookup("SEALCAST_TRUSTED_KEYS")
-            .map_or_else(|| Ok(Vec::new()), |list| TrustedKey::parse_list(&list))
-            .unwrap_or_else(|error| {
-                faults.push(format!("SEALCAST_TRUSTED_KEYS: {error}"));
-                Vec::new()
-            });
-        let release = lookup("SEALCAST_RELEASE").and_then(|id| {
-            let parsed = ReleaseId::parse(id.trim());
-            parsed
-                .map_err(|error| faults.push(format!("SEALCAST_RELEASE: {error}")))
-                .ok()
-        });
-        if !faults.is_empty() {
-            return Err(ConfigFaults(faults));
+        if let Some(id) = read.optional("SEALCAST_RELEASE") {
+            match ReleaseId::parse(id.trim()) {
+                Ok(id) => config.release = Some(id),
+                Err(error) => read.refuse("SEALCAST_RELEASE", error),
+            }
         }
-        Ok(Self {
-            models_bucket,
-            registry_table,
-            audit_table,
-            requests_table,
-            stream_key,
-            trusted_keys,
-            release,
-        })
+        read.finish(config)
     }
 
     /// The settings as they are recorded.

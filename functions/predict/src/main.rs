@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::Recorder;
-use domain::system::{SystemClock, SystemEntropy};
+use domain::system::SystemClock;
 use engine::LoadLimits;
-use lambda_host::{INIT_TIME, LoggedAudit};
+use lambda_host::INIT_TIME;
 use predict::config::Config;
 use predict::{LoadSlot, Loader, Predict};
 use store_aws::{Connection, SigningAlgorithm};
@@ -31,13 +30,11 @@ async fn main() -> ExitCode {
     };
     let aws = Connection::from_env().await;
     let clock = Arc::new(SystemClock);
-    let recorder = Arc::new(Recorder::new(
-        host.arn(&config.stream_key),
-        Arc::new(LoggedAudit::new(aws.audit(&config.audit_table))),
+    let recorder = host.recorder(
+        aws.audit(&config.audit_table),
         aws.signer(&config.stream_key, SigningAlgorithm::Ed25519),
         clock.clone(),
-        Arc::new(SystemEntropy),
-    ));
+    );
     let loader = Loader {
         artifacts: aws.artifacts(&config.models_bucket),
         releases: aws.releases(&config.registry_table),

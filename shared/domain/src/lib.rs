@@ -9,6 +9,7 @@ pub mod ports;
 pub mod principal;
 pub mod recorder;
 pub mod release;
+pub mod settings;
 pub mod system;
 
 pub use artifact::{ModelName, ModelVersion, ParseIdError, Sha256Digest, Symbol};
@@ -17,3 +18,4 @@ pub use ports::StoreError;
 pub use principal::{Principal, Role};
 pub use recorder::Recorder;
 pub use release::{Release, ReleaseModel, ReleaseRole};
+pub use settings::{SettingsFaults, SettingsReader};

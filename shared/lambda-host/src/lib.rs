@@ -18,7 +18,7 @@ pub use audit_log::LoggedAudit;
 pub use host::Host;
 pub use iam_roles::{IamRoles, IamRolesError};
 pub use identity::{Identity, IdentityRules, identify};
-pub use settings::{HostSettings, SettingsFaults};
+pub use settings::HostSettings;
 pub use start::{INIT_TIME, init, start};
 
 use std::process::ExitCode;

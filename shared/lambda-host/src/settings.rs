@@ -1,9 +1,13 @@
 //! What every function is told by its environment.
 
-use std::fmt;
+use std::sync::Arc;
 
+use domain::ports::{AuditAppender, Clock, Signer};
+use domain::system::SystemEntropy;
+use domain::{Recorder, SettingsFaults, SettingsReader};
 use tracing_subscriber::EnvFilter;
 
+use crate::audit_log::LoggedAudit;
 use crate::iam_roles::IamRoles;
 use crate::identity::IdentityRules;
 
@@ -20,53 +24,35 @@ pub struct HostSettings {
     pub identity: IdentityRules,
 }
 
-/// Every setting that is wrong, a line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsFaults(Vec<String>);
-
-impl fmt::Display for SettingsFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
 impl HostSettings {
     /// Reads the settings through `lookup`.
     ///
     /// # Errors
     /// [`SettingsFaults`], all of them.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsFaults> {
-        let mut faults = Vec::new();
-        let lookup = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
-        let mut of_lambda = |name: &str| {
-            lookup(name).unwrap_or_else(|| {
-                faults.push(format!(
-                    "{name}: expected to be started by Lambda, which sets it"
-                ));
-                String::new()
-            })
-        };
+        let mut read = SettingsReader::new(lookup);
+        let mut of_lambda =
+            |name: &str| read.required(name, "to be started by Lambda, which sets it");
         let function = of_lambda("AWS_LAMBDA_FUNCTION_NAME");
         let version = of_lambda("AWS_LAMBDA_FUNCTION_VERSION");
         of_lambda("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
         of_lambda("AWS_LAMBDA_RUNTIME_API");
-        let log = lookup("SEALCAST_LOG").unwrap_or_else(|| "info".to_owned());
+        let log = read
+            .optional("SEALCAST_LOG")
+            .unwrap_or_else(|| "info".to_owned());
         if let Err(error) = EnvFilter::try_new(&log) {
-            faults.push(format!(
-                "SEALCAST_LOG: expected a level such as info: {error}"
-            ));
+            let why = format!("expected a level such as info: {error}");
+            read.refuse("SEALCAST_LOG", why);
         }
-        let table = lookup("SEALCAST_IAM_ROLES").unwrap_or_else(|| "{}".to_owned());
-        let iam_roles = IamRoles::parse(&table).unwrap_or_else(|error| {
-            faults.push(format!("SEALCAST_IAM_ROLES: {error}"));
+        let table = read.optional("SEALCAST_IAM_ROLES");
+        let iam_roles = IamRoles::parse(table.as_deref().unwrap_or("{}")).unwrap_or_else(|error| {
+            read.refuse("SEALCAST_IAM_ROLES", error);
             IamRoles::default()
         });
-        let jwt_roles_claim =
-            lookup("SEALCAST_JWT_ROLES_CLAIM").unwrap_or_else(|| "roles".to_owned());
-        if !faults.is_empty() {
-            return Err(SettingsFaults(faults));
-        }
-        Ok(Self {
+        let jwt_roles_claim = read
+            .optional("SEALCAST_JWT_ROLES_CLAIM")
+            .unwrap_or_else(|| "roles".to_owned());
+        read.finish(Self {
             function,
             version,
             log,
@@ -75,6 +61,23 @@ impl HostSettings {
                 jwt_roles_claim,
             },
         })
+    }
+
+    /// Records in a stream of this environment, named after the function, and repeats each record's hash in the log.
+    /// `signer` vouches for the stream; its id is the ARN of a key of the function's stack.
+    pub fn recorder(
+        &self,
+        appender: Arc<dyn AuditAppender>,
+        signer: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Recorder> {
+        Arc::new(Recorder::new(
+            self.arn(signer.key_id()),
+            Arc::new(LoggedAudit::new(appender)),
+            signer,
+            clock,
+            Arc::new(SystemEntropy),
+        ))
     }
 
     /// The ARN of this version of the function. Lambda does not tell a function its own; its partition, region and

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use audit::EventBody;
 use audit::event::ProcessStarted;
-use domain::Recorder;
+use domain::{Recorder, SettingsFaults};
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{HostSettings, SettingsFaults};
+use crate::settings::HostSettings;
 
 /// Longest time that a function prepares itself before it takes requests; Lambda ends it after 10 s.
 pub const INIT_TIME: Duration = Duration::from_secs(8);

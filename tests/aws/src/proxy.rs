@@ -14,8 +14,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
@@ -101,9 +101,11 @@ impl Script {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    /// Bound and never listening: the port stays this proxy's while it is away, and refuses connections.
+    _reserved: TcpSocket,
     upstream: String,
     script: Arc<Mutex<Script>>,
-    accepting: Mutex<Option<AbortHandle>>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Proxy {
@@ -111,10 +113,12 @@ impl Proxy {
     ///
     /// # Panics
     /// Where there is no port to listen on.
-    pub async fn to(upstream: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    pub fn to(upstream: &str) -> Self {
+        let reserved = bind(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = reserved.local_addr().expect("an address");
         let proxy = Self {
-            address: listener.local_addr().expect("an address"),
+            address,
+            _reserved: reserved,
             upstream: upstream
                 .strip_prefix("http://")
                 .expect("an emulator's URL begins with http://")
@@ -123,7 +127,7 @@ impl Proxy {
             script: Arc::default(),
             accepting: Mutex::default(),
         };
-        proxy.accept(listener);
+        proxy.accept();
         proxy
     }
 
@@ -189,27 +193,31 @@ impl Proxy {
     ///
     /// # Panics
     /// Never.
-    pub fn go_away(&self) {
+    pub async fn go_away(&self) {
         let accepting = self.accepting.lock().expect("a lock").take();
         if let Some(accepting) = accepting {
             accepting.abort();
+            // Until the task has ended it listens; how it ended is known.
+            let _ = accepting.await;
         }
     }
 
     /// Forgets every fault, and listens again where it had gone away.
     ///
     /// # Panics
-    /// Where somebody else took the port meanwhile.
-    pub async fn heal(&self) {
+    /// Where its own port cannot be listened on.
+    pub fn heal(&self) {
         self.script().rules.clear();
         let gone = self.accepting.lock().expect("a lock").is_none();
         if gone {
-            let listener = TcpListener::bind(self.address).await;
-            self.accept(listener.expect("the port that it had before"));
+            self.accept();
         }
     }
 
-    fn accept(&self, listener: TcpListener) {
+    fn accept(&self) {
+        let listener = bind(self.address)
+            .listen(1024)
+            .expect("a port to listen on");
         let (upstream, script) = (self.upstream.clone(), Arc::clone(&self.script));
         let accepting = tokio::spawn(async move {
             // Aborted together with this task.
@@ -222,14 +230,24 @@ impl Proxy {
                 while connections.try_join_next().is_some() {}
             }
         });
-        *self.accepting.lock().expect("a lock") = Some(accepting.abort_handle());
+        *self.accepting.lock().expect("a lock") = Some(accepting);
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.go_away();
+        if let Some(accepting) = self.accepting.lock().expect("a lock").take() {
+            accepting.abort();
+        }
     }
+}
+
+/// A socket on the address, which others of this function may be bound to as well; one of them may listen.
+fn bind(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(address).expect("a port");
+    socket
 }
 
 async fn serve(socket: TcpStream, upstream: String, script: Arc<Mutex<Script>>) {

@@ -101,12 +101,8 @@ pub async fn prepare() -> Served {
 
     let stream_key = fixtures::create_stream_key().await;
     let stream_signer = signing.signer(&stream_key, SigningAlgorithm::Ed25519);
-    let behind = async |emulator: Emulator| Proxy::to(&emulator.url()).await;
-    let (tables, bucket, keys) = (
-        behind(DynamodbLocal).await,
-        behind(Ministack).await,
-        behind(Roto).await,
-    );
+    let behind = |emulator: Emulator| Proxy::to(&emulator.url());
+    let (tables, bucket, keys) = (behind(DynamodbLocal), behind(Ministack), behind(Roto));
     let aws = Connection::to(&Endpoints {
         s3: Some(bucket.url()),
         kms: Some(keys.url()),

@@ -36,11 +36,11 @@ async fn an_answer_carries_the_receipt_of_its_record() {
 async fn while_the_tables_are_gone_nothing_is_answered_and_then_it_goes_on() {
     let served = serve().await;
     assert_eq!(served.predict(&body(0, None)).await.status, 200);
-    served.tables.go_away();
+    served.tables.go_away().await;
     let began = Instant::now();
     assert_refused(&served.predict(&body(0, None)).await, "audit.unavailable");
     assert!(began.elapsed() < BUDGET * 2, "{:?}", began.elapsed());
-    served.tables.heal().await;
+    served.tables.heal();
     let reply = served.predict(&body(1, None)).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert!(served.is_recorded(&reply).await);
@@ -65,7 +65,7 @@ async fn a_slow_table_makes_a_slow_answer_with_its_record() {
     let reply = served.predict(&body(0, Some("id-1"))).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert!((Duration::from_secs(2)..BUDGET).contains(&began.elapsed()));
-    served.tables.heal().await;
+    served.tables.heal();
     assert!(served.is_recorded(&reply).await);
     assert_eq!(served.predictions().await, 1);
 }
@@ -110,7 +110,7 @@ async fn an_answer_whose_keeping_is_in_doubt_is_the_one_that_is_given_again() {
         served.tables.after(1, times, &keeping, Fault::Swallow);
         let first = served.predict(&body(0, Some("id-1"))).await;
         assert_eq!(first.status, status, "{first:?}");
-        served.tables.heal().await;
+        served.tables.heal();
         let again = served.predict(&body(0, Some("id-1"))).await;
         assert_eq!(again.status, 200, "{again:?}");
         if first.status == 200 {
@@ -165,11 +165,11 @@ async fn a_load_that_fails_says_why_and_the_next_one_serves() {
         } else {
             &served.keys
         };
-        proxy.go_away();
+        proxy.go_away().await;
         let error = served.predict.activate(release_id(1)).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert_refused(&served.predict(&body(0, None)).await, "model.not_ready");
-        proxy.heal().await;
+        proxy.heal();
     }
     served.predict.activate(release_id(1)).await.unwrap();
     assert_eq!(served.predict(&body(0, None)).await.status, 200);

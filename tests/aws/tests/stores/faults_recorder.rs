@@ -26,7 +26,7 @@ struct Setup {
 
 async fn set_up() -> Setup {
     let table = tables::create_audit(DynamodbLocal).await;
-    let proxy = Proxy::to(&DynamodbLocal.url()).await;
+    let proxy = Proxy::to(&DynamodbLocal.url());
     let aws = Connection::to(&Endpoints {
         dynamodb: Some(proxy.url()),
         ..endpoints()
@@ -145,7 +145,7 @@ async fn after_an_outage_a_new_stream_goes_on_and_the_old_one_has_no_hole() {
     let under_way = record_many(&setup, "under way", 300);
     let cut = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        setup.proxy.go_away();
+        setup.proxy.go_away().await;
     };
     let (under_way, ()) = futures::future::join(under_way, cut).await;
     acknowledged.extend(under_way);
@@ -155,7 +155,7 @@ async fn after_an_outage_a_new_stream_goes_on_and_the_old_one_has_no_hole() {
         0,
         "while the table is gone nothing is acknowledged"
     );
-    setup.proxy.heal().await;
+    setup.proxy.heal();
     let after = record_many(&setup, "after", 50).await;
     assert_eq!(after.len(), 50, "and afterwards everything is");
     acknowledged.extend(after);
@@ -171,7 +171,7 @@ async fn a_table_that_never_answers_leaves_at_most_what_it_applied() {
     setup.proxy.always("TransactWriteItems", Fault::Swallow);
     let during = record_many(&setup, "during", 3).await;
     assert_eq!(during.len(), 0);
-    setup.proxy.heal().await;
+    setup.proxy.heal();
     let after = record_many(&setup, "after", 20).await;
     assert_eq!(after.len(), 20);
     acknowledged.extend(after);

@@ -162,7 +162,7 @@ async fn an_alias_is_moved_once_or_not() {
         }
     }
     let began = Instant::now();
-    proxy.go_away();
+    proxy.go_away().await;
     let gone = aliases
         .compare_and_swap("live", revision, release_id(1))
         .await;

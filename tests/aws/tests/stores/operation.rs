@@ -115,7 +115,7 @@ impl Operation {
             Harm::Next(times, fault) => proxy.next(times, self.about, fault),
             Harm::Always(fault) => proxy.always(self.about, fault),
             Harm::Gone => {
-                proxy.go_away();
+                proxy.go_away().await;
                 // A call on a connection that breaks under it is in doubt; by now all are known to be broken.
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -125,7 +125,7 @@ impl Operation {
         let took = began.elapsed();
         assert!(took < BUDGET * self.calls, "{what}: {took:?}");
         proxy.assert_all_took_place();
-        proxy.heal().await;
+        proxy.heal();
         let effects = used.effects.await;
         let end = if self.writes || end == End::Done {
             end
@@ -145,7 +145,7 @@ pub(crate) async fn proxied(
     emulator: Emulator,
     place: impl Fn(&mut Endpoints) -> &mut Option<String>,
 ) -> (Arc<Proxy>, Connection) {
-    let proxy = Arc::new(Proxy::to(&emulator.url()).await);
+    let proxy = Arc::new(Proxy::to(&emulator.url()));
     let mut endpoints = endpoints();
     *place(&mut endpoints) = Some(proxy.url());
     (proxy, Connection::to(&endpoints).await)
