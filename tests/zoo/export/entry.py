@@ -1,0 +1,221 @@
+"""Collects models with what onnxruntime and the training library answer, and writes them."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import rows
+
+HERE = pathlib.Path(__file__).parent.parent
+ROWS = 1024
+"""Rows that are asked; the smaller batches are their beginnings."""
+BATCHES = (1, 7, 64, ROWS)
+LABELS = ("TRADE", "HOLD", "EXIT")
+
+Answers = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Entry:
+    """One model. `library` says what the training library answers, by the name of the output."""
+
+    name: str
+    family: str
+    exporter: str
+    model: onnx.ModelProto
+    rows: dict[str, str]
+    library: Callable[[dict[str, np.ndarray]], Answers]
+    trained_by: str
+    dtype: str = "float32"
+    flags: str = ""
+    tolerance: float = 1e-5
+    mend: str = ""
+    group: str = ""
+
+
+ENTRIES: list[tuple[str, str, Callable[[], Entry]]] = []
+
+
+def model(name: str, group: str):
+    """Registers a function that makes an `Entry`'s fields."""
+
+    def register(make: Callable[[], dict]):
+        def build() -> Entry:
+            return Entry(name=name, group=group, **make())
+
+        if any(name == other for other, _, _ in ENTRIES):
+            raise ValueError(f"{name} is there twice")
+        ENTRIES.append((name, group, build))
+        return make
+
+    return register
+
+
+def make_inputs(entry: Entry, count: int) -> dict[str, np.ndarray]:
+    """What the graph is asked, in its own types."""
+    kinds = {spec.name: spec.type.tensor_type.elem_type for spec in entry.model.graph.input}
+    inputs = {}
+    for name, kind in entry.rows.items():
+        values = rows.make(kind, rows.ASKED, count)
+        if kinds[name] == onnx.TensorProto.STRING:
+            inputs[name] = values.astype(object)
+        else:
+            inputs[name] = values.astype(onnx.helper.tensor_dtype_to_np_dtype(kinds[name]))
+    return inputs
+
+
+def start(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """One thread, so that sums are taken in one order."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def ask(session: onnxruntime.InferenceSession, inputs: dict[str, np.ndarray]) -> Answers:
+    """The answers; a map output as the matrix of its values."""
+    answers = {}
+    for spec, value in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+        if isinstance(value, list):
+            value = np.array([list(row.values()) for row in value], dtype=np.float32)
+        answers[spec.name] = value
+    return answers
+
+
+def deviation(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative to the value or to the root mean square of its column, whichever is larger."""
+    found, expected = np.float64(found), np.float64(expected)
+    scale = np.maximum(np.abs(expected), np.sqrt(np.mean(expected**2, axis=0)))
+    return float(np.max(np.abs(found - expected) / np.where(scale == 0, 1, scale), initial=0.0))
+
+
+def dtype_name(values: np.ndarray) -> str:
+    return "string" if values.dtype == object else str(values.dtype)
+
+
+def is_number(value: np.ndarray) -> bool:
+    return value.dtype.kind == "f"
+
+
+def compact(value: np.ndarray) -> np.ndarray:
+    """Scores in float32, strings with a width; what is lost is far below the tolerance."""
+    if value.dtype == np.float64:
+        return value.astype(np.float32)
+    if value.dtype.kind in "OU":
+        return value.astype(str).astype("S")
+    if value.dtype == np.int64 and np.abs(value).max(initial=0) < 128:
+        return value.astype(np.int8)
+    return value
+
+
+def write(entry: Entry) -> dict:
+    """Writes model and references; gives the entry of the zoo's list."""
+    folder = HERE / "models"
+    folder.mkdir(exist_ok=True)
+    entry.model.doc_string = ""
+    onnx_bytes = entry.model.SerializeToString()
+    (folder / f"{entry.name}.onnx").write_bytes(onnx_bytes)
+    inputs = make_inputs(entry, ROWS)
+    library = {name: np.asarray(value) for name, value in entry.library(inputs).items()}
+    names = [output.name for output in entry.model.graph.output]
+    if not set(library) <= set(names) or not library:
+        raise ValueError(f"{entry.name}: the library answers {list(library)}, the graph has {names}")
+    arrays = {f"library.{name}": compact(value) for name, value in library.items()}
+    record = {
+        "name": entry.name,
+        "family": entry.family,
+        "trained_by": entry.trained_by,
+        "exporter": entry.exporter,
+        "flags": entry.flags,
+        "dtype": entry.dtype,
+        "opset": {item.domain or "ai.onnx": item.version for item in entry.model.opset_import},
+        "rows": {name: [kind, dtype_name(inputs[name])] for name, kind in entry.rows.items()},
+        "tolerance": entry.tolerance,
+        "bytes": len(onnx_bytes),
+        "inputs_sha256": digest(inputs),
+        "group": entry.group,
+    }
+    if entry.mend:
+        record["mend"] = entry.mend
+    try:
+        session = start(entry.model)
+        answers = ask(session, inputs)
+    except Exception as error:
+        # onnxruntime has no common base for what it throws.
+        record["onnxruntime_refuses"] = str(error).splitlines()[0][:200]
+        answers = None
+    if answers is not None:
+        arrays |= {f"onnxruntime.{name}": compact(np.asarray(value)) for name, value in answers.items()}
+        record["batch_spread"] = measure_spread(session, inputs, answers)
+        record["onnxruntime_to_library"] = compare_engines(entry.name, answers, library)
+    # Not np.savez: its archives hold the time.
+    save_archive(folder / f"{entry.name}.npz", arrays)
+    return record
+
+
+def save_archive(path: pathlib.Path, arrays: Answers) -> None:
+    """A .npz with the same bytes for the same arrays."""
+    import io
+    import zipfile
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, value in sorted(arrays.items()):
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, value, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def digest(inputs: dict[str, np.ndarray]) -> str:
+    """Of the inputs' bits, so that the test knows that it asks the same."""
+    own = hashlib.sha256()
+    for name, value in inputs.items():
+        own.update(name.encode())
+        own.update(np.ascontiguousarray(value.astype("S") if value.dtype == object else value).tobytes())
+    return own.hexdigest()[:16]
+
+
+def measure_spread(session, inputs: dict[str, np.ndarray], answers: Answers) -> float:
+    """How far onnxruntime's answers for the same rows lie apart between batch sizes."""
+    worst = 0.0
+    for size in BATCHES[:-1]:
+        for first in (0,) if size > 1 else range(64):
+            part = {name: value[first : first + size] for name, value in inputs.items()}
+            for name, value in ask(session, part).items():
+                if is_number(np.asarray(answers[name])):
+                    whole = answers[name]
+                    scale = np.sqrt(np.mean(np.float64(whole) ** 2, axis=0))
+                    gap = np.abs(np.float64(value) - np.float64(whole[first : first + size]))
+                    worst = max(worst, float(np.max(gap / np.where(scale == 0, 1, scale))))
+    return float(f"{worst:.3g}")
+
+
+def compare_engines(name: str, answers: Answers, library: Answers) -> float:
+    """The largest deviation of onnxruntime's scores from the library's; labels that differ are told."""
+    worst = 0.0
+    for key, expected in library.items():
+        found = np.asarray(answers[key])
+        if found.size != expected.size:
+            raise ValueError(f"{name}: `{key}` is {found.shape}, the library's {expected.shape}")
+        expected = expected.reshape(found.shape)
+        if is_number(found):
+            worst = max(worst, deviation(found, expected))
+        elif (differ := int(np.sum(found.astype(str) != expected.astype(str)))) > 0:
+            warnings.warn(f"{name}: {differ} labels of `{key}` differ between onnxruntime and the library", stacklevel=2)
+    return float(f"{worst:.3g}")
+
+
+def save_list(records: list[dict]) -> None:
+    """Replaces the records of the same name and keeps the others."""
+    path = HERE / "zoo.json"
+    known = {record["name"]: record for record in json.loads(path.read_text())} if path.exists() else {}
+    known |= {record["name"]: record for record in records}
+    order = {name: at for at, (name, _, _) in enumerate(ENTRIES)}
+    kept = sorted((record for name, record in known.items() if name in order), key=lambda r: order[r["name"]])
+    path.write_text("[\n" + ",\n".join(json.dumps(record) for record in kept) + "\n]\n")
