@@ -2,6 +2,7 @@
 
 mod constants;
 mod graph;
+mod ml;
 mod node;
 mod operators;
 mod sizes;
@@ -61,6 +62,7 @@ pub(crate) fn decode(onnx: &[u8], limits: &LoadLimits) -> Result<ModelProto, Loa
 /// Checks everything but whether the operators are supported: versions, names, tensors, attributes, sizes.
 pub(crate) fn validate(model: &ModelProto, limits: &LoadLimits) -> Result<(), LoadError> {
     check_versions(model)?;
+    ml::check(model, limits)?;
     let Some(graph) = &model.graph else {
         return Err(LoadError::Malformed {
             reason: "it holds no graph".to_owned(),

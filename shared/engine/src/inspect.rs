@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::check;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
+use crate::ml::{OPERATORS, Operator};
 use crate::model::TensorSpec;
-use crate::tree::{self, TreeOperator};
+use crate::tree;
 
 /// What is in a model file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,7 +107,9 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
             *operators.entry(check::qualified_name(node)).or_default() += 1;
             if check::is_tree_ensemble(node) {
                 trees.push(tree::summarise(node));
-                match TreeOperator::parse(node, None, limits) {
+            }
+            if node.domain == check::ML_DOMAIN && OPERATORS.contains(&node.op_type.as_str()) {
+                match Operator::parse(node, None, limits) {
                     Ok(_) => {}
                     Err(error) if error.is_unsupported() => refused.push(error),
                     Err(error) => return Err(error),

@@ -9,12 +9,14 @@
 //! Neural nets and linear graphs run on tract; tree ensembles run on this crate's own kernel ([`tree`]),
 //! which follows onnxruntime's arithmetic. Everything is synchronous and free of I/O.
 
+mod attributes;
 mod check;
 mod error;
 mod inspect;
 mod limits;
 mod ml;
 mod model;
+mod pipeline;
 mod sanitize;
 mod score;
 mod tensor;

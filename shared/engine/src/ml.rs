@@ -1,10 +1,204 @@
-//! This crate's operators of `ai.onnx.ml`, as the graph engine calls them: one file each.
+//! This crate's operators of `ai.onnx.ml`: one file each. They know nothing of the graph engine.
 
-mod tree_ensemble;
+mod array;
+mod array_feature_extractor;
+mod binarizer;
+mod feature_vectorizer;
+mod graph_node;
+mod imputer;
+mod label_encoder;
+mod labels;
+mod linear;
+mod lookup;
+mod normalizer;
+mod one_hot;
+mod post_transform;
+mod scaler;
+mod svm;
 
-use tract_onnx::Onnx;
+use artifact::manifest::DataType;
+use tract_onnx::pb::NodeProto;
 
-/// Puts this crate's operators in the place of the graph engine's own.
-pub(crate) fn register(onnx: &mut Onnx) {
-    tree_ensemble::register(&mut onnx.op_register);
+use crate::check::{invalid, unsupported};
+use crate::error::LoadError;
+use crate::limits::LoadLimits;
+use crate::tree::TreeOperator;
+
+pub(crate) use array::{Array, Form, View, check_number, matrix};
+pub(crate) use graph_node::register;
+pub(crate) use labels::ClassLabels;
+pub(crate) use post_transform::{PostTransform, logistic, probit};
+
+/// The operators that are run; sorted. `ZipMap` is dropped before it comes to this.
+pub(crate) const OPERATORS: &[&str] = &[
+    "ArrayFeatureExtractor",
+    "Binarizer",
+    "CategoryMapper",
+    "FeatureVectorizer",
+    "Imputer",
+    "LabelEncoder",
+    "LinearClassifier",
+    "LinearRegressor",
+    "Normalizer",
+    "OneHotEncoder",
+    "SVMClassifier",
+    "SVMRegressor",
+    "Scaler",
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
+];
+
+/// An operator, ready to run.
+#[derive(Debug, Clone)]
+pub(crate) enum Operator {
+    ArrayFeatureExtractor,
+    Binarizer(binarizer::Binarizer),
+    FeatureVectorizer(feature_vectorizer::FeatureVectorizer),
+    Imputer(imputer::Imputer),
+    LabelEncoder(label_encoder::LabelEncoder),
+    LinearClassifier(linear::LinearClassifier),
+    LinearRegressor(linear::LinearRegressor),
+    Normalizer(normalizer::Normalizer),
+    OneHotEncoder(one_hot::OneHotEncoder),
+    Scaler(scaler::Scaler),
+    SvmClassifier(svm::SvmClassifier),
+    SvmRegressor(svm::SvmRegressor),
+    Trees(Box<TreeOperator>),
+}
+
+impl Operator {
+    /// Reads and validates a node; `input` is the type of its first input, where that is known.
+    pub(crate) fn parse(
+        node: &NodeProto,
+        input: Option<DataType>,
+        limits: &LoadLimits,
+    ) -> Result<Self, LoadError> {
+        let operator = match node.op_type.as_str() {
+            "ArrayFeatureExtractor" => Self::ArrayFeatureExtractor,
+            "Binarizer" => Self::Binarizer(binarizer::Binarizer::parse(node)?),
+            "CategoryMapper" => {
+                Self::LabelEncoder(label_encoder::LabelEncoder::parse_mapper(node)?)
+            }
+            "FeatureVectorizer" => {
+                Self::FeatureVectorizer(feature_vectorizer::FeatureVectorizer::parse(node, limits)?)
+            }
+            "Imputer" => Self::Imputer(imputer::Imputer::parse(node)?),
+            "LabelEncoder" => Self::LabelEncoder(label_encoder::LabelEncoder::parse(node)?),
+            "LinearClassifier" => Self::LinearClassifier(linear::LinearClassifier::parse(node)?),
+            "LinearRegressor" => Self::LinearRegressor(linear::LinearRegressor::parse(node)?),
+            "Normalizer" => Self::Normalizer(normalizer::Normalizer::parse(node)?),
+            "OneHotEncoder" => Self::OneHotEncoder(one_hot::OneHotEncoder::parse(node)?),
+            "SVMClassifier" => Self::SvmClassifier(svm::SvmClassifier::parse(node)?),
+            "SVMRegressor" => Self::SvmRegressor(svm::SvmRegressor::parse(node)?),
+            "Scaler" => Self::Scaler(scaler::Scaler::parse(node)?),
+            "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
+                Self::Trees(Box::new(TreeOperator::parse(node, input, limits)?))
+            }
+            _ => return Err(unsupported(node, "this operator is not run", "")),
+        };
+        let inputs = match &operator {
+            Self::ArrayFeatureExtractor => 2,
+            Self::FeatureVectorizer(_) => node.input.len(),
+            _ => 1,
+        };
+        if node.input.len() != inputs || node.input.iter().any(String::is_empty) {
+            return Err(invalid(
+                node,
+                format!("{} inputs where {inputs} are taken", node.input.len()),
+            ));
+        }
+        if node.output.len() > operator.output_count() {
+            return Err(invalid(
+                node,
+                format!(
+                    "{} outputs where there are {}",
+                    node.output.len(),
+                    operator.output_count()
+                ),
+            ));
+        }
+        Ok(operator)
+    }
+
+    /// The number of outputs.
+    pub(crate) fn output_count(&self) -> usize {
+        match self {
+            Self::LinearClassifier(_) | Self::SvmClassifier(_) => 2,
+            Self::Trees(trees) => trees.output_count(),
+            _ => 1,
+        }
+    }
+
+    /// Features that a row must have, where the operator was made for a number of them.
+    pub(crate) fn features(&self) -> Option<usize> {
+        match self {
+            Self::LinearClassifier(operator) => Some(operator.features()),
+            Self::LinearRegressor(operator) => Some(operator.features()),
+            Self::SvmClassifier(operator) => Some(operator.features()),
+            Self::SvmRegressor(operator) => Some(operator.features()),
+            Self::Trees(operator) => Some(operator.min_features()),
+            Self::Scaler(operator) => operator.features(),
+            Self::Imputer(operator) => operator.features(),
+            _ => None,
+        }
+    }
+
+    /// The outputs' types and shapes, or why inputs of these types and shapes are not taken.
+    pub(crate) fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>, String> {
+        if let (Self::ArrayFeatureExtractor, [input, indices]) = (self, inputs) {
+            return Ok(vec![array_feature_extractor::form(input, indices)?]);
+        }
+        if let Self::FeatureVectorizer(operator) = self {
+            return Ok(vec![operator.form(inputs)?]);
+        }
+        let [input] = inputs else {
+            return Err(format!("{} inputs where 1 is taken", inputs.len()));
+        };
+        Ok(vec![match self {
+            Self::LinearClassifier(operator) => return operator.forms(input),
+            Self::SvmClassifier(operator) => return operator.forms(input),
+            Self::Trees(operator) => return operator.forms(input),
+            Self::Binarizer(_) => binarizer::Binarizer::form(input)?,
+            Self::Imputer(operator) => operator.form(input)?,
+            Self::LabelEncoder(operator) => operator.form(input)?,
+            Self::LinearRegressor(operator) => operator.form(input)?,
+            Self::Normalizer(_) => normalizer::Normalizer::form(input)?,
+            Self::OneHotEncoder(operator) => operator.form(input)?,
+            Self::Scaler(operator) => operator.form(input)?,
+            Self::SvmRegressor(operator) => operator.form(input)?,
+            Self::ArrayFeatureExtractor | Self::FeatureVectorizer(_) => {
+                return Err("two inputs are taken".to_owned());
+            }
+        }])
+    }
+
+    /// Runs the operator: all its outputs.
+    pub(crate) fn run(&self, inputs: &[View<'_>]) -> Result<Vec<Array>, String> {
+        if let (Self::ArrayFeatureExtractor, [input, indices]) = (self, inputs) {
+            return Ok(vec![array_feature_extractor::run(*input, *indices)?]);
+        }
+        if let Self::FeatureVectorizer(operator) = self {
+            return Ok(vec![operator.run(inputs)?]);
+        }
+        let [input] = *inputs else {
+            return Err(format!("{} inputs where 1 is taken", inputs.len()));
+        };
+        Ok(vec![match self {
+            Self::LinearClassifier(operator) => return operator.run(input),
+            Self::SvmClassifier(operator) => return operator.run(input),
+            Self::Trees(operator) => return operator.run(input),
+            Self::Binarizer(operator) => operator.run(input)?,
+            Self::Imputer(operator) => operator.run(input)?,
+            Self::LabelEncoder(operator) => operator.run(input)?,
+            Self::LinearRegressor(operator) => operator.run(input)?,
+            Self::Normalizer(operator) => operator.run(input)?,
+            Self::OneHotEncoder(operator) => operator.run(input)?,
+            Self::Scaler(operator) => operator.run(input)?,
+            Self::SvmRegressor(operator) => operator.run(input)?,
+            Self::ArrayFeatureExtractor | Self::FeatureVectorizer(_) => {
+                return Err("two inputs are taken".to_owned());
+            }
+        }])
+    }
 }

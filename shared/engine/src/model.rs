@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use crate::error::{LoadError, RunError, describe_panic};
 use crate::limits::LoadLimits;
+use crate::pipeline::Pipeline;
 use crate::tensor::Tensor;
-use crate::tree::TreeModel;
 use plan::Plans;
+
+pub(crate) use tract_tensor::{from_tract, read_datatype, to_tract};
 
 /// The form of one input or output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,8 +39,8 @@ pub struct Model {
 /// What runs the graph.
 #[derive(Debug)]
 enum Runner {
-    /// The whole graph is one tree ensemble.
-    Trees(TreeModel),
+    /// A graph of preprocessing, trees and linear models.
+    Pipeline(Pipeline),
     /// The graph engine, with a plan for each shape that it has met.
     Graph(Plans),
 }
@@ -69,7 +71,7 @@ impl Model {
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
         let order = self.order(inputs)?;
         guard(|| match &self.runner {
-            Runner::Trees(trees) => trees.run(order[0]),
+            Runner::Pipeline(pipeline) => pipeline.run(&order),
             Runner::Graph(plans) => plans.run(&order),
         })
     }

@@ -1,11 +1,12 @@
 //! Tree ensembles on our own kernel: `TreeEnsembleClassifier` and `TreeEnsembleRegressor` of
-//! `ai.onnx.ml`, versions 1 and 3.
+//! `ai.onnx.ml` 1 and 3, `TreeEnsemble` of 5.
 //!
 //! Results follow onnxruntime's kernel, which is what models are tested on before they are sealed: sums
 //! are taken in the attributes' type, tree by tree; labels follow its rules, its handling of two classes
 //! with one score included.
 
 mod attributes;
+mod attributes_v5;
 mod build;
 mod finish;
 mod forest;
@@ -13,14 +14,14 @@ mod forest;
 use artifact::manifest::DataType;
 use tract_onnx::pb::NodeProto;
 
-use crate::error::{LoadError, RunError};
+use crate::error::LoadError;
 use crate::limits::LoadLimits;
-use crate::tensor::{Tensor, TensorData};
+use crate::ml::{Array, Form, View, check_number, matrix};
+use crate::tensor::TensorData;
 use finish::Finish;
-use forest::{Block, Forest};
+use forest::{Block, Forest, Real};
 
 pub(crate) use attributes::summarise;
-pub(crate) use finish::Labels;
 
 /// Rows that are scored together: their inputs and sums stay in the cache while the trees pass by.
 const BLOCK_ROWS: usize = 128;
@@ -30,6 +31,8 @@ const BLOCK_ROWS: usize = 128;
 pub(crate) struct TreeOperator {
     kernel: Kernel,
     finish: Finish,
+    /// True for the operator of `ai.onnx.ml` 5.
+    is_v5: bool,
 }
 
 /// The trees, in the type of their thresholds and weights.
@@ -37,31 +40,6 @@ pub(crate) struct TreeOperator {
 enum Kernel {
     Single(Forest<f32>),
     Double(Forest<f64>),
-}
-
-/// What an operator gives for a batch.
-pub(crate) struct TreeOutput {
-    /// One label a row, of a classifier.
-    pub(crate) labels: Option<TensorData>,
-    /// Scores `[rows, width]`.
-    pub(crate) scores: Vec<f32>,
-    /// Scores a row.
-    pub(crate) width: usize,
-}
-
-/// A whole graph that is one operator.
-#[derive(Debug)]
-pub(crate) struct TreeModel {
-    operator: TreeOperator,
-    /// The graph's outputs: the name, and which of the operator's it is.
-    outputs: Vec<(String, TreeOutputKind)>,
-}
-
-/// Which of an operator's outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TreeOutputKind {
-    Labels,
-    Scores,
 }
 
 impl TreeOperator {
@@ -73,22 +51,22 @@ impl TreeOperator {
     ) -> Result<Self, LoadError> {
         let raw = attributes::read(node, limits)?;
         let finish = Finish::new(&raw);
-        let kernel = if raw.is_double || input == Some(DataType::Fp64) {
+        let is_wide = raw.is_double || (input == Some(DataType::Fp64) && !raw.is_v5);
+        let kernel = if is_wide {
             Kernel::Double(build::build::<f64>(&raw, limits)?)
         } else {
             Kernel::Single(build::build::<f32>(&raw, limits)?)
         };
-        Ok(Self { kernel, finish })
+        Ok(Self {
+            kernel,
+            finish,
+            is_v5: raw.is_v5,
+        })
     }
 
-    /// The classes, where this is a classifier.
-    pub(crate) fn labels(&self) -> Option<&Labels> {
-        self.finish.labels()
-    }
-
-    /// Scores a row: targets or classes.
-    pub(crate) fn width(&self) -> usize {
-        self.finish.width()
+    /// Two for a classifier: labels, then scores.
+    pub(crate) fn output_count(&self) -> usize {
+        1 + usize::from(self.finish.labels().is_some())
     }
 
     /// Features that a row must have at least.
@@ -99,73 +77,102 @@ impl TreeOperator {
         }
     }
 
-    /// Scores rows of `columns` features each.
-    pub(crate) fn run(&self, data: &TensorData, columns: usize) -> Result<TreeOutput, String> {
+    /// The outputs' types and shapes.
+    pub(crate) fn forms(&self, input: &Form) -> Result<Vec<Form>, String> {
+        let own = match &self.kernel {
+            Kernel::Single(_) => DataType::Fp32,
+            Kernel::Double(_) => DataType::Fp64,
+        };
+        if self.is_v5 && input.datatype != own {
+            return Err(format!(
+                "{} where {} is taken, the type of the thresholds",
+                input.datatype.name(),
+                own.name()
+            ));
+        }
+        check_number(input.datatype)?;
+        let (rows, columns) = matrix(&input.shape)?;
         if columns < self.min_features() {
             return Err(format!(
                 "a row has {columns} features where the trees use {}",
                 self.min_features()
             ));
         }
-        let rows = data.len() / columns;
-        match (&self.kernel, data) {
+        let datatype = if self.is_v5 { own } else { DataType::Fp32 };
+        let scores = Form::new(datatype, vec![rows, self.finish.width()]);
+        Ok(match self.finish.labels() {
+            Some(labels) => vec![Form::new(labels.datatype(), vec![rows]), scores],
+            None => vec![scores],
+        })
+    }
+
+    /// Scores rows: labels, of a classifier, and scores.
+    pub(crate) fn run(&self, input: View<'_>) -> Result<Vec<Array>, String> {
+        // The forms were settled when the graph was loaded; only the number of features may be open.
+        let (rows, columns) = matrix(input.shape)?;
+        if columns < self.min_features() {
+            self.forms(&input.form())?;
+        }
+        match (&self.kernel, input.data) {
             (Kernel::Single(forest), TensorData::Fp32(values)) => {
                 Ok(self.score(forest, values, rows, columns))
             }
             (Kernel::Double(forest), TensorData::Fp64(values)) => {
                 Ok(self.score(forest, values, rows, columns))
             }
-            (Kernel::Single(forest), data) => {
+            (Kernel::Single(forest), data) if !self.is_v5 => {
                 let values = read_as(data, |v| v as f32)?;
                 Ok(self.score(forest, &values, rows, columns))
             }
-            (Kernel::Double(forest), data) => {
+            (Kernel::Double(forest), data) if !self.is_v5 => {
                 let values = read_as(data, |v| v)?;
                 Ok(self.score(forest, &values, rows, columns))
             }
+            (_, other) => Err(format!("{} is not taken", other.datatype().name())),
         }
     }
 
-    fn score<T: forest::Real>(
+    fn score<T: Real>(
         &self,
         forest: &Forest<T>,
         values: &[T],
         rows: usize,
         columns: usize,
-    ) -> TreeOutput {
+    ) -> Vec<Array> {
         let width = self.finish.width();
-        let mut scores = vec![0.0; rows * width];
-        let mut winners = vec![
-            0_u32;
-            if self.finish.labels().is_some() {
-                rows
-            } else {
-                0
-            }
-        ];
         let mut block = Block::new(rows.min(BLOCK_ROWS), forest.width());
-        for first in (0..rows).step_by(BLOCK_ROWS) {
-            let count = BLOCK_ROWS.min(rows - first);
-            forest.score(
-                &values[first * columns..(first + count) * columns],
-                columns,
-                &mut block,
-            );
-            for at in 0..count {
-                let row = first + at;
-                let (sums, present) = block.row(at);
+        let shape = vec![rows, width];
+        if self.is_v5 && T::IS_DOUBLE {
+            let mut scores = vec![T::default(); rows * width];
+            forest.score_blocks(values, columns, &mut block, |row, sums, present| {
                 let out = &mut scores[row * width..(row + 1) * width];
-                let winner = self.finish.apply(sums, present, forest.tree_count(), out);
-                if let Some(slot) = winners.get_mut(row) {
-                    *slot = winner;
-                }
-            }
+                self.finish.plain(sums, present, forest.tree_count(), out);
+            });
+            return vec![Array {
+                shape,
+                data: T::into_data(scores),
+            }];
         }
-        TreeOutput {
-            labels: self.finish.labels().map(|labels| labels.pick(&winners)),
-            scores,
-            width,
-        }
+        let mut scores = vec![0.0; rows * width];
+        let Some(labels) = self.finish.labels() else {
+            forest.score_blocks(values, columns, &mut block, |row, sums, present| {
+                let out = &mut scores[row * width..(row + 1) * width];
+                self.finish.apply(sums, present, forest.tree_count(), out);
+            });
+            return vec![Array::floats(shape, scores)];
+        };
+        let mut winners = vec![0_u32; rows];
+        forest.score_blocks(values, columns, &mut block, |row, sums, present| {
+            let out = &mut scores[row * width..(row + 1) * width];
+            winners[row] = self.finish.apply(sums, present, forest.tree_count(), out);
+        });
+        vec![
+            Array {
+                shape: vec![rows],
+                data: labels.pick(&winners),
+            },
+            Array::floats(shape, scores),
+        ]
     }
 }
 
@@ -180,60 +187,5 @@ fn read_as<T>(data: &TensorData, cast: impl Fn(f64) -> T) -> Result<Vec<T>, Stri
             "trees take FP32, FP64, INT32 or INT64, not {}",
             other.datatype().name()
         )),
-    }
-}
-
-impl TreeModel {
-    pub(crate) fn new(operator: TreeOperator, outputs: Vec<(String, TreeOutputKind)>) -> Self {
-        Self { operator, outputs }
-    }
-
-    /// Scores a tensor `[rows, columns]`, or `[columns]` for one row.
-    pub(crate) fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, RunError> {
-        let fault = |reason: String| RunError::Input {
-            input: input.name.clone(),
-            reason,
-        };
-        let (rows, columns) = match input.shape.as_slice() {
-            [columns] => (1, *columns),
-            [rows, columns] => (*rows, *columns),
-            other => {
-                return Err(fault(format!(
-                    "shape {other:?} where [rows, columns] is taken"
-                )));
-            }
-        };
-        let mut output = self.operator.run(&input.data, columns).map_err(fault)?;
-        let mut scores = Some(std::mem::take(&mut output.scores));
-        let last = self
-            .outputs
-            .iter()
-            .rposition(|(_, kind)| *kind == TreeOutputKind::Scores);
-        let mut tensors = Vec::with_capacity(self.outputs.len());
-        for (at, (name, kind)) in self.outputs.iter().enumerate() {
-            tensors.push(match kind {
-                TreeOutputKind::Labels => Tensor {
-                    name: name.clone(),
-                    shape: vec![rows],
-                    data: output
-                        .labels
-                        .clone()
-                        .unwrap_or(TensorData::Int64(Vec::new())),
-                },
-                TreeOutputKind::Scores => {
-                    let values = if last == Some(at) {
-                        scores.take()
-                    } else {
-                        scores.clone()
-                    };
-                    Tensor {
-                        name: name.clone(),
-                        shape: vec![rows, output.width],
-                        data: TensorData::Fp32(values.unwrap_or_default()),
-                    }
-                }
-            });
-        }
-        Ok(tensors)
     }
 }

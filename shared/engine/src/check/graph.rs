@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use artifact::manifest::DataType;
 use tract_onnx::pb::tensor_proto::DataType as ElementType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
@@ -10,6 +9,7 @@ use tract_onnx::pb::{GraphProto, TypeProto, ValueInfoProto};
 
 use super::tensors::count_elements;
 use super::{ML_DOMAIN, invalid};
+use crate::attributes::read_datatype;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::model::TensorSpec;
@@ -209,23 +209,4 @@ pub(crate) fn replace_zip_maps(graph: &mut GraphProto) {
             })),
         });
     }
-}
-
-fn read_datatype(element: i32) -> Option<DataType> {
-    Some(match ElementType::try_from(element).ok()? {
-        ElementType::Bool => DataType::Bool,
-        ElementType::Uint8 => DataType::Uint8,
-        ElementType::Uint16 => DataType::Uint16,
-        ElementType::Uint32 => DataType::Uint32,
-        ElementType::Uint64 => DataType::Uint64,
-        ElementType::Int8 => DataType::Int8,
-        ElementType::Int16 => DataType::Int16,
-        ElementType::Int32 => DataType::Int32,
-        ElementType::Int64 => DataType::Int64,
-        ElementType::Float16 => DataType::Fp16,
-        ElementType::Float => DataType::Fp32,
-        ElementType::Double => DataType::Fp64,
-        ElementType::String => DataType::Bytes,
-        _ => return None,
-    })
 }

@@ -4,6 +4,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::unsupported;
 use crate::error::LoadError;
+use crate::ml::OPERATORS;
 
 /// The domain of classical machine learning operators.
 pub(crate) const ML_DOMAIN: &str = "ai.onnx.ml";
@@ -146,15 +147,12 @@ const ALLOWED: &[&str] = &[
     "Xor",
 ];
 
-/// Operators of `ai.onnx.ml` that are run; `ZipMap` is dropped.
-const ALLOWED_ML: &[&str] = &["TreeEnsembleClassifier", "TreeEnsembleRegressor", "ZipMap"];
-
 /// True for an operator that this crate's own kernel runs.
 pub(crate) fn is_tree_ensemble(node: &NodeProto) -> bool {
     node.domain == ML_DOMAIN
         && matches!(
             node.op_type.as_str(),
-            "TreeEnsembleClassifier" | "TreeEnsembleRegressor"
+            "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor"
         )
 }
 
@@ -208,18 +206,10 @@ fn check_operator(node: &NodeProto) -> Result<(), LoadError> {
             }
         }
         ML_DOMAIN => {
-            if operator == "TreeEnsemble" {
-                let hint = "export it for ai.onnx.ml 3, as TreeEnsembleClassifier or TreeEnsembleRegressor";
+            if operator != "ZipMap" && OPERATORS.binary_search(&operator).is_err() {
                 return Err(unsupported(
                     node,
-                    "trees in the form of ai.onnx.ml 5 are not run yet",
-                    hint,
-                ));
-            }
-            if ALLOWED_ML.binary_search(&operator).is_err() {
-                return Err(unsupported(
-                    node,
-                    "this operator is not run yet",
+                    "this operator is not run",
                     hint_for_ml(operator),
                 ));
             }
@@ -261,10 +251,7 @@ fn check_operator(node: &NodeProto) -> Result<(), LoadError> {
 
 fn hint_for_ml(operator: &str) -> &'static str {
     match operator {
-        "Scaler" | "Imputer" | "Normalizer" | "Binarizer" => {
-            "the manifest can scale and impute; or export the step as arithmetic"
-        }
-        "LinearClassifier" | "LinearRegressor" => "export the model as MatMul and Add",
+        "DictVectorizer" | "CastMap" => "maps are not read: give the features as tensors",
         _ => "",
     }
 }

@@ -15,8 +15,8 @@ use super::{Model, Runner, TensorSpec};
 use crate::check;
 use crate::error::{LoadError, describe_panic};
 use crate::limits::LoadLimits;
-use crate::ml;
-use crate::tree::{TreeModel, TreeOperator, TreeOutputKind};
+use crate::ml::{self, Operator};
+use crate::pipeline;
 
 /// Stack of the loading thread, in bytes: the graph engine recurses along chains of nodes.
 const STACK_SIZE: usize = 64 << 20;
@@ -79,14 +79,20 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
     if inputs.is_empty() {
         return Err(LoadError::graph("it has no input"));
     }
-    if let Some(trees) = read_tree_graph(graph, &inputs, &mut outputs, limits)? {
+    if let Some(pipeline) = pipeline::build(graph, &inputs, &mut outputs, limits)? {
         return Ok(Model {
             inputs,
             outputs,
-            runner: Runner::Trees(trees),
+            runner: Runner::Pipeline(pipeline),
         });
     }
-    check_trees(graph, limits)?;
+    for node in graph
+        .node
+        .iter()
+        .filter(|node| node.domain == check::ML_DOMAIN)
+    {
+        Operator::parse(node, None, limits)?;
+    }
     let plans = read_graph(&proto, &inputs, &outputs, limits)?;
     Ok(Model {
         inputs,
@@ -146,94 +152,6 @@ fn state_defaults(graph: &mut GraphProto) {
     }
 }
 
-/// Validates the tree ensembles of a graph that has more than one.
-fn check_trees(graph: &GraphProto, limits: &LoadLimits) -> Result<(), LoadError> {
-    let mut left = limits.max_tree_nodes;
-    for node in graph
-        .node
-        .iter()
-        .filter(|node| check::is_tree_ensemble(node))
-    {
-        let own = LoadLimits {
-            max_tree_nodes: left,
-            ..limits.clone()
-        };
-        TreeOperator::parse(node, None, &own)?;
-        left -= crate::tree::summarise(node).nodes.min(left);
-    }
-    Ok(())
-}
-
-/// Reads a graph that is one tree ensemble between `Identity` nodes, which needs no graph engine.
-fn read_tree_graph(
-    graph: &GraphProto,
-    inputs: &[TensorSpec],
-    outputs: &mut [TensorSpec],
-    limits: &LoadLimits,
-) -> Result<Option<TreeModel>, LoadError> {
-    let [input] = inputs else { return Ok(None) };
-    let mut ensembles = graph
-        .node
-        .iter()
-        .filter(|node| check::is_tree_ensemble(node));
-    let (Some(node), None) = (ensembles.next(), ensembles.next()) else {
-        return Ok(None);
-    };
-    let is_bare = graph
-        .node
-        .iter()
-        .all(|other| check::is_tree_ensemble(other) || other.op_type == "Identity");
-    if !is_bare || node.input.len() != 1 || trace(graph, &node.input[0]) != input.name {
-        return Ok(None);
-    }
-    let operator = TreeOperator::parse(node, Some(input.datatype), limits)?;
-    let kinds: &[TreeOutputKind] = if operator.labels().is_some() {
-        &[TreeOutputKind::Labels, TreeOutputKind::Scores]
-    } else {
-        &[TreeOutputKind::Scores]
-    };
-    let mut bound = Vec::new();
-    for output in outputs.iter_mut() {
-        let source = trace(graph, &output.name);
-        let Some(at) = node.output.iter().position(|name| name == source) else {
-            return Ok(None);
-        };
-        let Some(kind) = kinds.get(at) else {
-            return Err(check::invalid(node, format!("it has no output {at}")));
-        };
-        // The operator knows its outputs better than the file says.
-        output.shape = match kind {
-            TreeOutputKind::Labels => vec![-1],
-            TreeOutputKind::Scores => vec![-1, operator.width() as i64],
-        };
-        bound.push((output.name.clone(), *kind));
-    }
-    if let [.., columns] = input.shape.as_slice()
-        && usize::try_from(*columns).is_ok_and(|columns| columns < operator.min_features())
-    {
-        let reason = format!(
-            "a row has {columns} features where the trees use {}",
-            operator.min_features()
-        );
-        return Err(check::invalid(node, reason));
-    }
-    Ok(Some(TreeModel::new(operator, bound)))
-}
-
-/// Follows `Identity` nodes back from a value.
-fn trace<'a>(graph: &'a GraphProto, name: &'a str) -> &'a str {
-    let mut name = name;
-    while let Some(node) = graph.node.iter().find(|node| {
-        node.op_type == "Identity" && node.output.first().is_some_and(|output| output == name)
-    }) {
-        let Some(input) = node.input.first() else {
-            break;
-        };
-        name = input;
-    }
-    name
-}
-
 /// Parses a graph for the graph engine and plans one row of it.
 fn read_graph(
     proto: &ModelProto,
@@ -262,7 +180,14 @@ fn read_graph(
                     .collect()
             })
             .collect();
-        plans.plan_ahead(shapes)?;
+        // Where more than the batch is open, the shape that is planned may not be one that the graph takes.
+        let is_guess = inputs
+            .iter()
+            .any(|spec| spec.shape.iter().skip(1).any(|dim| *dim < 0));
+        match plans.plan_ahead(shapes) {
+            Err(LoadError::Refused { .. }) if is_guess => {}
+            planned => planned?,
+        }
     }
     Ok(plans)
 }

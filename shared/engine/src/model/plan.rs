@@ -67,7 +67,7 @@ impl Plans {
         };
         let values = inputs
             .iter()
-            .map(|tensor| to_tract(tensor))
+            .map(|tensor| to_tract(&tensor.shape, &tensor.data))
             .collect::<Result<TVec<_>, _>>()
             .map_err(failed)?;
         let idle = plan

@@ -10,9 +10,8 @@ use tract_onnx::tract_core::internal::{anyhow, bail};
 use crate::tensor::{Tensor, TensorData};
 
 /// Copies a tensor for the graph engine.
-pub(super) fn to_tract(tensor: &Tensor) -> TractResult<TValue> {
-    let shape = tensor.shape.as_slice();
-    let value: TractTensor = match &tensor.data {
+pub(crate) fn to_tract(shape: &[usize], data: &TensorData) -> TractResult<TValue> {
+    let value: TractTensor = match data {
         TensorData::Bool(v) => TractTensor::from_shape(shape, v)?,
         TensorData::Uint8(v) => TractTensor::from_shape(shape, v)?,
         TensorData::Uint16(v) => TractTensor::from_shape(shape, v)?,
@@ -39,7 +38,7 @@ pub(super) fn to_tract(tensor: &Tensor) -> TractResult<TValue> {
 }
 
 /// The graph engine's type as a request's; symbolic dimensions count as integers.
-pub(super) fn read_datatype(kind: DatumType) -> Option<DataType> {
+pub(crate) fn read_datatype(kind: DatumType) -> Option<DataType> {
     Some(match kind {
         DatumType::Bool => DataType::Bool,
         DatumType::U8 => DataType::Uint8,
@@ -59,7 +58,7 @@ pub(super) fn read_datatype(kind: DatumType) -> Option<DataType> {
 }
 
 /// Copies a tensor from the graph engine; symbolic dimensions become integers.
-pub(super) fn from_tract(name: &str, value: &TractTensor) -> TractResult<Tensor> {
+pub(crate) fn from_tract(name: &str, value: &TractTensor) -> TractResult<Tensor> {
     let plain = value.try_as_plain_ram()?;
     let data = match value.datum_type() {
         DatumType::Bool => TensorData::Bool(plain.as_slice::<bool>()?.to_vec()),

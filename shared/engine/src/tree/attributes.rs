@@ -1,12 +1,17 @@
 //! Reads a tree operator's attributes as they stand in the file.
 
-use tract_onnx::pb::tensor_proto::DataType as ElementType;
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
+use std::borrow::Cow;
 
+use tract_onnx::pb::{NodeProto, TensorProto};
+
+use super::attributes_v5;
+use crate::attributes::{check_length, elements, find, int, ints, strings, text};
 use crate::check::{invalid, node_name, unsupported};
 use crate::error::LoadError;
 use crate::inspect::TreeSummary;
 use crate::limits::LoadLimits;
+use crate::ml::{ClassLabels, PostTransform};
+use crate::tensor::TensorData;
 
 /// How a node compares the feature with its threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub(super) enum Mode {
     Greater,
     Equal,
     NotEqual,
+    /// True for the members of a set; the value is the set's place.
+    Member,
     Leaf,
 }
 
@@ -29,49 +36,23 @@ pub(super) enum Aggregate {
     Max,
 }
 
-/// What is done with the aggregated scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PostTransform {
-    None,
-    Softmax,
-    Logistic,
-    SoftmaxZero,
-    Probit,
-}
-
-/// Class labels, by class id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ClassLabels {
-    Integers(Vec<i64>),
-    Strings(Vec<Vec<u8>>),
-}
-
-impl ClassLabels {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Integers(labels) => labels.len(),
-            Self::Strings(labels) => labels.len(),
-        }
-    }
-}
-
 /// A tree operator's attributes: parallel arrays of equal length, values within their type.
 #[derive(Debug)]
 pub(super) struct RawTrees<'a> {
     pub(super) node: &'a NodeProto,
-    pub(super) tree_ids: &'a [i64],
-    pub(super) node_ids: &'a [i64],
-    pub(super) feature_ids: &'a [i64],
+    pub(super) tree_ids: Cow<'a, [i64]>,
+    pub(super) node_ids: Cow<'a, [i64]>,
+    pub(super) feature_ids: Cow<'a, [i64]>,
     pub(super) modes: Vec<Mode>,
     pub(super) values: Vec<f64>,
-    pub(super) when_true: &'a [i64],
-    pub(super) when_false: &'a [i64],
+    pub(super) when_true: Cow<'a, [i64]>,
+    pub(super) when_false: Cow<'a, [i64]>,
     /// Empty or one a node.
-    pub(super) missing_tracks_true: &'a [i64],
-    pub(super) leaf_tree_ids: &'a [i64],
-    pub(super) leaf_node_ids: &'a [i64],
+    pub(super) missing_tracks_true: Cow<'a, [i64]>,
+    pub(super) leaf_tree_ids: Cow<'a, [i64]>,
+    pub(super) leaf_node_ids: Cow<'a, [i64]>,
     /// Class or target of each weight.
-    pub(super) output_ids: &'a [i64],
+    pub(super) output_ids: Cow<'a, [i64]>,
     pub(super) weights: Vec<f64>,
     /// Targets or classes.
     pub(super) width: usize,
@@ -81,6 +62,10 @@ pub(super) struct RawTrees<'a> {
     pub(super) aggregate: Aggregate,
     /// True if thresholds or weights are given as float64.
     pub(super) is_double: bool,
+    /// True for the operator of `ai.onnx.ml` 5, whose scores have the type of its thresholds.
+    pub(super) is_v5: bool,
+    /// The sets of membership branches.
+    pub(super) sets: Vec<Vec<f64>>,
 }
 
 /// Reads the attributes.
@@ -88,6 +73,9 @@ pub(super) fn read<'a>(
     node: &'a NodeProto,
     limits: &LoadLimits,
 ) -> Result<RawTrees<'a>, LoadError> {
+    if node.op_type == "TreeEnsemble" {
+        return attributes_v5::read(node, limits);
+    }
     let is_classifier = node.op_type == "TreeEnsembleClassifier";
     let prefix = if is_classifier { "class" } else { "target" };
     let tree_ids = ints(node, "nodes_treeids");
@@ -174,33 +162,46 @@ pub(super) fn read<'a>(
     }
     Ok(RawTrees {
         node,
-        tree_ids,
-        node_ids,
-        feature_ids,
+        tree_ids: tree_ids.into(),
+        node_ids: node_ids.into(),
+        feature_ids: feature_ids.into(),
         modes,
         values,
-        when_true,
-        when_false,
-        missing_tracks_true,
-        leaf_tree_ids,
-        leaf_node_ids,
-        output_ids,
+        when_true: when_true.into(),
+        when_false: when_false.into(),
+        missing_tracks_true: missing_tracks_true.into(),
+        leaf_tree_ids: leaf_tree_ids.into(),
+        leaf_node_ids: leaf_node_ids.into(),
+        output_ids: output_ids.into(),
         weights,
         width,
         class_labels,
         base_values,
-        post_transform: read_post_transform(node)?,
+        post_transform: PostTransform::read(node)?,
         aggregate: if is_classifier {
             Aggregate::Sum
         } else {
             read_aggregate(node)?
         },
         is_double: double_values || double_weights,
+        is_v5: false,
+        sets: Vec::new(),
     })
 }
 
 /// Counts an operator's trees without validating them.
 pub(crate) fn summarise(node: &NodeProto) -> TreeSummary {
+    if node.op_type == "TreeEnsemble" {
+        let branches = ints(node, "nodes_truenodeids").len();
+        let leaves = ints(node, "leaf_targetids").len();
+        return TreeSummary {
+            node: node_name(node),
+            trees: ints(node, "tree_roots").len(),
+            nodes: branches + leaves,
+            leaves,
+            features: count_features(node),
+        };
+    }
     let tree_ids = ints(node, "nodes_treeids");
     let trees = tree_ids
         .windows(2)
@@ -211,35 +212,19 @@ pub(crate) fn summarise(node: &NodeProto) -> TreeSummary {
         .iter()
         .filter(|mode| mode.as_slice() == b"LEAF")
         .count();
-    let features = ints(node, "nodes_featureids")
-        .iter()
-        .max()
-        .map_or(0, |id| id.saturating_add(1).max(0));
     TreeSummary {
         node: node_name(node),
         trees,
         nodes: tree_ids.len(),
         leaves,
-        features: features as usize,
+        features: count_features(node),
     }
 }
 
-fn find<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    node.attribute
-        .iter()
-        .find(|attribute| attribute.name == name)
-}
-
-fn int(node: &NodeProto, name: &str) -> Option<i64> {
-    find(node, name).map(|attribute| attribute.i)
-}
-
-fn ints<'a>(node: &'a NodeProto, name: &str) -> &'a [i64] {
-    find(node, name).map_or(&[], |attribute| &attribute.ints)
-}
-
-fn strings<'a>(node: &'a NodeProto, name: &str) -> &'a [Vec<u8>] {
-    find(node, name).map_or(&[], |attribute| &attribute.strings)
+/// The largest feature id, plus one.
+fn count_features(node: &NodeProto) -> usize {
+    let most = ints(node, "nodes_featureids").iter().max();
+    most.map_or(0, |id| id.saturating_add(1).max(0)) as usize
 }
 
 /// Reads a list of numbers, or its `_as_tensor` twin; the flag tells whether it was float64.
@@ -260,61 +245,12 @@ fn floats(node: &NodeProto, name: &str) -> Result<(Vec<f64>, bool), LoadError> {
     })
 }
 
-fn read_tensor(tensor: &TensorProto) -> Option<(Vec<f64>, bool)> {
-    let wide = match ElementType::try_from(tensor.data_type) {
-        Ok(ElementType::Double) => true,
-        Ok(ElementType::Float) => false,
-        _ => return None,
-    };
-    let raw = tensor.raw_data.as_slice();
-    if raw.is_empty() {
-        let values = if wide {
-            tensor.double_data.clone()
-        } else {
-            tensor
-                .float_data
-                .iter()
-                .map(|value| f64::from(*value))
-                .collect()
-        };
-        return Some((values, wide));
-    }
-    let values: Vec<f64> = if wide {
-        let (chunks, rest) = raw.as_chunks::<8>();
-        if !rest.is_empty() {
-            return None;
-        }
-        chunks
-            .iter()
-            .map(|bytes| f64::from_le_bytes(*bytes))
-            .collect()
-    } else {
-        let (chunks, rest) = raw.as_chunks::<4>();
-        if !rest.is_empty() {
-            return None;
-        }
-        chunks
-            .iter()
-            .map(|bytes| f64::from(f32::from_le_bytes(*bytes)))
-            .collect()
-    };
-    Some((values, wide))
-}
-
-fn check_length(
-    node: &NodeProto,
-    name: &str,
-    len: usize,
-    other: &str,
-    expected: usize,
-) -> Result<(), LoadError> {
-    if len == expected {
-        Ok(())
-    } else {
-        Err(invalid(
-            node,
-            format!("{name} has {len} entries where {other} has {expected}"),
-        ))
+/// The values of a FLOAT or DOUBLE tensor, and whether they are DOUBLE.
+pub(super) fn read_tensor(tensor: &TensorProto) -> Option<(Vec<f64>, bool)> {
+    match elements(tensor)? {
+        TensorData::Fp32(values) => Some((values.into_iter().map(f64::from).collect(), false)),
+        TensorData::Fp64(values) => Some((values, true)),
+        _ => None,
     }
 }
 
@@ -335,24 +271,7 @@ fn read_mode(node: &NodeProto, mode: &[u8]) -> Result<Mode, LoadError> {
 }
 
 fn read_labels(node: &NodeProto) -> Result<ClassLabels, LoadError> {
-    let integers = ints(node, "classlabels_int64s");
-    let texts = strings(node, "classlabels_strings");
-    let labels = match (integers, texts) {
-        ([], []) => {
-            return Err(invalid(
-                node,
-                "neither classlabels_int64s nor classlabels_strings is given",
-            ));
-        }
-        (integers, []) => ClassLabels::Integers(integers.to_vec()),
-        ([], texts) => ClassLabels::Strings(texts.to_vec()),
-        _ => {
-            return Err(invalid(
-                node,
-                "both classlabels_int64s and classlabels_strings are given",
-            ));
-        }
-    };
+    let labels = ClassLabels::read(node, "classlabels_int64s", "classlabels_strings")?;
     if labels.len() == 1 {
         return Err(unsupported(
             node,
@@ -360,30 +279,11 @@ fn read_labels(node: &NodeProto) -> Result<ClassLabels, LoadError> {
             "train it on two classes or more",
         ));
     }
-    if let ClassLabels::Strings(texts) = &labels
-        && texts.iter().any(|text| std::str::from_utf8(text).is_err())
-    {
-        return Err(invalid(node, "a label of classlabels_strings is not UTF-8"));
-    }
     Ok(labels)
 }
 
-fn read_post_transform(node: &NodeProto) -> Result<PostTransform, LoadError> {
-    match find(node, "post_transform").map_or(&b"NONE"[..], |attribute| &attribute.s) {
-        b"NONE" => Ok(PostTransform::None),
-        b"SOFTMAX" => Ok(PostTransform::Softmax),
-        b"LOGISTIC" => Ok(PostTransform::Logistic),
-        b"SOFTMAX_ZERO" => Ok(PostTransform::SoftmaxZero),
-        b"PROBIT" => Ok(PostTransform::Probit),
-        other => Err(invalid(
-            node,
-            format!("`{}` is no post_transform", String::from_utf8_lossy(other)),
-        )),
-    }
-}
-
 fn read_aggregate(node: &NodeProto) -> Result<Aggregate, LoadError> {
-    match find(node, "aggregate_function").map_or(&b"SUM"[..], |attribute| &attribute.s) {
+    match text(node, "aggregate_function").unwrap_or(b"SUM") {
         b"SUM" => Ok(Aggregate::Sum),
         b"AVERAGE" => Ok(Aggregate::Average),
         b"MIN" => Ok(Aggregate::Min),

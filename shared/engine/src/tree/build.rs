@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::attributes::{Mode, RawTrees};
 use super::forest::{
-    Forest, Leaves, Node, RIGHT_IF_EQUAL, RIGHT_IF_GREATER, RIGHT_IF_LESS, RIGHT_IF_MISSING, Real,
+    Forest, Leaves, Node, RIGHT_IF_EQUAL, RIGHT_IF_GREATER, RIGHT_IF_LESS, RIGHT_IF_MISSING,
+    RIGHT_IF_NO_MEMBER, Real,
 };
 use crate::check::invalid;
 use crate::error::LoadError;
@@ -66,6 +67,7 @@ pub(super) fn build<T: Real>(
         roots: layout.roots,
         leaves,
         aggregate: raw.aggregate,
+        sets: pack_sets(raw),
         width: raw.width,
         min_features: max_feature as usize + 1,
     })
@@ -94,8 +96,22 @@ fn choose_rule<T: Real>(mode: Mode, threshold: T, tracks_true: bool) -> (T, u8) 
         Mode::Less | Mode::GreaterOrEqual => (threshold, rule | RIGHT_IF_GREATER | RIGHT_IF_EQUAL),
         Mode::Equal => (threshold, rule | RIGHT_IF_LESS | RIGHT_IF_GREATER),
         Mode::NotEqual => (threshold, rule | RIGHT_IF_EQUAL),
+        // The threshold is the place of the set.
+        Mode::Member => (threshold, rule | RIGHT_IF_NO_MEMBER),
         Mode::Leaf => (T::INFINITY, 0),
     }
+}
+
+/// The sets of membership branches, each sorted.
+fn pack_sets<T: Real>(raw: &RawTrees<'_>) -> Vec<Vec<T>> {
+    raw.sets
+        .iter()
+        .map(|set| {
+            let mut packed: Vec<T> = set.iter().map(|value| T::from_f64(*value)).collect();
+            packed.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+            packed
+        })
+        .collect()
 }
 
 fn check_features(raw: &RawTrees<'_>) -> Result<u64, LoadError> {

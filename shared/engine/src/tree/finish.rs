@@ -1,7 +1,10 @@
 //! From summed leaves to scores and labels: base values, post transforms and onnxruntime's label rules.
 
-use super::attributes::{Aggregate, ClassLabels, PostTransform, RawTrees};
+use artifact::manifest::DataType;
+
+use super::attributes::{Aggregate, RawTrees};
 use super::forest::Real;
+use crate::ml::{ClassLabels, PostTransform, logistic, probit};
 use crate::tensor::TensorData;
 
 /// What is done with the sums of one row.
@@ -24,14 +27,14 @@ struct Classes {
 
 /// A classifier's labels, by class id.
 #[derive(Debug, Clone)]
-pub(crate) struct Labels {
+pub(super) struct Labels {
     names: ClassLabels,
 }
 
 impl Labels {
-    /// True for string labels.
-    pub(crate) fn are_strings(&self) -> bool {
-        matches!(self.names, ClassLabels::Strings(_))
+    /// The type of a tensor of them.
+    pub(super) fn datatype(&self) -> DataType {
+        self.names.datatype()
     }
 
     /// The labels of the winning classes. Two classes that are both weighted win as 0 and 1, whatever their
@@ -99,6 +102,17 @@ impl Finish {
         self.width
     }
 
+    /// Writes one row's scores without a transform, in their own type: those of `ai.onnx.ml` 5 in float64.
+    pub(super) fn plain<T: Real>(&self, sums: &[T], present: &[bool], trees: usize, out: &mut [T]) {
+        for (at, slot) in out.iter_mut().enumerate() {
+            *slot = match (present[at], self.aggregate) {
+                (false, _) => T::default(),
+                (true, Aggregate::Average) => sums[at].divide(trees),
+                (true, _) => sums[at],
+            };
+        }
+    }
+
     /// Writes one row's scores and gives the winning class (0 for a regression).
     pub(super) fn apply<T: Real>(
         &self,
@@ -137,7 +151,7 @@ impl Finish {
             };
         }
         if self.width > 1 {
-            transform(self.post_transform, out);
+            self.post_transform.apply(out);
         } else if self.post_transform == PostTransform::Probit {
             // The other transforms are not applied to a single target.
             out[0] = probit(out[0]);
@@ -157,7 +171,7 @@ impl Finish {
                 winner = at as u32;
             }
         }
-        transform(self.post_transform, out);
+        self.post_transform.apply(out);
         winner
     }
 
@@ -219,7 +233,7 @@ impl Finish {
     fn write_two(&self, scores: &TwoScores, complement: bool, is_defined: bool, out: &mut [f32]) {
         if !scores.one {
             out.copy_from_slice(&scores.scores);
-            transform(self.post_transform, out);
+            self.post_transform.apply(out);
             return;
         }
         let score = scores.scores[0];
@@ -234,70 +248,4 @@ impl Finish {
         out[0] = first;
         out[1] = second;
     }
-}
-
-/// Transforms the scores of one row, two or more.
-fn transform(post_transform: PostTransform, scores: &mut [f32]) {
-    match post_transform {
-        PostTransform::None => {}
-        PostTransform::Logistic => {
-            for score in scores {
-                *score = logistic(*score);
-            }
-        }
-        PostTransform::Probit => {
-            for score in scores {
-                *score = probit(*score);
-            }
-        }
-        PostTransform::Softmax => {
-            let most = scores.iter().copied().fold(f32::MIN, f32::max);
-            let mut sum = 0.0;
-            for score in scores.iter_mut() {
-                *score = (*score - most).exp();
-                sum += *score;
-            }
-            for score in scores {
-                *score /= sum;
-            }
-        }
-        PostTransform::SoftmaxZero => {
-            let most = scores.iter().copied().fold(f32::MIN, f32::max);
-            let scale = (-most).exp();
-            let mut sum = 0.0;
-            for score in scores.iter_mut() {
-                if score.abs() > 1e-7 {
-                    *score = (*score - most).exp();
-                    sum += *score;
-                } else {
-                    *score *= scale;
-                }
-            }
-            for score in scores {
-                *score /= sum;
-            }
-        }
-    }
-}
-
-fn logistic(value: f32) -> f32 {
-    let positive = 1.0 / (1.0 + (-value.abs()).exp());
-    if value < 0.0 {
-        1.0 - positive
-    } else {
-        positive
-    }
-}
-
-/// The normal quantile by Winitzki's approximation of the inverse error function (constant 0.147).
-fn probit(value: f32) -> f32 {
-    std::f32::consts::SQRT_2 * inverse_erf(2.0 * value - 1.0)
-}
-
-#[expect(clippy::approx_constant, reason = "the digits that onnxruntime takes")]
-fn inverse_erf(value: f32) -> f32 {
-    let sign = if value < 0.0 { -1.0 } else { 1.0 };
-    let log = ((1.0 - value) * (1.0 + value)).ln();
-    let half = 2.0 / (3.141_59 * 0.147) + 0.5 * log;
-    sign * (-half + (half * half - 1.0 / 0.147 * log).sqrt()).sqrt()
 }

@@ -6,7 +6,9 @@
 
 use std::ops::{Add, BitOr, BitXor};
 
+use super::BLOCK_ROWS;
 use super::attributes::Aggregate;
+use crate::tensor::TensorData;
 
 /// Walks that go in step.
 const LANES: usize = 16;
@@ -21,6 +23,8 @@ pub(super) const RIGHT_IF_EQUAL: u8 = 2;
 pub(super) const RIGHT_IF_GREATER: u8 = 4;
 /// Go right if the value is missing.
 pub(super) const RIGHT_IF_MISSING: u8 = 8;
+/// Go right if the value is no member of the set whose place is the threshold.
+pub(super) const RIGHT_IF_NO_MEMBER: u8 = 16;
 
 /// f32 or f64.
 pub(crate) trait Real:
@@ -35,6 +39,8 @@ pub(crate) trait Real:
     + 'static
 {
     const INFINITY: Self;
+    const IS_DOUBLE: bool;
+    fn into_data(values: Vec<Self>) -> TensorData;
     /// The nearest value.
     fn from_f64(value: f64) -> Self;
     /// The largest value below this one.
@@ -46,6 +52,10 @@ pub(crate) trait Real:
 
 impl Real for f32 {
     const INFINITY: Self = f32::INFINITY;
+    const IS_DOUBLE: bool = false;
+    fn into_data(values: Vec<Self>) -> TensorData {
+        TensorData::Fp32(values)
+    }
     fn from_f64(value: f64) -> Self {
         value as Self
     }
@@ -65,6 +75,10 @@ impl Real for f32 {
 
 impl Real for f64 {
     const INFINITY: Self = f64::INFINITY;
+    const IS_DOUBLE: bool = true;
+    fn into_data(values: Vec<Self>) -> TensorData {
+        TensorData::Fp64(values)
+    }
     fn from_f64(value: f64) -> Self {
         value
     }
@@ -117,6 +131,8 @@ pub(super) struct Forest<T> {
     pub(super) roots: Vec<u32>,
     pub(super) leaves: Leaves<T>,
     pub(super) aggregate: Aggregate,
+    /// The sets of membership branches, each sorted.
+    pub(super) sets: Vec<Vec<T>>,
     /// Outputs: targets or classes.
     pub(super) width: usize,
     pub(super) min_features: usize,
@@ -158,8 +174,25 @@ impl<T: Real> Forest<T> {
         self.roots.len()
     }
 
+    /// Scores rows in blocks and hands on each row's place, sums and which of them have a weight in them.
+    pub(super) fn score_blocks(
+        &self,
+        values: &[T],
+        columns: usize,
+        block: &mut Block<T>,
+        mut finish: impl FnMut(usize, &[T], &[bool]),
+    ) {
+        for (at, values) in values.chunks(BLOCK_ROWS * columns).enumerate() {
+            self.score(values, columns, block);
+            for row in 0..values.len() / columns {
+                let (sums, present) = block.row(row);
+                finish(at * BLOCK_ROWS + row, sums, present);
+            }
+        }
+    }
+
     /// Sums the leaves that each row reaches, tree by tree.
-    pub(super) fn score(&self, values: &[T], columns: usize, block: &mut Block<T>) {
+    fn score(&self, values: &[T], columns: usize, block: &mut Block<T>) {
         block.sums.fill(T::default());
         block.present.fill(false);
         match self.aggregate {
@@ -284,12 +317,30 @@ impl<T: Real> Forest<T> {
         let node = self.nodes[at as usize];
         let feature = node.link & ((1 << self.feature_bits) - 1);
         let value = row[feature as usize];
+        let rules = self.rules[at as usize];
+        if rules & RIGHT_IF_NO_MEMBER != 0 {
+            return (node.link >> self.feature_bits)
+                + u32::from(self.leaves_set(node, rules, value));
+        }
         // The bit's number: 0 less, 1 equal, 2 greater, 3 missing.
         let bit = 3
             - 3 * u8::from(value < node.threshold)
             - 2 * u8::from(value == node.threshold)
             - u8::from(value > node.threshold);
-        (node.link >> self.feature_bits) + u32::from((self.rules[at as usize] >> bit) & 1)
+        (node.link >> self.feature_bits) + u32::from((rules >> bit) & 1)
+    }
+
+    /// True if a value goes right at a membership branch.
+    fn leaves_set(&self, node: Node<T>, rules: u8, value: T) -> bool {
+        if value.is_missing() {
+            return rules & RIGHT_IF_MISSING != 0;
+        }
+        let place: f64 = node.threshold.into();
+        let is_member = self.sets.get(place as usize).is_some_and(|set| {
+            let found = set.partition_point(|member| *member < value);
+            set.get(found).is_some_and(|member| *member == value)
+        });
+        !is_member
     }
 
     #[expect(clippy::inline_always, reason = "the innermost loop")]

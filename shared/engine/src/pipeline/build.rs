@@ -1,0 +1,274 @@
+//! Makes a pipeline of a graph, where every operator is a step.
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+use super::step::Step;
+use super::{Node, Pipeline, Source};
+use crate::attributes::{elements, tensor};
+use crate::check::{ML_DOMAIN, invalid, node_name, qualified_name};
+use crate::error::LoadError;
+use crate::limits::LoadLimits;
+use crate::ml::{Array, Form, Operator};
+use crate::model::TensorSpec;
+use crate::tensor::TensorData;
+
+/// Two batch sizes that no graph has for a fixed dimension by chance: what differs between them is variable.
+const BATCHES: [usize; 2] = [1009, 2003];
+
+/// Values by name while the graph is read.
+struct Reader<'a> {
+    graph: &'a GraphProto,
+    pipeline: Pipeline,
+    sources: HashMap<&'a str, Source>,
+    /// The types of the slots.
+    forms: Vec<Form>,
+    inputs: Vec<Form>,
+}
+
+/// Makes a pipeline, and completes the outputs' shapes; none for a graph that the graph engine must run.
+pub(crate) fn build(
+    graph: &GraphProto,
+    inputs: &[TensorSpec],
+    outputs: &mut [TensorSpec],
+    limits: &LoadLimits,
+) -> Result<Option<Pipeline>, LoadError> {
+    if !graph.node.iter().any(|node| node.domain == ML_DOMAIN) {
+        return Ok(None);
+    }
+    let Some(shapes) = guess_shapes(graph, inputs, limits) else {
+        return Ok(None);
+    };
+    let mut reader = Reader {
+        graph,
+        pipeline: Pipeline {
+            nodes: Vec::new(),
+            constants: Vec::new(),
+            slots: 0,
+            outputs: Vec::new(),
+        },
+        sources: HashMap::new(),
+        forms: Vec::new(),
+        inputs: inputs
+            .iter()
+            .zip(&shapes)
+            .map(|(spec, shape)| Form::new(spec.datatype, shape.at(BATCHES[0])))
+            .collect(),
+    };
+    if !reader.read_values(inputs) {
+        return Ok(None);
+    }
+    for node in &graph.node {
+        if !reader.read_node(node, limits)? {
+            return Ok(None);
+        }
+    }
+    let Some(pipeline) = reader.finish() else {
+        return Ok(None);
+    };
+    let made = BATCHES.map(|batch| {
+        let forms: Vec<Form> = inputs
+            .iter()
+            .zip(&shapes)
+            .map(|(spec, shape)| Form::new(spec.datatype, shape.at(batch)))
+            .collect();
+        pipeline.forms(&forms)
+    });
+    let [Ok(first), Ok(second)] = made else {
+        return Ok(None);
+    };
+    for ((spec, first), second) in outputs.iter_mut().zip(first).zip(second) {
+        if spec.datatype != first.datatype {
+            return Err(LoadError::graph(format!(
+                "output `{}` is said to be {}, but the graph makes {}",
+                spec.name,
+                spec.datatype.name(),
+                first.datatype.name()
+            )));
+        }
+        // The steps know their outputs better than the file says.
+        spec.shape = first
+            .shape
+            .iter()
+            .zip(&second.shape)
+            .map(|(a, b)| if a == b { *a as i64 } else { -1 })
+            .collect();
+    }
+    Ok(Some(pipeline))
+}
+
+/// An input's shape with its open dimensions filled in.
+struct Shape {
+    dims: Vec<i64>,
+    columns: usize,
+}
+
+impl Shape {
+    /// The shape for a batch: an open first dimension is the batch, any other the guess.
+    fn at(&self, batch: usize) -> Vec<usize> {
+        self.dims
+            .iter()
+            .enumerate()
+            .map(|(at, dim)| match usize::try_from(*dim) {
+                Ok(dim) => dim,
+                Err(_) if at == 0 => batch,
+                Err(_) => self.columns,
+            })
+            .collect()
+    }
+}
+
+/// Fills in dimensions that the file leaves open by what the operators were made for.
+fn guess_shapes(
+    graph: &GraphProto,
+    inputs: &[TensorSpec],
+    limits: &LoadLimits,
+) -> Option<Vec<Shape>> {
+    inputs
+        .iter()
+        .map(|spec| {
+            let is_open = spec.shape.iter().skip(1).any(|dim| *dim < 0);
+            if spec.shape.is_empty()
+                || spec.shape.iter().skip(1).filter(|dim| **dim < 0).count() > 1
+            {
+                return None;
+            }
+            let columns = if is_open {
+                let readers = graph.node.iter().filter(|node| {
+                    node.domain == ML_DOMAIN && node.input.first() == Some(&spec.name)
+                });
+                readers
+                    .filter_map(|node| Operator::parse(node, Some(spec.datatype), limits).ok())
+                    .filter_map(|operator| operator.features())
+                    .max()?
+            } else {
+                0
+            };
+            Some(Shape {
+                dims: spec.shape.clone(),
+                columns,
+            })
+        })
+        .collect()
+}
+
+impl<'a> Reader<'a> {
+    /// Names inputs and constants; false for a constant that is not read.
+    fn read_values(&mut self, inputs: &'a [TensorSpec]) -> bool {
+        for (at, spec) in inputs.iter().enumerate() {
+            self.sources.insert(&spec.name, Source::Input(at));
+        }
+        for tensor in &self.graph.initializer {
+            let Some(data) = elements(tensor) else {
+                return false;
+            };
+            let shape = tensor.dims.iter().map(|dim| *dim as usize).collect();
+            self.add_constant(&tensor.name, Array { shape, data });
+        }
+        true
+    }
+
+    fn add_constant(&mut self, name: &'a str, array: Array) {
+        self.sources
+            .insert(name, Source::Constant(self.pipeline.constants.len()));
+        self.pipeline.constants.push(array);
+    }
+
+    fn form(&self, source: Source) -> Form {
+        match source {
+            Source::Input(at) => self.inputs[at].clone(),
+            Source::Constant(at) => self.pipeline.constants[at].view().form(),
+            Source::Slot(at) => self.forms[at].clone(),
+        }
+    }
+
+    /// Adds a node; false for one that is no step.
+    fn read_node(&mut self, node: &'a NodeProto, limits: &LoadLimits) -> Result<bool, LoadError> {
+        let [output, ..] = node.output.as_slice() else {
+            return Ok(false);
+        };
+        if node.op_type == "Constant" {
+            let value = tensor(node, "value").and_then(|tensor| {
+                let shape = tensor.dims.iter().map(|dim| *dim as usize).collect();
+                Some(Array {
+                    shape,
+                    data: elements(tensor)?,
+                })
+            });
+            return Ok(value.is_some_and(|array| {
+                self.add_constant(output, array);
+                true
+            }));
+        }
+        let Some(sources) = node
+            .input
+            .iter()
+            .map(|name| self.sources.get(name.as_str()).copied())
+            .collect::<Option<Vec<Source>>>()
+        else {
+            return Ok(false);
+        };
+        let step = if node.domain == ML_DOMAIN {
+            let first = sources.first().map(|source| self.form(*source).datatype);
+            Step::Ml(Box::new(Operator::parse(node, first, limits)?))
+        } else {
+            let constant = |at: usize| self.integers(sources.get(at).copied()?);
+            let Some(step) = Step::read(node, constant) else {
+                return Ok(false);
+            };
+            step
+        };
+        let inputs = sources[..step.input_count(sources.len()).min(sources.len())].to_vec();
+        if let (Step::Identity, [source]) = (&step, &*inputs) {
+            // Another name for the same value.
+            self.sources.insert(output, *source);
+            return Ok(true);
+        }
+        let given: Vec<Form> = inputs.iter().map(|source| self.form(*source)).collect();
+        let made = match step.forms(&given) {
+            Ok(made) => made,
+            // The same operator would refuse in the graph engine, with less to say.
+            Err(reason) if matches!(step, Step::Ml(_)) => return Err(invalid(node, reason)),
+            Err(_) => return Ok(false),
+        };
+        let mut slots = Vec::with_capacity(made.len());
+        for (name, form) in node.output.iter().zip(made) {
+            if name.is_empty() {
+                slots.push(None);
+                continue;
+            }
+            let slot = self.forms.len();
+            self.sources.insert(name, Source::Slot(slot));
+            self.forms.push(form);
+            slots.push(Some(slot));
+        }
+        self.pipeline.nodes.push(Node {
+            label: format!("node `{}` ({})", node_name(node), qualified_name(node)),
+            step,
+            inputs,
+            outputs: slots,
+        });
+        Ok(true)
+    }
+
+    /// The elements of a constant of integers.
+    fn integers(&self, source: Source) -> Option<Vec<i64>> {
+        let Source::Constant(at) = source else {
+            return None;
+        };
+        match &self.pipeline.constants[at].data {
+            TensorData::Int64(values) => Some(values.clone()),
+            _ => None,
+        }
+    }
+
+    fn finish(mut self) -> Option<Pipeline> {
+        self.pipeline.slots = self.forms.len();
+        for output in &self.graph.output {
+            let source = *self.sources.get(output.name.as_str())?;
+            self.pipeline.outputs.push((output.name.clone(), source));
+        }
+        Some(self.pipeline)
+    }
+}
