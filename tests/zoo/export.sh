@@ -16,7 +16,7 @@ if ! cmp -s "$here/requirements-export.txt" "$stamp"; then
     cp "$here/requirements-export.txt" "$stamp"
 fi
 
-# One thread: sums are taken in one order.
+# One thread: sums are taken in one order. The exporters walk sets of names.
 cd "$here"
-export OMP_NUM_THREADS=1
+export OMP_NUM_THREADS=1 PYTHONHASHSEED=0
 exec "$venv/bin/python" -m export "$@"

@@ -75,7 +75,7 @@ def judge(engine: Engine, record: dict) -> Verdict:
 
 def check_run(record: dict, outputs: dict, references: dict, size: int, verdict: Verdict) -> str:
     """Says what is wrong with one run, and notes the deviations."""
-    for key, whole in references.items():
+    for key, whole in sorted(references.items(), reverse=True):
         source, name = key.split(".", 1)
         if name not in outputs:
             return f"no output `{name}` among {', '.join(outputs)}"

@@ -76,6 +76,8 @@ def make(kind: str, seed: int, rows: int) -> np.ndarray:
             return integers(own + 9, (rows, 1), 6)
         case "ids":
             return np.concatenate([integers(own + 10 + at, (rows, 1), n) for at, n in enumerate(IDS)], axis=1)
+        case "lengths":
+            return integers(own + 15, (rows,), STEPS) + 1
         case "sequence":
             return bell(own + 20, (rows, STEPS, CHANNELS)).astype(np.float32)
         case "series":

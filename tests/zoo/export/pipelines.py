@@ -115,7 +115,7 @@ def ordinal_table():
         ("codes", OrdinalEncoder(), ["sector", "venue"]),
         ("numbers", "passthrough", [f"few{at}" for at in range(4)]),
     ]
-    return Pipeline([("columns", ColumnTransformer(steps)), ("model", GradientBoostingClassifier(n_estimators=10))])
+    return Pipeline([("columns", ColumnTransformer(steps)), ("model", GradientBoostingClassifier(n_estimators=10, random_state=0))])
 
 
 STRINGS = ("sector", "venue", "few")

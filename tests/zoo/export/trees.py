@@ -30,9 +30,9 @@ def add(name, make):
 
 
 add("tree_binary", lambda: classifier(DecisionTreeClassifier(max_depth=5, random_state=0), TREE))
-add("tree_three_strings", lambda: classifier(DecisionTreeClassifier(max_depth=6), TREE, count=3, strings=True, opset=21))
+add("tree_three_strings", lambda: classifier(DecisionTreeClassifier(max_depth=6, random_state=0), TREE, count=3, strings=True, opset=21))
 add("tree_regression", lambda: regressor(DecisionTreeRegressor(max_depth=6, random_state=0), TREE))
-add("tree_regression_two", lambda: regressor(DecisionTreeRegressor(max_depth=6), TREE, targets=2))
+add("tree_regression_two", lambda: regressor(DecisionTreeRegressor(max_depth=6, random_state=0), TREE, targets=2))
 add("forest_binary", lambda: classifier(RandomForestClassifier(**SMALL), FOREST))
 add("forest_three", lambda: classifier(RandomForestClassifier(**SMALL), FOREST, count=3))
 add("forest_three_ml1", lambda: classifier(RandomForestClassifier(**SMALL), FOREST, count=3, opset=9, ml=1))
@@ -49,7 +49,7 @@ add("forest_regression_two", lambda: regressor(RandomForestRegressor(**SMALL), F
 add("forest_regression_float64", lambda: regressor(RandomForestRegressor(**SMALL), FOREST, dtype="float64"))
 add("extra_trees_three", lambda: classifier(ExtraTreesClassifier(**SMALL), FOREST, count=3))
 add("extra_trees_regression", lambda: regressor(ExtraTreesRegressor(**SMALL), FOREST, opset=10, ml=1))
-add("bagging", lambda: classifier(BaggingClassifier(DecisionTreeClassifier(max_depth=5), n_estimators=6, random_state=0), FOREST, count=3))
+add("bagging", lambda: classifier(BaggingClassifier(DecisionTreeClassifier(max_depth=5, random_state=0), n_estimators=6, random_state=0), FOREST, count=3))
 add("bagging_regression", lambda: regressor(BaggingRegressor(DecisionTreeRegressor(max_depth=5), n_estimators=6, random_state=0), FOREST))
 add("gradient_boosting_binary", lambda: classifier(GradientBoostingClassifier(n_estimators=25, random_state=0), BOOSTING))
 add(
