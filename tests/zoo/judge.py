@@ -75,32 +75,48 @@ def judge(engine: Engine, record: dict) -> Verdict:
 
 def check_run(record: dict, outputs: dict, references: dict, size: int, verdict: Verdict) -> str:
     """Says what is wrong with one run, and notes the deviations."""
-    for key, whole in sorted(references.items(), reverse=True):
+    gaps = {}
+    for key, whole in references.items():
         source, name = key.split(".", 1)
         if name not in outputs:
             return f"no output `{name}` among {', '.join(outputs)}"
-        found, expected = outputs[name], whole[:size]
+        found, expected = outputs[name], first_rows(whole, size)
         if source == "library":
             if found.size != expected.size:
                 return f"`{name}` has shape {found.shape}, the library's {expected.shape}"
             expected = expected.reshape(found.shape)
-            whole = whole.reshape(-1, *found.shape[1:])
         elif found.shape != expected.shape:
             return f"`{name}` has shape {found.shape} for {expected.shape}"
         if expected.dtype.kind == "f":
-            gap = compare.deviation(found, expected, compare.column_sizes(whole))
-            # What the exporter lost is no fault of the engine: onnxruntime on the same file is as far off.
-            lost = record.get("onnxruntime_to_library", 0.0) if source == "library" else 0.0
-            spread = record.get("batch_spread", 0.0) if record["dtype"] == "int8" else 0.0
+            sizes = compare.column_sizes(whole.reshape(ROWS, *found.shape[1:]))
+            gaps[source, name] = compare.deviation(found, expected, sizes)
             field = f"from_{source}"
-            setattr(verdict, field, max(getattr(verdict, field), gap))
-            if gap > max(record["tolerance"], spread) + 1.01 * lost:
-                return f"`{name}` is {gap:.2g} from {source}'s"
+            setattr(verdict, field, max(getattr(verdict, field), gaps[source, name]))
         else:
             agreed = references.get(f"onnxruntime.{name}")
             if source == "library" and agreed is not None and compare.differing_labels(agreed, whole):
-                # The exporter's loss again; onnxruntime's labels are compared exactly.
+                # The exporter's loss; onnxruntime's labels are compared exactly.
                 continue
             if differing := compare.differing_labels(found, expected):
                 return f"{differing} of {size} values of `{name}` are not {source}'s"
+    return check_gaps(record, gaps)
+
+
+def first_rows(whole: np.ndarray, size: int) -> np.ndarray:
+    """The first rows; skl2onnx has a graph whose labels lie in one row."""
+    return whole[:size] if len(whole) == ROWS else whole[..., :size]
+
+
+def check_gaps(record: dict, gaps: dict[tuple[str, str], float]) -> str:
+    """Holds the scores' deviations to the tolerance."""
+    tolerance = record["tolerance"]
+    if record["dtype"] == "int8":
+        tolerance = max(tolerance, record.get("batch_spread", 0.0))
+    apart = 1.01 * record.get("onnxruntime_to_library", 0.0)
+    for (source, name), gap in gaps.items():
+        # The library's answer is what was trained, so an engine nearer to it than onnxruntime may differ from that.
+        # What the exporter lost is no fault of the engine: onnxruntime on the same file is as far off.
+        is_trained = gaps.get(("library", name), np.inf) <= tolerance
+        if gap > tolerance + (apart if source == "library" or is_trained else 0.0):
+            return f"`{name}` is {gap:.2g} from {source}'s"
     return ""

@@ -46,7 +46,10 @@ add(
 )
 add("forest_regression", lambda: regressor(RandomForestRegressor(**SMALL), FOREST, opset=15))
 add("forest_regression_two", lambda: regressor(RandomForestRegressor(**SMALL), FOREST, targets=2))
-add("forest_regression_float64", lambda: regressor(RandomForestRegressor(**SMALL), FOREST, dtype="float64"))
+add(
+    "forest_regression_float64",
+    lambda: regressor(RandomForestRegressor(**SMALL), FOREST, dtype="float64", mend="forest_regression"),
+)
 add("extra_trees_three", lambda: classifier(ExtraTreesClassifier(**SMALL), FOREST, count=3))
 add("extra_trees_regression", lambda: regressor(ExtraTreesRegressor(**SMALL), FOREST, opset=10, ml=1))
 add("bagging", lambda: classifier(BaggingClassifier(DecisionTreeClassifier(max_depth=5, random_state=0), n_estimators=6, random_state=0), FOREST, count=3))
