@@ -7,9 +7,17 @@
 
 mod attributes;
 mod attributes_v5;
-mod build;
+mod branch;
 mod finish;
 mod forest;
+mod leaves;
+mod linked;
+mod oblivious;
+mod perfect;
+mod real;
+mod rows;
+mod ruled;
+mod topology;
 
 use artifact::manifest::DataType;
 use tract_onnx::pb::NodeProto;
@@ -19,12 +27,15 @@ use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, View, check_number, matrix};
 use crate::tensor::TensorData;
 use finish::Finish;
-use forest::{Block, Forest, Real};
+use forest::Forest;
+use real::Real;
 
 pub(crate) use attributes::summarise;
 
 /// Rows that are scored together: their inputs and sums stay in the cache while the trees pass by.
 const BLOCK_ROWS: usize = 128;
+/// Walks that go in step.
+const LANES: usize = 16;
 
 /// One operator: trees, and what is done with their sums.
 #[derive(Debug, Clone)]
@@ -53,9 +64,9 @@ impl TreeOperator {
         let finish = Finish::new(&raw);
         let is_wide = raw.is_double || (input == Some(DataType::Fp64) && !raw.is_v5);
         let kernel = if is_wide {
-            Kernel::Double(build::build::<f64>(&raw, limits)?)
+            Kernel::Double(Forest::build(&raw, limits)?)
         } else {
-            Kernel::Single(build::build::<f32>(&raw, limits)?)
+            Kernel::Single(Forest::build(&raw, limits)?)
         };
         Ok(Self {
             kernel,
@@ -140,13 +151,13 @@ impl TreeOperator {
         columns: usize,
     ) -> Vec<Array> {
         let width = self.finish.width();
-        let mut block = Block::new(rows.min(BLOCK_ROWS), forest.width());
+        let trees = forest.tree_count();
         let shape = vec![rows, width];
         if self.is_v5 && T::IS_DOUBLE {
             let mut scores = vec![T::default(); rows * width];
-            forest.score_blocks(values, columns, &mut block, |row, sums, present| {
+            forest.score(values, columns, |row, sums, present| {
                 let out = &mut scores[row * width..(row + 1) * width];
-                self.finish.plain(sums, present, forest.tree_count(), out);
+                self.finish.plain(sums, present, trees, out);
             });
             return vec![Array {
                 shape,
@@ -155,16 +166,16 @@ impl TreeOperator {
         }
         let mut scores = vec![0.0; rows * width];
         let Some(labels) = self.finish.labels() else {
-            forest.score_blocks(values, columns, &mut block, |row, sums, present| {
+            forest.score(values, columns, |row, sums, present| {
                 let out = &mut scores[row * width..(row + 1) * width];
-                self.finish.apply(sums, present, forest.tree_count(), out);
+                self.finish.apply(sums, present, trees, out);
             });
             return vec![Array::floats(shape, scores)];
         };
         let mut winners = vec![0_u32; rows];
-        forest.score_blocks(values, columns, &mut block, |row, sums, present| {
+        forest.score(values, columns, |row, sums, present| {
             let out = &mut scores[row * width..(row + 1) * width];
-            winners[row] = self.finish.apply(sums, present, forest.tree_count(), out);
+            winners[row] = self.finish.apply(sums, present, trees, out);
         });
         vec![
             Array {

@@ -57,8 +57,8 @@ impl Linear {
         };
         let (first, second) = coefficients.split_at(features);
         let is_mirrored = scores == 2
-            && mirrors(&intercepts[0], &intercepts[1])
-            && first.iter().zip(second).all(|(a, b)| mirrors(a, b));
+            && mirrors(intercepts[0], intercepts[1])
+            && first.iter().zip(second).all(|(a, b)| mirrors(*a, *b));
         Ok(Self {
             features,
             scores,
@@ -89,7 +89,7 @@ impl Linear {
     }
 }
 
-fn mirrors(left: &f32, right: &f32) -> bool {
+fn mirrors(left: f32, right: f32) -> bool {
     left.to_bits() == (-right).to_bits()
 }
 

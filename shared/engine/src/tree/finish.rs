@@ -3,7 +3,7 @@
 use artifact::manifest::DataType;
 
 use super::attributes::{Aggregate, RawTrees};
-use super::forest::Real;
+use super::real::Real;
 use crate::ml::{ClassLabels, PostTransform, logistic, probit};
 use crate::tensor::TensorData;
 

@@ -1,385 +1,346 @@
-//! The packed trees and the walk through them.
-//!
-//! All trees lie in one array. A node's children are neighbours: the walk goes to `left + (value > threshold)`,
-//! without a branch. A leaf points to itself with an infinite threshold, so that 16 walks, of rows or of
-//! trees, go in step until none moves any more.
+//! All trees of one operator, in the form that suits them, and the sums of the leaves that rows reach.
 
-use std::ops::{Add, BitOr, BitXor};
-
-use super::BLOCK_ROWS;
-use super::attributes::Aggregate;
-use crate::tensor::TensorData;
-
-/// Walks that go in step.
-const LANES: usize = 16;
-/// Steps between two looks at whether all walks have ended.
-const STRIDE: usize = 4;
-
-/// A bit of [`Forest::rules`]: go right if the value is less.
-pub(super) const RIGHT_IF_LESS: u8 = 1;
-/// Go right if the value is equal.
-pub(super) const RIGHT_IF_EQUAL: u8 = 2;
-/// Go right if the value is greater.
-pub(super) const RIGHT_IF_GREATER: u8 = 4;
-/// Go right if the value is missing.
-pub(super) const RIGHT_IF_MISSING: u8 = 8;
-/// Go right if the value is no member of the set whose place is the threshold.
-pub(super) const RIGHT_IF_NO_MEMBER: u8 = 16;
-
-/// f32 or f64.
-pub(crate) trait Real:
-    Copy
-    + PartialOrd
-    + Add<Output = Self>
-    + Into<f64>
-    + Default
-    + Send
-    + Sync
-    + std::fmt::Debug
-    + 'static
-{
-    const INFINITY: Self;
-    const IS_DOUBLE: bool;
-    fn into_data(values: Vec<Self>) -> TensorData;
-    /// The nearest value.
-    fn from_f64(value: f64) -> Self;
-    /// The largest value below this one.
-    fn below(self) -> Self;
-    fn divide(self, count: usize) -> Self;
-    fn to_f32(self) -> f32;
-    fn is_missing(self) -> bool;
-}
-
-impl Real for f32 {
-    const INFINITY: Self = f32::INFINITY;
-    const IS_DOUBLE: bool = false;
-    fn into_data(values: Vec<Self>) -> TensorData {
-        TensorData::Fp32(values)
-    }
-    fn from_f64(value: f64) -> Self {
-        value as Self
-    }
-    fn below(self) -> Self {
-        self.next_down()
-    }
-    fn divide(self, count: usize) -> Self {
-        self / count as Self
-    }
-    fn to_f32(self) -> f32 {
-        self
-    }
-    fn is_missing(self) -> bool {
-        self.is_nan()
-    }
-}
-
-impl Real for f64 {
-    const INFINITY: Self = f64::INFINITY;
-    const IS_DOUBLE: bool = true;
-    fn into_data(values: Vec<Self>) -> TensorData {
-        TensorData::Fp64(values)
-    }
-    fn from_f64(value: f64) -> Self {
-        value
-    }
-    fn below(self) -> Self {
-        self.next_down()
-    }
-    fn divide(self, count: usize) -> Self {
-        self / count as Self
-    }
-    fn to_f32(self) -> f32 {
-        self as f32
-    }
-    fn is_missing(self) -> bool {
-        self.is_nan()
-    }
-}
-
-/// A branch or a leaf: 8 bytes for f32.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Node<T> {
-    pub(super) threshold: T,
-    /// The left child's place above the feature's bits; the right child follows it.
-    pub(super) link: u32,
-}
-
-/// What the leaves hold.
-#[derive(Debug, Clone)]
-pub(super) enum Leaves<T> {
-    /// One weight a leaf, for the same output in all; by node.
-    One { output: usize, weights: Vec<T> },
-    /// A weight for every output in every leaf: `starts[node]` is the first.
-    Dense { starts: Vec<u32>, weights: Vec<T> },
-    /// Some weights: those of a node are `starts[node]..starts[node + 1]`.
-    Sparse {
-        starts: Vec<u32>,
-        weights: Vec<(u32, T)>,
-    },
-}
+use super::attributes::Mode;
+use super::attributes::{Aggregate, RawTrees};
+use super::branch::{Branch, Sets};
+use super::leaves::Leaves;
+use super::linked::Linked;
+use super::oblivious::Oblivious;
+use super::perfect::{self, Perfect};
+use super::real::Real;
+use super::rows::Missing;
+use super::ruled::Ruled;
+use super::topology::Topology;
+use super::{BLOCK_ROWS, LANES};
+use crate::error::LoadError;
+use crate::limits::LoadLimits;
 
 /// All trees of one operator.
 #[derive(Debug, Clone)]
-pub(super) struct Forest<T> {
-    pub(super) nodes: Vec<Node<T>>,
-    /// For each node when it goes right: bits of `RIGHT_IF_…`; 0 for a leaf.
-    pub(super) rules: Vec<u8>,
-    /// True if `value > threshold` is every node's rule for values that are not missing.
-    pub(super) is_simple: bool,
-    /// Low bits of a link that hold the feature.
-    pub(super) feature_bits: u32,
-    pub(super) roots: Vec<u32>,
-    pub(super) leaves: Leaves<T>,
-    pub(super) aggregate: Aggregate,
-    /// The sets of membership branches, each sorted.
-    pub(super) sets: Vec<Vec<T>>,
+pub(super) struct Forest<T: Real> {
+    shape: Shape<T>,
+    missing: Missing,
+    leaves: Leaves<T>,
+    aggregate: Aggregate,
     /// Outputs: targets or classes.
-    pub(super) width: usize,
-    pub(super) min_features: usize,
+    width: usize,
+    /// Columns that the trees read: the largest feature, plus one.
+    columns: usize,
+}
+
+/// The form of the trees, fastest first.
+#[derive(Debug, Clone)]
+enum Shape<T: Real> {
+    Oblivious(Oblivious<T>),
+    Perfect(Perfect<T>),
+    Linked(Linked<T>),
+    Ruled(Ruled<T>),
 }
 
 /// Sums of a block of rows.
-pub(super) struct Block<T> {
+struct Block<T> {
     width: usize,
     sums: Vec<T>,
     /// Which sums have a weight in them.
     present: Vec<bool>,
 }
 
-impl<T: Real> Block<T> {
-    pub(super) fn new(rows: usize, width: usize) -> Self {
-        Self {
-            width,
-            sums: vec![T::default(); rows * width],
-            present: vec![false; rows * width],
-        }
-    }
-
-    pub(super) fn row(&self, at: usize) -> (&[T], &[bool]) {
-        let range = at * self.width..(at + 1) * self.width;
-        (&self.sums[range.clone()], &self.present[range])
-    }
-}
-
 impl<T: Real> Forest<T> {
-    pub(super) fn width(&self) -> usize {
-        self.width
+    /// Validates and packs.
+    pub(super) fn build(raw: &RawTrees<'_>, limits: &LoadLimits) -> Result<Self, LoadError> {
+        let topology = Topology::new(raw, limits)?;
+        let columns = topology.max_feature as usize + 1;
+        if columns > limits.max_elements {
+            return Err(LoadError::TooLarge {
+                what: "the number of features that trees use".to_owned(),
+                actual: columns,
+                limit: limits.max_elements,
+            });
+        }
+        let branches = || {
+            (0..raw.modes.len())
+                .filter(|at| raw.modes[*at] != Mode::Leaf)
+                .map(|at| Branch::<T>::read(raw, &topology, at))
+        };
+        let branch = |at: u32| {
+            let at = at as usize;
+            (raw.modes[at] != Mode::Leaf).then(|| Branch::<T>::read(raw, &topology, at))
+        };
+        let is_simple = branches().all(|branch| branch.is_simple());
+        let any_left = branches().any(|branch| !branch.sends_missing_right());
+        let any_right = branches().any(|branch| branch.sends_missing_right());
+        let missing = match (is_simple, any_left, any_right) {
+            (true, true, true) => Missing::Both(columns),
+            (true, true, false) => Missing::Low,
+            _ => Missing::High,
+        };
+        let (shape, places) = is_simple
+            .then(|| Shape::simple(&topology, branch, missing, columns))
+            .flatten()
+            .unwrap_or_else(|| {
+                let (ruled, places) = Ruled::build(&topology, branch, Sets::new(&raw.sets));
+                (Shape::Ruled(ruled), places)
+            });
+        let missing = if matches!(shape, Shape::Ruled(_)) {
+            Missing::High
+        } else {
+            missing
+        };
+        Ok(Self {
+            shape,
+            missing,
+            leaves: Leaves::pack(raw, &topology, &places)?,
+            aggregate: raw.aggregate,
+            width: raw.width,
+            columns,
+        })
     }
 
+    /// Features that a row must have at least.
     pub(super) fn min_features(&self) -> usize {
-        self.min_features
+        self.columns
     }
 
     pub(super) fn tree_count(&self) -> usize {
-        self.roots.len()
+        match &self.shape {
+            Shape::Oblivious(trees) => trees.tree_count(),
+            Shape::Perfect(trees) => trees.tree_count(),
+            Shape::Linked(trees) => trees.tree_count(),
+            Shape::Ruled(trees) => trees.tree_count(),
+        }
     }
 
     /// Scores rows in blocks and hands on each row's place, sums and which of them have a weight in them.
-    pub(super) fn score_blocks(
+    pub(super) fn score(
         &self,
         values: &[T],
         columns: usize,
-        block: &mut Block<T>,
+        finish: impl FnMut(usize, &[T], &[bool]),
+    ) {
+        match self.aggregate {
+            Aggregate::Sum | Aggregate::Average => {
+                self.score_blocks(
+                    values,
+                    columns,
+                    T::default(),
+                    |sum, weight| sum + weight,
+                    finish,
+                );
+            }
+            Aggregate::Min => self.score_blocks(
+                values,
+                columns,
+                T::INFINITY,
+                |least, weight| if weight < least { weight } else { least },
+                finish,
+            ),
+            Aggregate::Max => self.score_blocks(
+                values,
+                columns,
+                T::NEG_INFINITY,
+                |most, weight| if weight > most { weight } else { most },
+                finish,
+            ),
+        }
+    }
+
+    fn score_blocks(
+        &self,
+        values: &[T],
+        columns: usize,
+        start: T,
+        join: impl Fn(T, T) -> T + Copy,
         mut finish: impl FnMut(usize, &[T], &[bool]),
     ) {
+        let most = (values.len() / columns).min(BLOCK_ROWS);
+        let mut block = Block {
+            width: self.width,
+            sums: vec![start; most * self.width],
+            present: vec![false; most * self.width],
+        };
+        self.leaves.mark_present(&mut block.present, self.width);
+        let is_sparse = matches!(self.leaves, Leaves::Sparse { .. });
         for (at, values) in values.chunks(BLOCK_ROWS * columns).enumerate() {
-            self.score(values, columns, block);
+            if at > 0 {
+                block.sums.fill(start);
+                if is_sparse {
+                    block.present.fill(false);
+                }
+            }
+            self.score_block(values, columns, &mut block, join);
             for row in 0..values.len() / columns {
-                let (sums, present) = block.row(row);
+                let range = row * self.width..(row + 1) * self.width;
+                let sums = &mut block.sums[range.clone()];
+                let present = &block.present[range];
+                for (sum, present) in sums.iter_mut().zip(present) {
+                    if !present {
+                        *sum = T::default();
+                    }
+                }
                 finish(at * BLOCK_ROWS + row, sums, present);
             }
         }
     }
 
-    /// Sums the leaves that each row reaches, tree by tree.
-    fn score(&self, values: &[T], columns: usize, block: &mut Block<T>) {
-        block.sums.fill(T::default());
-        block.present.fill(false);
-        match self.aggregate {
-            Aggregate::Sum | Aggregate::Average => {
-                self.score_with(values, columns, block, |sum, weight, _| sum + weight);
-            }
-            Aggregate::Min => self.score_with(values, columns, block, |least, weight, present| {
-                if !present || weight < least {
-                    weight
-                } else {
-                    least
-                }
-            }),
-            Aggregate::Max => self.score_with(values, columns, block, |most, weight, present| {
-                if !present || weight > most {
-                    weight
-                } else {
-                    most
-                }
-            }),
-        }
-    }
-
-    fn score_with(
+    fn score_block(
         &self,
         values: &[T],
         columns: usize,
         block: &mut Block<T>,
-        join: impl Fn(T, T, bool) -> T + Copy,
+        join: impl Fn(T, T) -> T + Copy,
     ) {
+        match &self.shape {
+            Shape::Oblivious(trees) => self.score_oblivious(trees, values, columns, block, join),
+            Shape::Perfect(trees) => self.score_lanes::<{ perfect::WIDTH }>(
+                values,
+                columns,
+                block,
+                join,
+                |tree, rows| trees.end_rows(tree, rows),
+                |first, row| trees.end_trees(first, row),
+            ),
+            Shape::Linked(trees) if trees.bits() == 6 => self.score_lanes::<64>(
+                values,
+                columns,
+                block,
+                join,
+                |tree, rows| trees.end_rows::<6, 64>(tree, rows),
+                |first, row| trees.end_trees::<6, 64>(first, row),
+            ),
+            Shape::Linked(trees) if trees.bits() == 8 => self.score_lanes::<256>(
+                values,
+                columns,
+                block,
+                join,
+                |tree, rows| trees.end_rows::<8, 256>(tree, rows),
+                |first, row| trees.end_trees::<8, 256>(first, row),
+            ),
+            Shape::Linked(trees) => self.score_lanes::<1024>(
+                values,
+                columns,
+                block,
+                join,
+                |tree, rows| trees.end_rows::<10, 1024>(tree, rows),
+                |first, row| trees.end_trees::<10, 1024>(first, row),
+            ),
+            Shape::Ruled(trees) => {
+                let mut keys = vec![T::Key::default(); self.columns];
+                for (at, row) in values.chunks_exact(columns).enumerate() {
+                    self.missing.write(row, self.columns, &mut keys);
+                    for tree in 0..trees.tree_count() {
+                        self.add(trees.end(tree, &keys), at, block, join);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Walks 16 rows at a time through one tree, and each row that is left over through 16 trees at a time.
+    fn score_lanes<const WIDTH: usize>(
+        &self,
+        values: &[T],
+        columns: usize,
+        block: &mut Block<T>,
+        join: impl Fn(T, T) -> T + Copy,
+        end_rows: impl Fn(usize, &[[T::Key; WIDTH]; LANES]) -> [u32; LANES],
+        end_trees: impl Fn(usize, &[T::Key; WIDTH]) -> [u32; LANES],
+    ) {
+        let count = values.len() / columns;
+        let mut rows = vec![[T::Key::default(); WIDTH]; count];
+        for (row, keys) in values.chunks_exact(columns).zip(&mut rows) {
+            self.missing.write(row, self.columns, keys);
+        }
+        let trees = self.tree_count();
+        let (groups, rest) = rows.as_chunks::<LANES>();
+        if !groups.is_empty() {
+            for tree in 0..trees {
+                for (at, group) in groups.iter().enumerate() {
+                    for (lane, place) in end_rows(tree, group).into_iter().enumerate() {
+                        self.add(place, at * LANES + lane, block, join);
+                    }
+                }
+            }
+        }
+        for (at, row) in rest.iter().enumerate() {
+            for first in (0..trees).step_by(LANES) {
+                let places = end_trees(first, row);
+                for place in places.into_iter().take(trees - first) {
+                    self.add(place, groups.len() * LANES + at, block, join);
+                }
+            }
+        }
+    }
+
+    fn score_oblivious(
+        &self,
+        trees: &Oblivious<T>,
+        values: &[T],
+        columns: usize,
+        block: &mut Block<T>,
+        join: impl Fn(T, T) -> T + Copy,
+    ) {
+        let width = self.missing.width(self.columns);
+        let mut keys = vec![T::Key::default(); width];
+        let mut table = vec![[T::Key::default(); LANES]; width];
         let groups = values.chunks_exact(columns * LANES);
         let rest = groups.remainder();
         let mut first = 0;
         for group in groups {
-            let rows: [&[T]; LANES] =
-                std::array::from_fn(|lane| &group[lane * columns..(lane + 1) * columns]);
-            let careful = !self.is_simple || group.iter().any(|value| value.is_missing());
-            for &root in &self.roots {
-                let mut at = [root; LANES];
-                if careful {
-                    self.walk(&mut at, |lane| rows[lane], Self::step_by_rules);
-                } else {
-                    self.walk(&mut at, |lane| rows[lane], Self::step);
+            for (lane, row) in group.chunks_exact(columns).enumerate() {
+                self.missing.write(row, self.columns, &mut keys);
+                for (column, key) in table.iter_mut().zip(&keys) {
+                    column[lane] = *key;
                 }
-                for (lane, leaf) in at.into_iter().enumerate() {
-                    self.add_leaf(leaf, first + lane, block, join);
+            }
+            for tree in 0..trees.tree_count() {
+                for (lane, place) in trees.end_rows(tree, &table).into_iter().enumerate() {
+                    self.add(place, first + lane, block, join);
                 }
             }
             first += LANES;
         }
-        for row in rest.chunks_exact(columns) {
-            let careful = !self.is_simple || row.iter().any(|value| value.is_missing());
-            let groups = self.roots.chunks_exact(LANES);
-            let rest = groups.remainder();
-            for roots in groups {
-                let mut at: [u32; LANES] = std::array::from_fn(|lane| roots[lane]);
-                self.walk_row(&mut at, row, careful);
-                for leaf in at {
-                    self.add_leaf(leaf, first, block, join);
-                }
-            }
-            if !rest.is_empty() {
-                let mut at: [u32; LANES] =
-                    std::array::from_fn(|lane| rest[lane.min(rest.len() - 1)]);
-                self.walk_row(&mut at, row, careful);
-                for leaf in at.into_iter().take(rest.len()) {
-                    self.add_leaf(leaf, first, block, join);
-                }
-            }
-            first += 1;
-        }
-    }
-
-    fn walk_row(&self, at: &mut [u32; LANES], row: &[T], careful: bool) {
-        if careful {
-            self.walk(at, |_| row, Self::step_by_rules);
-        } else {
-            self.walk(at, |_| row, Self::step);
-        }
-    }
-
-    /// Walks until every lane stands on a leaf.
-    #[expect(clippy::inline_always, reason = "the innermost loop")]
-    #[inline(always)]
-    fn walk<'a>(
-        &self,
-        at: &mut [u32; LANES],
-        row: impl Fn(usize) -> &'a [T],
-        step: impl Fn(&Self, u32, &[T]) -> u32,
-    ) where
-        T: 'a,
-    {
-        loop {
-            let mut moved = 0;
-            for _ in 0..STRIDE {
-                moved = 0;
-                for (lane, place) in at.iter_mut().enumerate() {
-                    let next = step(self, *place, row(lane));
-                    moved = moved.bitor(next.bitxor(*place));
-                    *place = next;
-                }
-            }
-            if moved == 0 {
-                return;
+        for (at, row) in rest.chunks_exact(columns).enumerate() {
+            self.missing.write(row, self.columns, &mut keys);
+            for tree in 0..trees.tree_count() {
+                self.add(trees.end(tree, &keys), first + at, block, join);
             }
         }
-    }
-
-    /// One step of a simple forest on a row without missing values.
-    #[expect(clippy::inline_always, reason = "the innermost loop")]
-    #[inline(always)]
-    fn step(&self, at: u32, row: &[T]) -> u32 {
-        let node = self.nodes[at as usize];
-        let feature = node.link & ((1 << self.feature_bits) - 1);
-        (node.link >> self.feature_bits) + u32::from(row[feature as usize] > node.threshold)
-    }
-
-    /// One step by the node's own rule.
-    #[expect(clippy::inline_always, reason = "the innermost loop")]
-    #[inline(always)]
-    fn step_by_rules(&self, at: u32, row: &[T]) -> u32 {
-        let node = self.nodes[at as usize];
-        let feature = node.link & ((1 << self.feature_bits) - 1);
-        let value = row[feature as usize];
-        let rules = self.rules[at as usize];
-        if rules & RIGHT_IF_NO_MEMBER != 0 {
-            return (node.link >> self.feature_bits)
-                + u32::from(self.leaves_set(node, rules, value));
-        }
-        // The bit's number: 0 less, 1 equal, 2 greater, 3 missing.
-        let bit = 3
-            - 3 * u8::from(value < node.threshold)
-            - 2 * u8::from(value == node.threshold)
-            - u8::from(value > node.threshold);
-        (node.link >> self.feature_bits) + u32::from((rules >> bit) & 1)
-    }
-
-    /// True if a value goes right at a membership branch.
-    fn leaves_set(&self, node: Node<T>, rules: u8, value: T) -> bool {
-        if value.is_missing() {
-            return rules & RIGHT_IF_MISSING != 0;
-        }
-        let place: f64 = node.threshold.into();
-        let is_member = self.sets.get(place as usize).is_some_and(|set| {
-            let found = set.partition_point(|member| *member < value);
-            set.get(found).is_some_and(|member| *member == value)
-        });
-        !is_member
     }
 
     #[expect(clippy::inline_always, reason = "the innermost loop")]
     #[inline(always)]
-    fn add_leaf(
-        &self,
-        leaf: u32,
-        row: usize,
-        block: &mut Block<T>,
-        join: impl Fn(T, T, bool) -> T,
-    ) {
-        let leaf = leaf as usize;
-        let first = row * self.width;
-        match &self.leaves {
-            Leaves::One { output, weights } => {
-                let slot = first + output;
-                block.sums[slot] = join(block.sums[slot], weights[leaf], block.present[slot]);
-                block.present[slot] = true;
-            }
-            Leaves::Dense { starts, weights } => {
-                let start = starts[leaf] as usize;
-                let sums = &mut block.sums[first..first + self.width];
-                let present = &mut block.present[first..first + self.width];
-                for ((sum, present), weight) in sums
-                    .iter_mut()
-                    .zip(present)
-                    .zip(&weights[start..start + self.width])
-                {
-                    *sum = join(*sum, *weight, *present);
-                    *present = true;
-                }
-            }
-            Leaves::Sparse { starts, weights } => {
-                for (output, weight) in &weights[starts[leaf] as usize..starts[leaf + 1] as usize] {
-                    let slot = first + *output as usize;
-                    block.sums[slot] = join(block.sums[slot], *weight, block.present[slot]);
-                    block.present[slot] = true;
-                }
-            }
+    fn add(&self, place: u32, row: usize, block: &mut Block<T>, join: impl Fn(T, T) -> T) {
+        let range = row * block.width..(row + 1) * block.width;
+        self.leaves.add(
+            place,
+            &mut block.sums[range.clone()],
+            &mut block.present[range],
+            join,
+        );
+    }
+}
+
+impl<T: Real> Shape<T> {
+    /// The fastest form for trees of which every branch asks whether a value is greater.
+    fn simple(
+        topology: &Topology,
+        branch: impl Fn(u32) -> Option<Branch<T>> + Copy,
+        missing: Missing,
+        columns: usize,
+    ) -> Option<(Self, Vec<u32>)> {
+        if let Some((trees, places)) = Oblivious::build(topology, branch, missing) {
+            return Some((Self::Oblivious(trees), places));
         }
+        if let Some((trees, places)) = Perfect::build(topology, branch, missing, columns) {
+            return Some((Self::Perfect(trees), places));
+        }
+        let bits = match missing.width(columns) {
+            0..=64 => 6,
+            65..=256 => 8,
+            257..=1024 => 10,
+            _ => return None,
+        };
+        let (trees, places) = Linked::build(topology, branch, missing, bits)?;
+        Some((Self::Linked(trees), places))
     }
 }

@@ -1,0 +1,162 @@
+//! What the leaves hold, by the places that the walks end at.
+
+use super::attributes::RawTrees;
+use super::real::Real;
+use super::topology::Topology;
+use crate::check::invalid;
+use crate::error::LoadError;
+
+/// The leaves' weights.
+#[derive(Debug, Clone)]
+pub(super) enum Leaves<T> {
+    /// One weight a leaf, for the same output in all; by place.
+    One { output: usize, weights: Vec<T> },
+    /// A weight for every output in every leaf: `starts[place]` is the first.
+    Dense { starts: Vec<u32>, weights: Vec<T> },
+    /// Some weights: `ranges[place]` is the first and how many there are.
+    Sparse {
+        ranges: Vec<(u32, u32)>,
+        weights: Vec<(u32, T)>,
+    },
+}
+
+impl<T: Real> Leaves<T> {
+    /// Packs the weights; `places` holds for each place the leaf that ends a walk there, `u32::MAX` for a branch.
+    pub(super) fn pack(
+        raw: &RawTrees<'_>,
+        topology: &Topology,
+        places: &[u32],
+    ) -> Result<Self, LoadError> {
+        for (at, output) in raw.output_ids.iter().enumerate() {
+            if usize::try_from(*output).map_or(true, |output| output >= raw.width) {
+                return Err(invalid(
+                    raw.node,
+                    format!(
+                        "weight {at} is for class or target {output}; there are {}",
+                        raw.width
+                    ),
+                ));
+            }
+        }
+        // The weights of each leaf, in the attributes' order within it.
+        let count = raw.modes.len();
+        let mut starts = vec![0_u32; count + 1];
+        for leaf in &topology.weight_leaves {
+            starts[*leaf as usize + 1] += 1;
+        }
+        for at in 0..count {
+            starts[at + 1] += starts[at];
+        }
+        let mut next = starts.clone();
+        let mut sorted = vec![(0_u32, T::default()); raw.weights.len()];
+        for ((leaf, output), weight) in topology
+            .weight_leaves
+            .iter()
+            .zip(&*raw.output_ids)
+            .zip(&raw.weights)
+        {
+            let slot = &mut next[*leaf as usize];
+            sorted[*slot as usize] = (*output as u32, T::from_f64(*weight));
+            *slot += 1;
+        }
+        let of = |leaf: u32| {
+            let leaf = leaf as usize;
+            &sorted[starts[leaf] as usize..starts[leaf + 1] as usize]
+        };
+        let leaves = || places.iter().copied().filter(|leaf| *leaf != u32::MAX);
+        let output = sorted.first().map_or(0, |(output, _)| *output);
+        if leaves().all(|leaf| matches!(of(leaf), [(own, _)] if *own == output)) {
+            let weights = places
+                .iter()
+                .map(|leaf| match *leaf {
+                    u32::MAX => T::default(),
+                    leaf => of(leaf)[0].1,
+                })
+                .collect();
+            return Ok(Self::One {
+                output: output as usize,
+                weights,
+            });
+        }
+        let is_dense = |leaf: u32| {
+            let own = of(leaf);
+            let mut seen = vec![false; raw.width];
+            own.len() == raw.width
+                && own
+                    .iter()
+                    .all(|(output, _)| !std::mem::replace(&mut seen[*output as usize], true))
+        };
+        if leaves().all(is_dense) {
+            let mut weights = vec![T::default(); sorted.len()];
+            for own in sorted.chunks_exact(raw.width).enumerate() {
+                for (output, weight) in own.1 {
+                    weights[own.0 * raw.width + *output as usize] = *weight;
+                }
+            }
+            let starts = places
+                .iter()
+                .map(|leaf| match *leaf {
+                    u32::MAX => 0,
+                    leaf => starts[leaf as usize],
+                })
+                .collect();
+            return Ok(Self::Dense { starts, weights });
+        }
+        let ranges = places
+            .iter()
+            .map(|leaf| match *leaf {
+                u32::MAX => (0, 0),
+                leaf => (starts[leaf as usize], of(leaf).len() as u32),
+            })
+            .collect();
+        Ok(Self::Sparse {
+            ranges,
+            weights: sorted,
+        })
+    }
+
+    /// The outputs that have a weight whatever leaves a row reaches; none where that depends on the leaves.
+    pub(super) fn mark_present(&self, present: &mut [bool], width: usize) {
+        match self {
+            Self::One { output, .. } => {
+                for row in present.chunks_exact_mut(width) {
+                    row[*output] = true;
+                }
+            }
+            Self::Dense { .. } => present.fill(true),
+            Self::Sparse { .. } => {}
+        }
+    }
+
+    /// Joins the weights of one leaf to the sums of one row.
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
+    #[inline(always)]
+    pub(super) fn add(
+        &self,
+        place: u32,
+        sums: &mut [T],
+        present: &mut [bool],
+        join: impl Fn(T, T) -> T,
+    ) {
+        let place = place as usize;
+        match self {
+            Self::One { output, weights } => {
+                sums[*output] = join(sums[*output], weights[place]);
+            }
+            Self::Dense { starts, weights } => {
+                let start = starts[place] as usize;
+                for (sum, weight) in sums.iter_mut().zip(&weights[start..]) {
+                    *sum = join(*sum, *weight);
+                }
+            }
+            Self::Sparse { ranges, weights } => {
+                let (start, count) = ranges[place];
+                for (output, weight) in &weights[start as usize..(start + count) as usize] {
+                    let output = *output as usize;
+                    sums[output] = join(sums[output], *weight);
+                    present[output] = true;
+                }
+            }
+        }
+    }
+}

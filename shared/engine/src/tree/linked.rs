@@ -1,0 +1,137 @@
+//! Trees of any form, where a value is less or greater. A node's children are neighbours: the walk goes to
+//! `left + (value > threshold)`, without a branch. A leaf leads to itself, so that 16 walks go in step until
+//! none moves any more.
+
+use super::LANES;
+use super::branch::Branch;
+use super::real::Real;
+use super::rows::Missing;
+use super::topology::Topology;
+
+/// Steps between two looks at whether all walks have ended.
+const STRIDE: usize = 4;
+
+/// A branch or a leaf: 8 bytes for f32.
+#[derive(Debug, Clone, Copy)]
+struct Node<K> {
+    threshold: K,
+    /// The left child's place above the column's `BITS` bits; the right child follows it.
+    link: u32,
+}
+
+/// The trees; rows have `1 << BITS` columns.
+#[derive(Debug, Clone)]
+pub(super) struct Linked<T: Real> {
+    nodes: Vec<Node<T::Key>>,
+    roots: Vec<u32>,
+    bits: u32,
+}
+
+impl<T: Real> Linked<T> {
+    /// Packs the trees, and gives the leaf at each place; none if places do not fit beside columns of `bits` bits.
+    pub(super) fn build(
+        topology: &Topology,
+        branch: impl Fn(u32) -> Option<Branch<T>>,
+        missing: Missing,
+        bits: u32,
+    ) -> Option<(Self, Vec<u32>)> {
+        let count = topology.children.len();
+        if (count as u64) << bits > u64::from(u32::MAX) {
+            return None;
+        }
+        let mut nodes = Vec::with_capacity(count);
+        let mut leaves = Vec::with_capacity(count);
+        let mut roots = Vec::with_capacity(topology.trees.len());
+        for tree in &topology.trees {
+            roots.push(nodes.len() as u32);
+            // Breadth first, the left child before the right one.
+            let mut order = Vec::with_capacity(tree.order.len());
+            order.push(tree.order[0]);
+            let first = nodes.len();
+            let mut next = 0;
+            while next < order.len() {
+                let at = order[next];
+                let own = (first + next) as u32;
+                next += 1;
+                let Some(branch) = branch(at) else {
+                    leaves.push(at);
+                    nodes.push(Node {
+                        threshold: T::TOP,
+                        link: own << bits,
+                    });
+                    continue;
+                };
+                leaves.push(u32::MAX);
+                let column = missing.column(branch.feature, branch.sends_missing_right());
+                nodes.push(Node {
+                    threshold: branch.threshold,
+                    link: (((first + order.len()) as u32) << bits) | column,
+                });
+                order.extend(branch.children);
+            }
+        }
+        let linked = Self { nodes, roots, bits };
+        Some((linked, leaves))
+    }
+
+    pub(super) fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    pub(super) fn tree_count(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// The places where 16 rows end in one tree.
+    pub(super) fn end_rows<const BITS: u32, const WIDTH: usize>(
+        &self,
+        tree: usize,
+        rows: &[[T::Key; WIDTH]; LANES],
+    ) -> [u32; LANES] {
+        let mut at = [self.roots[tree]; LANES];
+        self.walk::<BITS, WIDTH>(&mut at, |lane| &rows[lane]);
+        at
+    }
+
+    /// The places where a row ends in 16 trees; the last tree stands for those that are not there.
+    pub(super) fn end_trees<const BITS: u32, const WIDTH: usize>(
+        &self,
+        first: usize,
+        row: &[T::Key; WIDTH],
+    ) -> [u32; LANES] {
+        let last = self.roots.len() - 1;
+        let mut at = std::array::from_fn(|lane| self.roots[(first + lane).min(last)]);
+        self.walk::<BITS, WIDTH>(&mut at, |_| row);
+        at
+    }
+
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
+    #[inline(always)]
+    fn walk<'a, const BITS: u32, const WIDTH: usize>(
+        &self,
+        at: &mut [u32; LANES],
+        row: impl Fn(usize) -> &'a [T::Key; WIDTH],
+    ) where
+        T: 'a,
+    {
+        let nodes = self.nodes.as_slice();
+        loop {
+            let mut moved = 0;
+            for step in 0..STRIDE {
+                for (lane, place) in at.iter_mut().enumerate() {
+                    let node = nodes[*place as usize];
+                    let column = node.link as usize & (WIDTH - 1);
+                    let is_greater = node.threshold < row(lane)[column];
+                    let next = (node.link >> BITS) + u32::from(is_greater);
+                    if step == STRIDE - 1 {
+                        moved |= next ^ *place;
+                    }
+                    *place = next;
+                }
+            }
+            if moved == 0 {
+                return;
+            }
+        }
+    }
+}

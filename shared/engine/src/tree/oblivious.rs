@@ -1,0 +1,112 @@
+//! Trees whose branches of one level all ask the same, as `CatBoost` grows them. The answers of the levels, bit by bit,
+//! are the leaf's place: there is nothing to walk.
+
+use super::LANES;
+use super::branch::Branch;
+use super::real::Real;
+use super::rows::Missing;
+use super::topology::Topology;
+
+/// Deepest tree, in levels.
+const MAX_DEPTH: usize = 16;
+
+/// What all branches of a level ask.
+#[derive(Debug, Clone, Copy)]
+struct Level<K> {
+    threshold: K,
+    column: u32,
+}
+
+/// The trees.
+#[derive(Debug, Clone)]
+pub(super) struct Oblivious<T: Real> {
+    levels: Vec<Level<T::Key>>,
+    trees: Vec<Tree>,
+}
+
+/// One tree.
+#[derive(Debug, Clone, Copy)]
+struct Tree {
+    /// Its levels in the list of all.
+    first: u32,
+    depth: u32,
+    /// The place of its first leaf.
+    leaf: u32,
+}
+
+impl<T: Real> Oblivious<T> {
+    /// Packs the trees, and gives the leaf at each place; none if a tree is of another form.
+    pub(super) fn build(
+        topology: &Topology,
+        branch: impl Fn(u32) -> Option<Branch<T>>,
+        missing: Missing,
+    ) -> Option<(Self, Vec<u32>)> {
+        let mut oblivious = Self {
+            levels: Vec::new(),
+            trees: Vec::with_capacity(topology.trees.len()),
+        };
+        let mut leaves = Vec::new();
+        for tree in &topology.trees {
+            if tree.depth > MAX_DEPTH || tree.order.len() + 1 != 2 << tree.depth {
+                return None;
+            }
+            oblivious.trees.push(Tree {
+                first: oblivious.levels.len() as u32,
+                depth: tree.depth as u32,
+                leaf: leaves.len() as u32,
+            });
+            let mut level = vec![tree.order[0]];
+            for _ in 0..tree.depth {
+                let mut next = Vec::with_capacity(level.len() * 2);
+                let mut asked = None;
+                for node in level {
+                    let branch = branch(node)?;
+                    let own = (
+                        branch.threshold,
+                        branch.feature,
+                        branch.sends_missing_right(),
+                    );
+                    if *asked.get_or_insert(own) != own {
+                        return None;
+                    }
+                    next.extend(branch.children);
+                }
+                let (threshold, feature, right) = asked?;
+                oblivious.levels.push(Level {
+                    threshold,
+                    column: missing.column(feature, right),
+                });
+                level = next;
+            }
+            leaves.extend(level);
+        }
+        Some((oblivious, leaves))
+    }
+
+    pub(super) fn tree_count(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// The places where 16 rows end in one tree. `columns` holds for each column the keys of the rows.
+    pub(super) fn end_rows(&self, tree: usize, columns: &[[T::Key; LANES]]) -> [u32; LANES] {
+        let tree = self.trees[tree];
+        let mut at = [0_u32; LANES];
+        for level in &self.levels[tree.first as usize..(tree.first + tree.depth) as usize] {
+            let keys = &columns[level.column as usize];
+            for (place, key) in at.iter_mut().zip(keys) {
+                *place = *place * 2 + u32::from(level.threshold < *key);
+            }
+        }
+        at.map(|place| tree.leaf + place)
+    }
+
+    /// The place where a row ends in one tree.
+    pub(super) fn end(&self, tree: usize, row: &[T::Key]) -> u32 {
+        let tree = self.trees[tree];
+        let levels = &self.levels[tree.first as usize..(tree.first + tree.depth) as usize];
+        let place = levels.iter().fold(0, |place, level| {
+            place * 2 + u32::from(level.threshold < row[level.column as usize])
+        });
+        tree.leaf + place
+    }
+}
