@@ -24,6 +24,12 @@ def test_model_answers_as_onnxruntime_and_its_library_or_is_refused(record, engi
         warnings.warn(f"{record['name']} is {verdict.status}, docs/models.md says {known}: run.sh --write", stacklevel=1)
 
 
+@pytest.mark.parametrize("record", judge.read_large(), ids=lambda record: record["name"])
+def test_large_model_answers_as_onnxruntime_and_its_library(record, engine):
+    verdict = judge.judge(engine, record)
+    assert verdict.status == judge.SUPPORTED, verdict.reason
+
+
 def test_the_table_names_every_model_and_no_other(request):
     if request.config.getoption("--write"):
         pytest.skip("it is being written")

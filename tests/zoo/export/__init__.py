@@ -13,12 +13,11 @@ GROUPS = (
     "sequences",
     "quantised",
     "handmade",
+    "large",
 )
 
 
 def load_groups() -> None:
     """Imports every file that registers models."""
     for name in GROUPS:
-        import pathlib
-        if not (pathlib.Path(__file__).parent / f"{name}.py").exists(): continue
         importlib.import_module(f"export.{name}")

@@ -9,7 +9,7 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 
 import rows
 from export.entry import model
-from export.scikit import training_rows
+from export.scikit import TRAINING_ROWS, training_rows
 
 GROUP = "boosting"
 EXPORTER = f"onnxmltools {onnxmltools.__version__}"
@@ -17,9 +17,21 @@ XGBOOST, LIGHTGBM = f"XGBoost {xgboost.__version__}", f"LightGBM {lightgbm.__ver
 BOOSTING = "gradient boosting"
 
 
-def boosted(convert, trained_by, estimator, *, kind="plain", count=0, positive=False, opset=15, fit=None, **fields):
+def boosted(
+    convert,
+    trained_by,
+    estimator,
+    *,
+    kind="plain",
+    count=0,
+    positive=False,
+    opset=15,
+    fit=None,
+    training=TRAINING_ROWS,
+    **fields,
+):
     """A classifier of `count` classes, or a regressor."""
-    x = training_rows(kind)
+    x = training_rows(kind, training)
     y = rows.classes(x, rows.TRAINING, count) if count else rows.target(x, rows.TRAINING)
     if positive:
         y = np.exp(y / 4)

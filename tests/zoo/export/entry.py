@@ -14,6 +14,8 @@ import onnxruntime
 import rows
 
 HERE = pathlib.Path(__file__).parent.parent
+LARGE = "large"
+"""The group that is not committed; it has a folder and a list of its own."""
 ROWS = 1024
 """Rows that are asked; the smaller batches are their beginnings."""
 BATCHES = (1, 7, 64, ROWS)
@@ -145,7 +147,7 @@ def check_variety(name: str, answers: Answers) -> None:
 
 def write(entry: Entry) -> dict:
     """Writes model and references; gives the entry of the zoo's list."""
-    folder = HERE / "models"
+    folder = HERE / (LARGE if entry.group == LARGE else "models")
     folder.mkdir(exist_ok=True)
     forget_notes(entry.model)
     onnx_bytes = entry.model.SerializeToString()
@@ -240,9 +242,14 @@ def compare_engines(name: str, answers: Answers, library: Answers) -> float:
     return float(f"{worst:.3g}")
 
 
-def save_list(records: list[dict]) -> None:
+def save_lists(records: list[dict]) -> None:
     """Replaces the records of the same name and keeps the others."""
-    path = HERE / "zoo.json"
+    save_list(HERE / "zoo.json", [record for record in records if record["group"] != LARGE])
+    if large := [record for record in records if record["group"] == LARGE]:
+        save_list(HERE / LARGE / "zoo.json", large)
+
+
+def save_list(path: pathlib.Path, records: list[dict]) -> None:
     known = {record["name"]: record for record in json.loads(path.read_text())} if path.exists() else {}
     known |= {record["name"]: record for record in records}
     order = {name: at for at, (name, _, _) in enumerate(ENTRIES)}

@@ -7,16 +7,16 @@ import catboost
 import onnx
 
 import rows
-from export.entry import LABELS, model
-from export.scikit import name_labels, training_rows
+from export.entry import model
+from export.scikit import TRAINING_ROWS, name_labels, training_rows
 
 GROUP = "catboost"
 TRAINED_BY = f"CatBoost {catboost.__version__}"
 
 
-def boosted(estimator, *, kind="plain", count=0, strings=False, **fields):
+def boosted(estimator, *, kind="plain", count=0, strings=False, training=TRAINING_ROWS, **fields):
     """A classifier of `count` classes, or a regressor."""
-    x = training_rows(kind)
+    x = training_rows(kind, training)
     y = rows.classes(x, rows.TRAINING, count) if count else rows.target(x, rows.TRAINING)
     estimator.fit(x, name_labels(y) if strings else y)
     with tempfile.TemporaryDirectory() as folder:

@@ -22,8 +22,8 @@ TRAINED_BY = f"scikit-learn {sklearn.__version__}"
 EXPORTER = f"skl2onnx {skl2onnx.__version__}"
 
 
-def training_rows(kind: str) -> np.ndarray:
-    return rows.make(kind, rows.TRAINING, TRAINING_ROWS)
+def training_rows(kind: str, count: int = TRAINING_ROWS) -> np.ndarray:
+    return rows.make(kind, rows.TRAINING, count)
 
 
 def name_labels(classes: np.ndarray) -> np.ndarray:
@@ -70,10 +70,11 @@ def classifier(
     options=None,
     probabilities="predict_proba",
     fit=None,
+    training=TRAINING_ROWS,
     **fields,
 ):
     """A classifier of `count` classes; `options` are skl2onnx's for this estimator."""
-    x = training_rows(kind)
+    x = training_rows(kind, training)
     y = rows.classes(x, rows.TRAINING, count)
     estimator.fit(x.astype(np.float64), name_labels(y) if strings else y, **(fit or {}))
     own = dict(options or {})
