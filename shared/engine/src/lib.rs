@@ -12,6 +12,7 @@
 mod attributes;
 mod check;
 mod error;
+mod explain;
 mod inspect;
 mod limits;
 mod ml;
@@ -24,6 +25,7 @@ mod tree;
 mod wire;
 
 pub use error::{InputError, LoadError, RunError, ScoreError};
+pub use explain::{ExplainError, Explainer, Explanation};
 pub use inspect::{Inspection, OperatorCount, Opset, TreeSummary, Unsupported, inspect};
 pub use limits::LoadLimits;
 pub use model::{Model, TensorSpec};

@@ -27,6 +27,7 @@ use crate::tree::TreeOperator;
 pub(crate) use array::{Array, Form, View, check_number, matrix};
 pub(crate) use graph_node::register;
 pub(crate) use labels::ClassLabels;
+pub(crate) use linear::Linear;
 pub(crate) use post_transform::{PostTransform, logistic, probit};
 
 /// The operators that are run; sorted. `ZipMap` is dropped before it comes to this.

@@ -14,6 +14,7 @@ use crate::tensor::Tensor;
 use step::Step;
 
 pub(crate) use build::build;
+pub(crate) use step::ColumnStep;
 
 /// A graph as a list of steps.
 #[derive(Debug)]

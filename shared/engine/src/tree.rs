@@ -7,6 +7,7 @@
 
 mod attributes;
 mod attributes_v5;
+mod attribution;
 mod branch;
 mod finish;
 mod forest;
@@ -26,9 +27,10 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, View, check_number, matrix};
 use crate::tensor::TensorData;
+pub(crate) use attribution::Attribution;
 use finish::Finish;
 use forest::Forest;
-use real::Real;
+pub(crate) use real::Real;
 
 pub(crate) use attributes::summarise;
 
@@ -185,6 +187,16 @@ impl TreeOperator {
             Array::floats(shape, scores),
         ]
     }
+}
+
+/// True if an ensemble given numbers of a type is run in float64.
+pub(crate) fn is_wide(
+    node: &NodeProto,
+    input: DataType,
+    limits: &LoadLimits,
+) -> Result<bool, LoadError> {
+    let raw = attributes::read(node, limits)?;
+    Ok(raw.is_double || (input == DataType::Fp64 && !raw.is_v5))
 }
 
 /// Reads numbers as floats; 64-bit integers are rounded as onnxruntime rounds them, in the comparison.

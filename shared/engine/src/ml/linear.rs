@@ -14,7 +14,7 @@ use crate::error::LoadError;
 const LANES: usize = 8;
 
 /// Weights, one row a score.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Linear {
     features: usize,
     scores: usize,
@@ -67,6 +67,25 @@ impl Linear {
             post_transform: PostTransform::read(node)?,
             is_mirrored,
         })
+    }
+
+    /// The number of features.
+    pub(crate) fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The number of scores.
+    pub(crate) fn scores(&self) -> usize {
+        self.scores
+    }
+
+    /// The coefficients and the intercept of a score.
+    pub(crate) fn weights(&self, score: usize) -> (&[f32], f32) {
+        let first = score * self.features;
+        (
+            &self.coefficients[first..first + self.features],
+            self.intercepts[score],
+        )
     }
 
     /// Scores `[rows, scores]` before the transform.
@@ -122,6 +141,10 @@ impl LinearRegressor {
         Ok(Self {
             linear: Linear::parse(node, scores)?,
         })
+    }
+
+    pub(crate) fn into_linear(self) -> Linear {
+        self.linear
     }
 
     pub(crate) fn features(&self) -> usize {
@@ -185,6 +208,10 @@ impl LinearClassifier {
             ));
         }
         Ok(Self { linear, labels })
+    }
+
+    pub(crate) fn into_linear(self) -> Linear {
+        self.linear
     }
 
     pub(crate) fn features(&self) -> usize {

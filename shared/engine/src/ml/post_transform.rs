@@ -7,8 +7,9 @@ use crate::check::invalid;
 use crate::error::LoadError;
 
 /// What is done with the scores of one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum PostTransform {
+    #[default]
     None,
     Softmax,
     Logistic,

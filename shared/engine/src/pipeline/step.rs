@@ -7,6 +7,9 @@ use super::arithmetic::{self, Binary, Unary};
 use super::shape;
 use crate::attributes::read_datatype;
 use crate::attributes::{int, ints};
+use crate::check::ML_DOMAIN;
+use crate::error::LoadError;
+use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, Operator, View};
 use crate::tensor::TensorData;
 
@@ -29,6 +32,35 @@ pub(super) enum Step {
         axis: i64,
         keeps: bool,
     },
+}
+
+/// A step that makes each column of its output of the same column of its input.
+#[derive(Debug)]
+pub(crate) struct ColumnStep(Step);
+
+impl ColumnStep {
+    /// Reads a node; none for one that mixes columns, or is no step.
+    pub(crate) fn read(node: &NodeProto, limits: &LoadLimits) -> Result<Option<Self>, LoadError> {
+        if node.domain == ML_DOMAIN {
+            let is_own = matches!(node.op_type.as_str(), "Scaler" | "Imputer" | "Binarizer");
+            return Ok(if is_own {
+                let operator = Operator::parse(node, None, limits)?;
+                Some(Self(Step::Ml(Box::new(operator))))
+            } else {
+                None
+            });
+        }
+        Ok(match node.op_type.as_str() {
+            "Identity" | "Cast" => Step::read(node, |_| None).map(Self),
+            _ => None,
+        })
+    }
+
+    /// Runs the step.
+    pub(crate) fn run(&self, input: View<'_>) -> Result<Array, String> {
+        let mut made = self.0.run(&[input])?;
+        made.pop().ok_or_else(|| "the step made nothing".to_owned())
+    }
 }
 
 impl Step {

@@ -1,0 +1,248 @@
+//! Exact Shapley values of tree ensembles by the method `TreeSHAP` (Lundberg, Erion and Lee 2018), path dependent:
+//! where a feature is unknown, a row goes both ways, in the proportion in which the background's rows went.
+
+use super::attributes::{self, Aggregate, Mode, RawTrees};
+use super::branch::{Branch, Sets};
+use super::real::Real;
+use super::rows::Missing;
+use super::topology::Topology;
+use crate::error::LoadError;
+use crate::limits::LoadLimits;
+use tract_onnx::pb::NodeProto;
+
+/// Deepest tree that is explained: the time grows with the square of the depth.
+pub(crate) const MAX_DEPTH: usize = 64;
+
+/// The trees, with how many of the background's rows came to each node.
+#[derive(Debug, Clone)]
+pub(crate) struct Attribution<T: Real> {
+    /// None for a leaf.
+    branches: Vec<Option<Branch<T>>>,
+    /// The weights of each leaf, by output.
+    weights: Vec<Vec<(u32, f64)>>,
+    roots: Vec<u32>,
+    sets: Sets<T>,
+    covers: Vec<f64>,
+    columns: usize,
+    outputs: usize,
+    /// The weight of a tree in the score: 1, or 1 over their number.
+    scale: f64,
+    base_values: Vec<f64>,
+}
+
+/// One feature of the path to a node.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    feature: u32,
+    /// The share of the rows that go on where the feature is unknown.
+    zero: f64,
+    /// The same where it is known: 1, or 0 where the row goes the other way.
+    one: f64,
+}
+
+impl<T: Real> Attribution<T> {
+    /// Reads the trees; no node has a cover yet. None for an aggregate that is no sum, and for trees too deep.
+    pub(crate) fn read(node: &NodeProto, limits: &LoadLimits) -> Result<Option<Self>, LoadError> {
+        let raw = attributes::read(node, limits)?;
+        let topology = Topology::new(&raw, limits)?;
+        let scale = match raw.aggregate {
+            Aggregate::Sum => 1.0,
+            Aggregate::Average => 1.0 / topology.trees.len() as f64,
+            Aggregate::Min | Aggregate::Max => return Ok(None),
+        };
+        if topology.trees.iter().any(|tree| tree.depth > MAX_DEPTH) {
+            return Ok(None);
+        }
+        let branches: Vec<Option<Branch<T>>> = (0..raw.modes.len())
+            .map(|at| (raw.modes[at] != Mode::Leaf).then(|| Branch::read(&raw, &topology, at)))
+            .collect();
+        Ok(Some(Self {
+            covers: vec![0.0; branches.len()],
+            weights: read_weights(&raw, &topology),
+            branches,
+            roots: topology.trees.iter().map(|tree| tree.order[0]).collect(),
+            sets: Sets::new(&raw.sets),
+            columns: topology.max_feature as usize + 1,
+            outputs: raw.width,
+            scale,
+            base_values: raw.base_values,
+        }))
+    }
+
+    /// Features that a row must have at least.
+    pub(crate) fn min_features(&self) -> usize {
+        self.columns
+    }
+
+    /// Scores a row: targets or classes.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn keys(&self, row: &[T]) -> Vec<T::Key> {
+        let mut keys = vec![T::Key::default(); self.columns];
+        Missing::High.write(row, self.columns, &mut keys);
+        keys
+    }
+
+    /// Counts a row of the background.
+    pub(crate) fn observe(&mut self, row: &[T]) {
+        let keys = self.keys(row);
+        for root in &self.roots {
+            let mut at = *root as usize;
+            self.covers[at] += 1.0;
+            while let Some(branch) = &self.branches[at] {
+                let right = branch.goes_right(keys[branch.feature as usize], &self.sets);
+                at = branch.children[usize::from(right)] as usize;
+                self.covers[at] += 1.0;
+            }
+        }
+    }
+
+    /// The mean score of the background, before any transform.
+    pub(crate) fn expectation(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; self.outputs];
+        for root in &self.roots {
+            self.expect(*root as usize, self.scale, &mut sums);
+        }
+        for (sum, base) in sums.iter_mut().zip(&self.base_values) {
+            *sum += base;
+        }
+        sums
+    }
+
+    fn expect(&self, at: usize, share: f64, sums: &mut [f64]) {
+        let Some(branch) = &self.branches[at] else {
+            for (output, weight) in &self.weights[at] {
+                sums[*output as usize] += share * weight;
+            }
+            return;
+        };
+        for child in branch.children {
+            self.expect(child as usize, share * self.share(at, child), sums);
+        }
+    }
+
+    /// The share of a node's rows that go to a child; even where no row of the background came.
+    fn share(&self, at: usize, child: u32) -> f64 {
+        if self.covers[at] > 0.0 {
+            self.covers[child as usize] / self.covers[at]
+        } else {
+            0.5
+        }
+    }
+
+    /// The score of a row before any transform, summed in float64.
+    pub(crate) fn score(&self, row: &[T]) -> Vec<f64> {
+        let keys = self.keys(row);
+        let mut sums = vec![0.0; self.outputs];
+        for root in &self.roots {
+            let mut at = *root as usize;
+            while let Some(branch) = &self.branches[at] {
+                let right = branch.goes_right(keys[branch.feature as usize], &self.sets);
+                at = branch.children[usize::from(right)] as usize;
+            }
+            for (output, weight) in &self.weights[at] {
+                sums[*output as usize] += self.scale * weight;
+            }
+        }
+        for (sum, base) in sums.iter_mut().zip(&self.base_values) {
+            *sum += base;
+        }
+        sums
+    }
+
+    /// Adds each feature's contribution to each output: `out[feature × outputs + output]`.
+    pub(crate) fn explain(&self, row: &[T], out: &mut [f64]) {
+        let keys = self.keys(row);
+        let mut path = Vec::with_capacity(MAX_DEPTH);
+        for root in &self.roots {
+            self.descend(*root as usize, &keys, &mut path, out);
+        }
+    }
+
+    /// Goes down both ways; `path` holds the features asked on the way, each once.
+    fn descend(&self, at: usize, keys: &[T::Key], path: &mut Vec<Step>, out: &mut [f64]) {
+        let Some(branch) = &self.branches[at] else {
+            self.credit(at, path, out);
+            return;
+        };
+        let right = branch.goes_right(keys[branch.feature as usize], &self.sets);
+        let known = path.iter().position(|step| step.feature == branch.feature);
+        let before = known.map_or((1.0, 1.0), |known| (path[known].zero, path[known].one));
+        for (side, child) in branch.children.into_iter().enumerate() {
+            let step = Step {
+                feature: branch.feature,
+                zero: before.0 * self.share(at, child),
+                one: if side == usize::from(right) {
+                    before.1
+                } else {
+                    0.0
+                },
+            };
+            if step.zero == 0.0 && step.one == 0.0 {
+                // Nothing comes here, whether the feature is known or not.
+                continue;
+            }
+            match known {
+                Some(known) => path[known] = step,
+                None => path.push(step),
+            }
+            self.descend(child as usize, keys, path, out);
+            match known {
+                Some(known) => {
+                    path[known].zero = before.0;
+                    path[known].one = before.1;
+                }
+                None => {
+                    path.pop();
+                }
+            }
+        }
+    }
+
+    /// Credits the features on the path with a leaf's weights.
+    ///
+    /// Of the sets of known features, `∏(zero + one × t)` has at `t^s` the share that those of `s` features
+    /// send to this leaf. Without the factor of a feature it is that of the sets without it, and the weight of
+    /// a set of `s` of `n` features is `s! (n - 1 - s)! / n!`.
+    fn credit(&self, at: usize, path: &[Step], out: &mut [f64]) {
+        let n = path.len();
+        let mut product = [0.0; MAX_DEPTH + 1];
+        product[0] = 1.0;
+        for (degree, step) in path.iter().enumerate() {
+            for s in (0..=degree).rev() {
+                product[s + 1] += product[s] * step.one;
+                product[s] *= step.zero;
+            }
+        }
+        for step in path {
+            let mut sum = 0.0;
+            // 1 / (n × (n - 1 over s)), from s = n - 1 down.
+            let mut weight = 1.0 / n as f64;
+            let mut without = 0.0;
+            for s in (0..n).rev() {
+                without = if step.one == 0.0 {
+                    product[s] / step.zero
+                } else {
+                    product[s + 1] - step.zero * without
+                };
+                sum += weight * without;
+                weight *= (n - s) as f64 / s.max(1) as f64;
+            }
+            let share = self.scale * sum * (step.one - step.zero);
+            for (output, weight) in &self.weights[at] {
+                out[step.feature as usize * self.outputs + *output as usize] += share * weight;
+            }
+        }
+    }
+}
+
+fn read_weights(raw: &RawTrees<'_>, topology: &Topology) -> Vec<Vec<(u32, f64)>> {
+    let mut weights = vec![Vec::new(); raw.modes.len()];
+    let pairs = raw.output_ids.iter().zip(&raw.weights);
+    for (leaf, (output, weight)) in topology.weight_leaves.iter().zip(pairs) {
+        weights[*leaf as usize].push((*output as u32, *weight));
+    }
+    weights
+}
