@@ -37,16 +37,39 @@ class Engine:
 
     def ask(self, model: pathlib.Path, runs: list[dict[str, np.ndarray]]) -> dict:
         """The report, its outputs read into arrays by name."""
-        if self.process is None:
-            self.start()
         job = {"model": str(model), "runs": []}
         for at, inputs in enumerate(runs):
-            entries = []
-            for number, (name, values) in enumerate(inputs.items()):
-                file = self.folder / f"in.{at}.{number}.npy"
-                np.save(file, storable(values), allow_pickle=False)
-                entries.append({"name": name, "file": str(file)})
+            entries = [self.save(f"in.{at}.{n}", name, values) for n, (name, values) in enumerate(inputs.items())]
             job["runs"].append({"inputs": entries, "outputs": str(self.folder / f"out.{at}")})
+        report = self.report(job)
+        for run in report["runs"]:
+            if "outputs" in run:
+                run["outputs"] = {output["name"]: np.load(output["file"]) for output in run["outputs"]}
+        return report
+
+    def explain(self, model: pathlib.Path, name: str, background: np.ndarray, asked: np.ndarray) -> dict:
+        """The contributions and the expectation, or the error."""
+        wish = {
+            "background": self.save("background", name, background),
+            "input": self.save("explained", name, asked),
+            "outputs": str(self.folder / "explained"),
+        }
+        report = self.report({"model": str(model), "runs": [], "explain": wish})
+        if report["load"] is not None:
+            return {"error": report["load"]["message"]}
+        found = report["explain"]
+        return found if "error" in found else {key: np.load(file) for key, file in found.items()}
+
+    def save(self, stem: str, name: str, values: np.ndarray) -> dict:
+        """A tensor of a job."""
+        file = self.folder / f"{stem}.npy"
+        np.save(file, storable(values), allow_pickle=False)
+        return {"name": name, "file": str(file)}
+
+    def report(self, job: dict) -> dict:
+        """The process's answer to a job."""
+        if self.process is None:
+            self.start()
         try:
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
@@ -58,11 +81,7 @@ class Engine:
             code = self.process.wait()
             self.close()
             raise Crashed(f"the process ended with {code}")
-        report = json.loads(line)
-        for run in report["runs"]:
-            if "outputs" in run:
-                run["outputs"] = {output["name"]: np.load(output["file"]) for output in run["outputs"]}
-        return report
+        return json.loads(line)
 
 
 def pump(stream, lines: queue.Queue) -> None:

@@ -52,6 +52,7 @@ def boosted(
         "family": BOOSTING,
         "exporter": EXPORTER,
         "model": graph,
+        "estimator": estimator,
         "rows": {"features": kind},
         "library": library,
         "trained_by": trained_by,

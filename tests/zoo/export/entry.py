@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import pathlib
 import warnings
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +14,7 @@ import onnx
 import onnxruntime
 
 import rows
+from export import contributions
 
 HERE = pathlib.Path(__file__).parent.parent
 LARGE = "large"
@@ -40,6 +43,7 @@ class Entry:
     tolerance: float = 1e-5
     mend: str = ""
     group: str = ""
+    estimator: object = None
 
 
 ENTRIES: list[tuple[str, str, Callable[[], Entry]]] = []
@@ -186,16 +190,17 @@ def write(entry: Entry) -> dict:
         arrays |= {f"onnxruntime.{name}": compact(np.asarray(value)) for name, value in answers.items()}
         record["batch_spread"] = measure_spread(session, inputs, answers)
         record["onnxruntime_to_library"] = compare_engines(entry.name, answers, library)
-    # Not np.savez: its archives hold the time.
     save_archive(folder / f"{entry.name}.npz", arrays)
+    if entry.name in contributions.EXPLAINED:
+        (kind,) = entry.rows.values()
+        explained = contributions.explain(entry.estimator, inputs, kind)
+        save_archive(HERE / "contributions" / f"{entry.name}.npz", explained)
     return record
 
 
 def save_archive(path: pathlib.Path, arrays: Answers) -> None:
-    """A .npz with the same bytes for the same arrays."""
-    import io
-    import zipfile
-
+    """A .npz with the same bytes for the same arrays: those of np.savez hold the time."""
+    path.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, value in sorted(arrays.items()):
             buffer = io.BytesIO()

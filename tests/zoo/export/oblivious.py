@@ -36,6 +36,7 @@ def boosted(estimator, *, kind="plain", count=0, strings=False, training=TRAININ
         "family": "oblivious trees",
         "exporter": TRAINED_BY,
         "model": graph,
+        "estimator": estimator,
         "rows": {given: kind},
         "library": library,
         "trained_by": TRAINED_BY,

@@ -7,6 +7,10 @@
 //!  "runs": [{"us": 5, "outputs": [{"name": "y", "file": "folder/prefix.0.npy"}]} or {"error": ".."}]}
 //! ```
 //!
+//! A job may also ask for contributions: `"explain": {"background": {"name", "file"}, "input": {"name", "file"},
+//! "outputs": "folder/prefix"}`; the report's `explain` then has the files of `contributions`
+//! `[rows, features, scores]` and `expectation` `[scores]`, or an `error`.
+//!
 //! A fault of a model stands in its report; a fault of a job (a file that cannot be read) ends the program.
 
 mod npy;
@@ -16,7 +20,7 @@ use std::fs;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::Instant;
 
-use engine::{LoadLimits, Model, Tensor, inspect};
+use engine::{Explainer, Explanation, LoadLimits, Model, Tensor, TensorData, inspect};
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -56,22 +60,65 @@ fn run_job(job: &Value) -> Result<Value, Box<dyn Error>> {
         .iter()
         .map(|run| run_once(&model, run))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(json!({"unsupported": unsupported, "load": null, "load_us": load_us, "runs": runs}))
+    let explained = match job.get("explain") {
+        Some(wish) => explain(&onnx, wish)?,
+        None => Value::Null,
+    };
+    Ok(json!({
+        "unsupported": unsupported,
+        "load": null,
+        "load_us": load_us,
+        "runs": runs,
+        "explain": explained,
+    }))
+}
+
+/// Counts the background and writes what each feature contributed to each row.
+fn explain(onnx: &[u8], wish: &Value) -> Result<Value, Box<dyn Error>> {
+    let background = read_tensor(&wish["background"])?;
+    let input = read_tensor(&wish["input"])?;
+    let found = Explainer::new(onnx, &background, &LoadLimits::default())
+        .and_then(|explainer| explainer.explain(&input));
+    let rows = match found {
+        Ok(rows) => rows,
+        Err(error) => return Ok(json!({"error": error.to_string()})),
+    };
+    let features = rows.first().map_or(0, |row| row.contributions.len());
+    let expectation = rows
+        .first()
+        .map_or(&[][..], |row| row.expectation.as_slice());
+    let shape = [rows.len(), features, expectation.len()];
+    let values = |row: &Explanation| row.contributions.concat();
+    let prefix = text(wish, "outputs")?;
+    let files = [
+        format!("{prefix}.contributions.npy"),
+        format!("{prefix}.expectation.npy"),
+    ];
+    let contributions = TensorData::Fp64(rows.iter().flat_map(values).collect());
+    fs::write(&files[0], npy::encode(&shape, &contributions))?;
+    fs::write(
+        &files[1],
+        npy::encode(&shape[2..], &TensorData::Fp64(expectation.to_vec())),
+    )?;
+    Ok(json!({"contributions": files[0], "expectation": files[1]}))
+}
+
+/// Reads a named tensor.
+fn read_tensor(entry: &Value) -> Result<Tensor, Box<dyn Error>> {
+    let (shape, data) = npy::decode(&fs::read(text(entry, "file")?)?)?;
+    Ok(Tensor {
+        name: text(entry, "name")?.to_owned(),
+        shape,
+        data,
+    })
 }
 
 /// Runs a model once and writes its outputs.
 fn run_once(model: &Model, run: &Value) -> Result<Value, Box<dyn Error>> {
     let inputs = list(run, "inputs")?
         .iter()
-        .map(|input| {
-            let (shape, data) = npy::decode(&fs::read(text(input, "file")?)?)?;
-            Ok(Tensor {
-                name: text(input, "name")?.to_owned(),
-                shape,
-                data,
-            })
-        })
-        .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+        .map(read_tensor)
+        .collect::<Result<Vec<_>, _>>()?;
     let prefix = text(run, "outputs")?;
     let start = Instant::now();
     let found = model.run(&inputs);
