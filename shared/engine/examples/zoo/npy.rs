@@ -109,7 +109,9 @@ fn check_length(body: &[u8], count: usize, size: usize) -> Result<(), String> {
 /// Writes shape and elements as version 1.
 pub(crate) fn encode(shape: &[usize], data: &TensorData) -> Vec<u8> {
     let (descr, body) = encode_elements(data);
-    let dims: String = shape.iter().map(|dim| format!("{dim},")).collect();
+    // Each with a comma: one dimension alone is a tuple only so.
+    let dims: Vec<String> = shape.iter().map(|dim| format!("{dim},")).collect();
+    let dims = dims.concat();
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
     let prefix = MAGIC.len() + 4;
     let padding = ALIGNMENT - 1 - (prefix + header.len()) % ALIGNMENT;
