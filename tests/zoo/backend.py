@@ -52,7 +52,10 @@ def collect() -> list:
         for case in sorted(load_model_tests(kind=kind), key=lambda case: case.name):
             case.model = onnx.load(pathlib.Path(case.model_dir) / "model.onnx")
             case.data_sets = [
-                (read_tensors(folder, "input", case.model.graph.input), read_tensors(folder, "output", case.model.graph.output))
+                (
+                    read_tensors(folder, "input", case.model.graph.input),
+                    read_tensors(folder, "output", case.model.graph.output),
+                )
                 for folder in sorted(pathlib.Path(case.model_dir).glob("test_data_set_*"))
             ]
             cases.append(case)
@@ -147,7 +150,9 @@ def count(results: list[Result]) -> dict[str, collections.Counter]:
 
 def write(results: list[Result]) -> None:
     """The counts, between the marks of docs/models.md."""
-    lines = ["| Cases of | right | refused | NaN, which the output contract refuses | wrong | of types no request has |"]
+    lines = [
+        "| Cases of | right | refused | NaN, which the output contract refuses | wrong | of types no request has |"
+    ]
     lines.append("|---|---|---|---|---|---|")
     for domain, own in count(results).items():
         numbers = [own[status] for status in (RIGHT, REFUSED, NOT_FINITE, WRONG, OTHER)]

@@ -41,7 +41,8 @@ def render(results: list[tuple[dict, judge.Verdict]]) -> str:
         f"{len(results)} models: {told}. Differences are the largest of all batches, relative to the value or to the",
         "root mean square of its column, rounded up to a power of ten; labels are equal.",
         "",
-        "| Model | Family | Trained by | Exported by | Operator sets | Type | Status | to onnxruntime | to the library | Remark |",
+        "| Model | Family | Trained by | Exported by | Operator sets | Type "
+        "| Status | to onnxruntime | to the library | Remark |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for record, verdict in results:

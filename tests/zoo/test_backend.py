@@ -32,5 +32,7 @@ def test_no_fewer_backend_cases_are_right_than_before(results, request):
 
 
 def test_every_case_of_ai_onnx_ml_is_right(results):
-    others = {r.name: f"{r.status}: {r.reason}" for r in results if r.domain == "ai.onnx.ml" and r.status != backend.RIGHT}
+    others = {
+        r.name: f"{r.status}: {r.reason}" for r in results if r.domain == "ai.onnx.ml" and r.status != backend.RIGHT
+    }
     assert not others

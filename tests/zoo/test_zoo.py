@@ -21,7 +21,9 @@ def test_model_answers_as_onnxruntime_and_its_library_or_is_refused(record, engi
         return
     assert judge.RANK[verdict.status] <= judge.RANK[known], f"{known} before; now {verdict.status}: {verdict.reason}"
     if verdict.status != known:
-        warnings.warn(f"{record['name']} is {verdict.status}, docs/models.md says {known}: run.sh --write", stacklevel=1)
+        warnings.warn(
+            f"{record['name']} is {verdict.status}, docs/models.md says {known}: run.sh --write", stacklevel=1
+        )
 
 
 @pytest.mark.parametrize("record", judge.read_large(), ids=lambda record: record["name"])

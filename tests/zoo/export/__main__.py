@@ -10,13 +10,12 @@ import time
 import traceback
 import warnings
 
-warnings.filterwarnings("ignore", category=FutureWarning)
-warnings.filterwarnings("ignore", category=DeprecationWarning)
-
 from export import entry, load_groups
 
 
 def main() -> int:
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     load_groups()
     wanted = sys.argv[1:]
     chosen = [item for item in entry.ENTRIES if item[0] in wanted or item[1] in wanted]

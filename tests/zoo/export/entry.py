@@ -243,7 +243,9 @@ def compare_engines(name: str, answers: Answers, library: Answers) -> float:
         if is_number(found):
             worst = max(worst, deviation(found, expected))
         elif (differ := int(np.sum(found.astype(str) != expected.astype(str)))) > 0:
-            warnings.warn(f"{name}: {differ} labels of `{key}` differ between onnxruntime and the library", stacklevel=2)
+            warnings.warn(
+                f"{name}: {differ} labels of `{key}` differ between onnxruntime and the library", stacklevel=2
+            )
     return float(f"{worst:.3g}")
 
 

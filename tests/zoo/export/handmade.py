@@ -257,7 +257,12 @@ def encoders():
         ),
         helper.make_node("Cast", ["place"], ["place_number"], to=TensorProto.FLOAT),
         helper.make_node(
-            "Scaler", ["numbers"], ["scaled"], domain="ai.onnx.ml", offset=[0.1, 0.2, 0.0, -0.4], scale=[2.0, 0.5, 1.0, 3.0]
+            "Scaler",
+            ["numbers"],
+            ["scaled"],
+            domain="ai.onnx.ml",
+            offset=[0.1, 0.2, 0.0, -0.4],
+            scale=[2.0, 0.5, 1.0, 3.0],
         ),
         helper.make_node("Concat", ["code", "place_number", "scaled"], ["whole"], axis=1),
         helper.make_node(

@@ -102,7 +102,9 @@ def table(columns, *, forest=False):
     """The usual table: encoded strings and integers beside scaled numbers."""
     steps = []
     if "sector" in columns:
-        steps.append(("one_hot", OneHotEncoder(handle_unknown="ignore"), [c for c in ("sector", "venue") if c in columns]))
+        steps.append(
+            ("one_hot", OneHotEncoder(handle_unknown="ignore"), [c for c in ("sector", "venue") if c in columns])
+        )
     if "grade" in columns:
         steps.append(("grade", OneHotEncoder(handle_unknown="ignore"), ["grade"]))
     steps.append(("numbers", StandardScaler(), [f"few{at}" for at in range(4)]))
@@ -115,7 +117,9 @@ def ordinal_table():
         ("codes", OrdinalEncoder(), ["sector", "venue"]),
         ("numbers", "passthrough", [f"few{at}" for at in range(4)]),
     ]
-    return Pipeline([("columns", ColumnTransformer(steps)), ("model", GradientBoostingClassifier(n_estimators=10, random_state=0))])
+    return Pipeline(
+        [("columns", ColumnTransformer(steps)), ("model", GradientBoostingClassifier(n_estimators=10, random_state=0))]
+    )
 
 
 STRINGS = ("sector", "venue", "few")
@@ -141,8 +145,16 @@ add(
 MIXED = [("forest", RandomForestClassifier(**TREES)), ("linear", LogisticRegression()), ("bayes", GaussianNB())]
 add("stacking", lambda: classifier(StackingClassifier(MIXED, cv=3), ENSEMBLE, count=3))
 add("stacking_strings", lambda: classifier(StackingClassifier(MIXED[:2], cv=3), ENSEMBLE, strings=True))
-add("voting_soft", lambda: classifier(VotingClassifier(MIXED, voting="soft", flatten_transform=False), ENSEMBLE, count=3))
-add("voting_hard", lambda: classifier(VotingClassifier(MIXED, voting="hard", flatten_transform=False), ENSEMBLE, count=3, probabilities=None))
+add(
+    "voting_soft",
+    lambda: classifier(VotingClassifier(MIXED, voting="soft", flatten_transform=False), ENSEMBLE, count=3),
+)
+add(
+    "voting_hard",
+    lambda: classifier(
+        VotingClassifier(MIXED, voting="hard", flatten_transform=False), ENSEMBLE, count=3, probabilities=None
+    ),
+)
 PAIR = [("forest", RandomForestRegressor(**TREES)), ("ridge", Ridge())]
 add("stacking_regression", lambda: regressor(StackingRegressor(PAIR, cv=3), ENSEMBLE))
 add("voting_regression", lambda: regressor(VotingRegressor(PAIR), ENSEMBLE))

@@ -3,7 +3,6 @@
 import os
 import tempfile
 
-
 import onnx
 import onnxruntime
 from onnxruntime.quantization import (
@@ -14,13 +13,13 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
 
 import rows
 from export import nets, sequences
 from export.entry import model as register
 from export.scikit import training_rows
 from export.torch_export import GROUP, ROWS, build
-from torch import nn
 
 EXPORTER = f"PyTorch, onnxruntime {onnxruntime.__version__}"
 
@@ -80,7 +79,14 @@ class Products(nn.Module):
 TABLE, SEQUENCE = ("features",), ("sequence",)
 SIGNED = {"weight_type": QuantType.QInt8}
 add("int8_dynamic", "net", nets.perceptron, TABLE, dynamic(**SIGNED), "quantize_dynamic")
-add("int8_dynamic_unsigned", "net", nets.perceptron, TABLE, dynamic(weight_type=QuantType.QUInt8), "quantize_dynamic, QUInt8")
+add(
+    "int8_dynamic_unsigned",
+    "net",
+    nets.perceptron,
+    TABLE,
+    dynamic(weight_type=QuantType.QUInt8),
+    "quantize_dynamic, QUInt8",
+)
 add(
     "int8_dynamic_channels",
     "net",

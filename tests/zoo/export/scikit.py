@@ -107,7 +107,17 @@ def classifier(
 
 
 def regressor(
-    estimator, family, *, kind="plain", targets=1, opset=17, ml=3, dtype="float32", positive=False, options=None, **fields
+    estimator,
+    family,
+    *,
+    kind="plain",
+    targets=1,
+    opset=17,
+    ml=3,
+    dtype="float32",
+    positive=False,
+    options=None,
+    **fields,
 ):
     """A regressor; `positive` for those that learn counts or amounts."""
     x = training_rows(kind)

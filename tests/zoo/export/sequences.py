@@ -106,7 +106,9 @@ class Beats(nn.Module):
     def __init__(self, horizon=4, length=32):
         super().__init__()
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Linear(length, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, length + horizon))
+            nn.Sequential(
+                nn.Linear(length, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, length + horizon)
+            )
             for _ in range(3)
         )
         self.length = length
@@ -163,7 +165,14 @@ add("lstm_opset14", RECURRENT, recurrent(nn.LSTM), SEQUENCE, opset=14)
 add("lstm_dynamo", RECURRENT, recurrent(nn.LSTM), SEQUENCE, opset=18, **DYNAMO)
 add("lstm_stacked", RECURRENT, recurrent(nn.LSTM, num_layers=2), SEQUENCE)
 add("lstm_both_ways", RECURRENT, recurrent(nn.LSTM, bidirectional=True, last="mean"), SEQUENCE)
-add("lstm_both_ways_dynamo", RECURRENT, recurrent(nn.LSTM, bidirectional=True, last="mean"), SEQUENCE, opset=20, **DYNAMO)
+add(
+    "lstm_both_ways_dynamo",
+    RECURRENT,
+    recurrent(nn.LSTM, bidirectional=True, last="mean"),
+    SEQUENCE,
+    opset=20,
+    **DYNAMO,
+)
 add("lstm_stacked_both_ways", RECURRENT, recurrent(nn.LSTM, num_layers=2, bidirectional=True, last="state"), SEQUENCE)
 add("lstm_float64", RECURRENT, recurrent(nn.LSTM), SEQUENCE, dtype="float64")
 add("lstm_float16", RECURRENT, recurrent(nn.LSTM), SEQUENCE, dtype="float16")

@@ -30,7 +30,10 @@ def add(name, make):
 
 
 add("tree_binary", lambda: classifier(DecisionTreeClassifier(max_depth=5, random_state=0), TREE))
-add("tree_three_strings", lambda: classifier(DecisionTreeClassifier(max_depth=6, random_state=0), TREE, count=3, strings=True, opset=21))
+add(
+    "tree_three_strings",
+    lambda: classifier(DecisionTreeClassifier(max_depth=6, random_state=0), TREE, count=3, strings=True, opset=21),
+)
 add("tree_regression", lambda: regressor(DecisionTreeRegressor(max_depth=6, random_state=0), TREE))
 add("tree_regression_two", lambda: regressor(DecisionTreeRegressor(max_depth=6, random_state=0), TREE, targets=2))
 add("forest_binary", lambda: classifier(RandomForestClassifier(**SMALL), FOREST))
@@ -52,15 +55,33 @@ add(
 )
 add("extra_trees_three", lambda: classifier(ExtraTreesClassifier(**SMALL), FOREST, count=3))
 add("extra_trees_regression", lambda: regressor(ExtraTreesRegressor(**SMALL), FOREST, opset=10, ml=1))
-add("bagging", lambda: classifier(BaggingClassifier(DecisionTreeClassifier(max_depth=5, random_state=0), n_estimators=6, random_state=0), FOREST, count=3))
-add("bagging_regression", lambda: regressor(BaggingRegressor(DecisionTreeRegressor(max_depth=5), n_estimators=6, random_state=0), FOREST))
-add("gradient_boosting_binary", lambda: classifier(GradientBoostingClassifier(n_estimators=25, random_state=0), BOOSTING))
+add(
+    "bagging",
+    lambda: classifier(
+        BaggingClassifier(DecisionTreeClassifier(max_depth=5, random_state=0), n_estimators=6, random_state=0),
+        FOREST,
+        count=3,
+    ),
+)
+add(
+    "bagging_regression",
+    lambda: regressor(BaggingRegressor(DecisionTreeRegressor(max_depth=5), n_estimators=6, random_state=0), FOREST),
+)
+add(
+    "gradient_boosting_binary",
+    lambda: classifier(GradientBoostingClassifier(n_estimators=25, random_state=0), BOOSTING),
+)
 add(
     "gradient_boosting_three",
     lambda: classifier(GradientBoostingClassifier(n_estimators=12, random_state=0), BOOSTING, count=3),
 )
-add("gradient_boosting_regression", lambda: regressor(GradientBoostingRegressor(n_estimators=30, random_state=0), BOOSTING))
-add("hist_boosting_binary", lambda: classifier(HistGradientBoostingClassifier(max_iter=15, max_leaf_nodes=12), BOOSTING))
+add(
+    "gradient_boosting_regression",
+    lambda: regressor(GradientBoostingRegressor(n_estimators=30, random_state=0), BOOSTING),
+)
+add(
+    "hist_boosting_binary", lambda: classifier(HistGradientBoostingClassifier(max_iter=15, max_leaf_nodes=12), BOOSTING)
+)
 add(
     "hist_boosting_three",
     lambda: classifier(HistGradientBoostingClassifier(max_iter=8, max_leaf_nodes=12), BOOSTING, count=3),
