@@ -13,6 +13,7 @@ GROUPS = (
     "sequences",
     "quantised",
     "handmade",
+    "numerics",
     "large",
 )
 
