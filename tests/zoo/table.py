@@ -16,7 +16,7 @@ def cell(text: str) -> str:
 
 def round_up(value: float) -> str:
     """To a power of ten: what differs between processors is not told."""
-    if math.isnan(value):
+    if not math.isfinite(value):
         return ""
     return "0" if value == 0 else f"1e{math.ceil(math.log10(value))}"
 
