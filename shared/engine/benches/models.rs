@@ -1,10 +1,10 @@
 //! Any models: `MODELS=FOLDER cargo bench -p engine --bench models` runs every `.onnx` file of a folder that takes one
-//! tensor `[rows, columns]` of FP32, on random rows. Without a folder, the models of `tests/zoo`.
+//! tensor `[rows, columns]` of FP32, on random rows. Without a folder, the models of `tests/zoo`. Each call is timed by
+//! itself: on a machine with other work, the median tells more than a mean.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine::{LoadLimits, Model, Tensor, TensorData};
 
 fn folder() -> PathBuf {
@@ -28,24 +28,39 @@ fn random_rows(rows: usize, columns: usize) -> Vec<f32> {
         .collect()
 }
 
-fn run(criterion: &mut Criterion) {
+/// Calls until a second has passed, 20 at least: the median and the 99th percentile, in microseconds.
+fn measure(mut call: impl FnMut()) -> (f64, f64) {
+    let mut times = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) || times.len() < 20 {
+        let before = Instant::now();
+        call();
+        times.push(before.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    (times[times.len() / 2], times[times.len() * 99 / 100])
+}
+
+fn main() {
     let Ok(entries) = std::fs::read_dir(folder()) else {
         return;
     };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
+    println!(
+        "{:24} {:>6} {:>12} {:>12} {:>12}",
+        "model", "rows", "p50 µs", "p99 µs", "rows/s"
+    );
     for file in files {
         let name = file
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let Ok(model) = std::fs::read(&file)
-            .map_err(|error| error.to_string())
-            .and_then(|onnx| {
-                Model::load(&onnx, &LoadLimits::default()).map_err(|error| error.to_string())
-            })
-        else {
+        let Ok(onnx) = std::fs::read(&file) else {
+            continue;
+        };
+        let Ok(model) = Model::load(&onnx, &LoadLimits::default()) else {
             continue;
         };
         let [input] = model.inputs() else { continue };
@@ -55,11 +70,10 @@ fn run(criterion: &mut Criterion) {
         let Ok(columns) = usize::try_from(columns) else {
             continue;
         };
-        let mut group = criterion.benchmark_group(&name);
-        group
-            .warm_up_time(Duration::from_millis(300))
-            .measurement_time(Duration::from_millis(1500))
-            .sample_size(20);
+        let (load, slowest) = measure(|| {
+            Model::load(&onnx, &LoadLimits::default()).expect("it loaded before");
+        });
+        println!("{name:24} {:>6} {load:12.0} {slowest:12.0}", "load");
         for rows in [1, 64, 1024] {
             let tensor = [Tensor {
                 name: input.name.clone(),
@@ -69,17 +83,11 @@ fn run(criterion: &mut Criterion) {
             if model.run(&tensor).is_err() {
                 continue;
             }
-            group.throughput(Throughput::Elements(rows as u64));
-            group.bench_with_input(
-                BenchmarkId::from_parameter(rows),
-                &tensor,
-                |bencher, tensor| {
-                    bencher.iter(|| model.run(tensor).expect("it ran before"));
-                },
-            );
+            let (median, slowest) = measure(|| {
+                model.run(&tensor).expect("it ran before");
+            });
+            let rate = rows as f64 / median * 1e6;
+            println!("{name:24} {rows:6} {median:12.2} {slowest:12.2} {rate:12.0}");
         }
     }
 }
-
-criterion_group!(benches, run);
-criterion_main!(benches);

@@ -2,6 +2,7 @@
 
 mod load;
 mod plan;
+mod rewrite;
 mod tract_tensor;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -11,6 +11,7 @@ mod attribution;
 mod branch;
 mod finish;
 mod forest;
+mod lanes;
 mod leaves;
 mod linked;
 mod oblivious;
@@ -36,8 +37,6 @@ pub(crate) use attributes::summarise;
 
 /// Rows that are scored together: their inputs and sums stay in the cache while the trees pass by.
 const BLOCK_ROWS: usize = 128;
-/// Walks that go in step.
-const LANES: usize = 16;
 
 /// One operator: trees, and what is done with their sums.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ mod plan;
 use engine::{LoadLimits, Model, Tensor, TensorData};
 use plan::{Dice, Plan, Tree, encode, goes_true, grow_forest, narrow, roll_rows};
 use proptest::prelude::*;
+use prost::Message;
+use tract_onnx::pb::{AttributeProto, ModelProto};
 
 /// The leaf that a row reaches.
 fn find<'a>(plan: &Plan, tree: &'a Tree, row: &[f64]) -> &'a [(usize, f64)] {
@@ -146,4 +148,76 @@ proptest! {
             prop_assert_eq!(own, &expected[..], "row {} of {:?}", at, plan);
         }
     }
+}
+
+/// What `LightGBM`'s exporter writes for a set of categories: a chain of equalities that lead to one branch.
+#[test]
+fn branch_with_two_parents_is_reached_from_both() {
+    let ints = |name: &str, ints: &[i64]| AttributeProto {
+        name: name.to_owned(),
+        ints: ints.to_vec(),
+        ..AttributeProto::default()
+    };
+    let floats = |name: &str, floats: &[f32]| AttributeProto {
+        name: name.to_owned(),
+        floats: floats.to_vec(),
+        ..AttributeProto::default()
+    };
+    let modes = [
+        "BRANCH_EQ",
+        "BRANCH_EQ",
+        "BRANCH_LEQ",
+        "LEAF",
+        "LEAF",
+        "LEAF",
+    ];
+    let plan = Plan {
+        features: 2,
+        outputs: 1,
+        leaves: 0,
+        modes: vec![0],
+        missing: 0,
+        depth: 1,
+        early: 0,
+        oblivious: false,
+        is_double: false,
+        aggregate: 0,
+    };
+    let mut proto =
+        ModelProto::decode(&*encode(&plan, &grow_forest(&plan, 1, &mut Dice(1)), false)).unwrap();
+    let node = &mut proto.graph.as_mut().unwrap().node[0];
+    node.attribute = vec![
+        ints("nodes_treeids", &[0; 6]),
+        ints("nodes_nodeids", &[0, 1, 2, 3, 4, 5]),
+        ints("nodes_featureids", &[0, 0, 1, 0, 0, 0]),
+        ints("nodes_truenodeids", &[2, 2, 3, 0, 0, 0]),
+        ints("nodes_falsenodeids", &[1, 5, 4, 0, 0, 0]),
+        floats("nodes_values", &[1.0, 2.0, 0.5, 0.0, 0.0, 0.0]),
+        AttributeProto {
+            name: "nodes_modes".to_owned(),
+            strings: modes.iter().map(|mode| mode.as_bytes().to_vec()).collect(),
+            ..AttributeProto::default()
+        },
+        ints("target_treeids", &[0; 3]),
+        ints("target_nodeids", &[3, 4, 5]),
+        ints("target_ids", &[0; 3]),
+        floats("target_weights", &[10.0, 20.0, 30.0]),
+        AttributeProto {
+            name: "n_targets".to_owned(),
+            i: 1,
+            ..AttributeProto::default()
+        },
+    ];
+    let model = Model::load(&proto.encode_to_vec(), &LoadLimits::default()).unwrap();
+    let rows = [1.0, 0.0, 2.0, 0.0, 1.0, 1.0, 2.0, 1.0, 3.0, 0.0];
+    let input = Tensor {
+        name: "X".to_owned(),
+        shape: vec![5, 2],
+        data: TensorData::Fp32(rows.to_vec()),
+    };
+    let made = model.run(&[input]).unwrap();
+    assert_eq!(
+        made[0].data,
+        TensorData::Fp32(vec![10.0, 10.0, 20.0, 20.0, 30.0])
+    );
 }

@@ -573,16 +573,16 @@ fn tree_with_a_child_out_of_range_is_invalid() {
 }
 
 #[test]
-fn cyclic_and_shared_trees_are_invalid() {
+fn cyclic_trees_and_lost_nodes_are_invalid() {
     assert_refused(
         &tree(|node| set(node, "nodes_truenodeids", &[0, 0, 0])),
         "model.invalid_graph",
-        "reached twice",
+        "a cycle",
     );
     assert_refused(
         &tree(|node| set(node, "nodes_truenodeids", &[2, 0, 0])),
         "model.invalid_graph",
-        "reached twice",
+        "never reached",
     );
 }
 

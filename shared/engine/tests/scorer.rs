@@ -440,3 +440,30 @@ fn output_of_another_type_than_the_file_states_is_refused() {
     let error = single("Relu", &["x"], DataType::Float, &[-1, 2], DataType::Int64).unwrap_err();
     assert_eq!(error.code(), "model.invalid_graph", "{error}");
 }
+
+#[test]
+fn log_sum_of_exponentials_of_large_numbers_is_finite() {
+    let model = single(
+        "ReduceLogSumExp",
+        &["x"],
+        DataType::Float,
+        &[-1, 2],
+        DataType::Float,
+    )
+    .unwrap();
+    let data = TensorData::Fp32(vec![-1000.0, -1000.0]);
+    let outputs = model
+        .run(&[Tensor {
+            name: "x".to_owned(),
+            shape: vec![1, 2],
+            data,
+        }])
+        .unwrap();
+    let TensorData::Fp32(values) = &outputs[0].data else {
+        panic!("{:?}", outputs[0].data)
+    };
+    assert!(
+        (values[0] + 1000.0 - 2.0_f32.ln()).abs() < 1e-3,
+        "{values:?}"
+    );
+}

@@ -1,16 +1,14 @@
 //! Loading: on a thread of its own, under a deadline, with panics caught.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType as ElementType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, TensorProto};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Framework;
 
 use super::plan::Plans;
+use super::rewrite;
 use super::{Model, Runner, TensorSpec};
 use crate::check;
 use crate::error::{LoadError, describe_panic};
@@ -67,14 +65,20 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
         return Err(error);
     }
     check::validate(&proto, limits)?;
+    let opset = proto
+        .opset_import
+        .iter()
+        .find(|import| matches!(&*import.domain, "" | "ai.onnx"))
+        .map_or(0, |import| import.version);
     let Some(graph) = &mut proto.graph else {
         return Err(LoadError::Malformed {
             reason: "it holds no graph".to_owned(),
         });
     };
     check::replace_zip_maps(graph);
-    name_nodes(graph);
-    state_defaults(graph);
+    rewrite::steady_log_sums(graph, opset);
+    rewrite::name_nodes(graph);
+    rewrite::state_defaults(graph);
     let (inputs, mut outputs) = check::read_specs(graph)?;
     if inputs.is_empty() {
         return Err(LoadError::graph("it has no input"));
@@ -99,57 +103,6 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
         outputs,
         runner: Runner::Graph(plans),
     })
-}
-
-/// Gives every node a name of its own: the graph engine looks nodes up by name.
-fn name_nodes(graph: &mut GraphProto) {
-    let mut taken: HashSet<String> = graph
-        .initializer
-        .iter()
-        .map(|tensor| tensor.name.clone())
-        .collect();
-    taken.extend(graph.input.iter().map(|input| input.name.clone()));
-    for (at, node) in graph.node.iter_mut().enumerate() {
-        if node.name.is_empty() {
-            node.name = node
-                .output
-                .iter()
-                .find(|output| !output.is_empty())
-                .cloned()
-                .unwrap_or_default();
-        }
-        while !taken.insert(node.name.clone()) {
-            node.name = format!("{}.{at}", node.name);
-        }
-    }
-}
-
-/// Writes out a default that the graph engine takes for another: `ConstantOfShape` fills with float32.
-fn state_defaults(graph: &mut GraphProto) {
-    for node in graph
-        .node
-        .iter_mut()
-        .filter(|node| node.op_type == "ConstantOfShape")
-    {
-        if node
-            .attribute
-            .iter()
-            .all(|attribute| attribute.name != "value")
-        {
-            let zero = TensorProto {
-                data_type: ElementType::Float as i32,
-                dims: vec![1],
-                float_data: vec![0.0],
-                ..TensorProto::default()
-            };
-            node.attribute.push(AttributeProto {
-                name: "value".to_owned(),
-                r#type: AttributeType::Tensor as i32,
-                t: Some(zero),
-                ..AttributeProto::default()
-            });
-        }
-    }
 }
 
 /// Parses a graph for the graph engine and plans one row of it.

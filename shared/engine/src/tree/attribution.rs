@@ -1,6 +1,8 @@
 //! Exact Shapley values of tree ensembles by the method `TreeSHAP` (Lundberg, Erion and Lee 2018), path dependent:
 //! where a feature is unknown, a row goes both ways, in the proportion in which the background's rows went.
 
+use std::collections::HashMap;
+
 use super::attributes::{self, Aggregate, Mode, RawTrees};
 use super::branch::{Branch, Sets};
 use super::real::Real;
@@ -13,6 +15,9 @@ use tract_onnx::pb::NodeProto;
 /// Deepest tree that is explained: the time grows with the square of the depth.
 pub(crate) const MAX_DEPTH: usize = 64;
 
+/// Most paths from roots to leaves; shared branches have many.
+const MAX_PATHS: u64 = 1 << 24;
+
 /// The trees, with how many of the background's rows came to each node.
 #[derive(Debug, Clone)]
 pub(crate) struct Attribution<T: Real> {
@@ -22,7 +27,8 @@ pub(crate) struct Attribution<T: Real> {
     weights: Vec<Vec<(u32, f64)>>,
     roots: Vec<u32>,
     sets: Sets<T>,
-    covers: Vec<f64>,
+    /// Rows that came to each node, and those of them that went right. A node may have several parents.
+    covers: Vec<[f64; 2]>,
     columns: usize,
     outputs: usize,
     /// The weight of a tree in the score: 1, or 1 over their number.
@@ -50,14 +56,21 @@ impl<T: Real> Attribution<T> {
             Aggregate::Average => 1.0 / topology.trees.len() as f64,
             Aggregate::Min | Aggregate::Max => return Ok(None),
         };
-        if topology.trees.iter().any(|tree| tree.depth > MAX_DEPTH) {
+        let mut paths = 0_u64;
+        for tree in &topology.trees {
+            if tree.depth > MAX_DEPTH {
+                return Ok(None);
+            }
+            paths = paths.saturating_add(count_paths(&topology, &raw, tree.order[0]));
+        }
+        if paths > MAX_PATHS {
             return Ok(None);
         }
         let branches: Vec<Option<Branch<T>>> = (0..raw.modes.len())
             .map(|at| (raw.modes[at] != Mode::Leaf).then(|| Branch::read(&raw, &topology, at)))
             .collect();
         Ok(Some(Self {
-            covers: vec![0.0; branches.len()],
+            covers: vec![[0.0; 2]; branches.len()],
             weights: read_weights(&raw, &topology),
             branches,
             roots: topology.trees.iter().map(|tree| tree.order[0]).collect(),
@@ -90,11 +103,11 @@ impl<T: Real> Attribution<T> {
         let keys = self.keys(row);
         for root in &self.roots {
             let mut at = *root as usize;
-            self.covers[at] += 1.0;
             while let Some(branch) = &self.branches[at] {
                 let right = branch.goes_right(keys[branch.feature as usize], &self.sets);
+                self.covers[at][0] += 1.0;
+                self.covers[at][1] += f64::from(u8::from(right));
                 at = branch.children[usize::from(right)] as usize;
-                self.covers[at] += 1.0;
             }
         }
     }
@@ -118,17 +131,17 @@ impl<T: Real> Attribution<T> {
             }
             return;
         };
-        for child in branch.children {
-            self.expect(child as usize, share * self.share(at, child), sums);
+        for (side, child) in branch.children.into_iter().enumerate() {
+            self.expect(child as usize, share * self.share(at, side), sums);
         }
     }
 
-    /// The share of a node's rows that go to a child; even where no row of the background came.
-    fn share(&self, at: usize, child: u32) -> f64 {
-        if self.covers[at] > 0.0 {
-            self.covers[child as usize] / self.covers[at]
-        } else {
-            0.5
+    /// The share of a node's rows that go to one side; even where no row of the background came.
+    fn share(&self, at: usize, side: usize) -> f64 {
+        match (self.covers[at], side) {
+            ([0.0, _], _) => 0.5,
+            ([all, right], 0) => (all - right) / all,
+            ([all, right], _) => right / all,
         }
     }
 
@@ -173,7 +186,7 @@ impl<T: Real> Attribution<T> {
         for (side, child) in branch.children.into_iter().enumerate() {
             let step = Step {
                 feature: branch.feature,
-                zero: before.0 * self.share(at, child),
+                zero: before.0 * self.share(at, side),
                 one: if side == usize::from(right) {
                     before.1
                 } else {
@@ -236,6 +249,34 @@ impl<T: Real> Attribution<T> {
             }
         }
     }
+}
+
+/// The number of paths from a node to leaves.
+fn count_paths(topology: &Topology, raw: &RawTrees<'_>, root: u32) -> u64 {
+    let mut counts: HashMap<u32, u64> = HashMap::new();
+    let mut pending = vec![root];
+    while let Some(&at) = pending.last() {
+        if raw.modes[at as usize] == Mode::Leaf {
+            counts.insert(at, 1);
+        }
+        if counts.contains_key(&at) {
+            pending.pop();
+            continue;
+        }
+        let children = topology.children[at as usize];
+        let known = children.map(|child| counts.get(&child).copied());
+        if let [Some(left), Some(right)] = known {
+            counts.insert(at, left.saturating_add(right));
+        } else {
+            pending.extend(
+                children
+                    .into_iter()
+                    .zip(known)
+                    .filter_map(|(child, known)| known.is_none().then_some(child)),
+            );
+        }
+    }
+    counts.get(&root).copied().unwrap_or(0)
 }
 
 fn read_weights(raw: &RawTrees<'_>, topology: &Topology) -> Vec<Vec<(u32, f64)>> {

@@ -1,8 +1,10 @@
 //! All trees of one operator, in the form that suits them, and the sums of the leaves that rows reach.
 
+use super::BLOCK_ROWS;
 use super::attributes::Mode;
 use super::attributes::{Aggregate, RawTrees};
 use super::branch::{Branch, Sets};
+use super::lanes::{LANES, each_lane};
 use super::leaves::Leaves;
 use super::linked::Linked;
 use super::oblivious::Oblivious;
@@ -11,7 +13,6 @@ use super::real::Real;
 use super::rows::Missing;
 use super::ruled::Ruled;
 use super::topology::Topology;
-use super::{BLOCK_ROWS, LANES};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 
@@ -39,7 +40,6 @@ enum Shape<T: Real> {
 
 /// Sums of a block of rows.
 struct Block<T> {
-    width: usize,
     sums: Vec<T>,
     /// Which sums have a weight in them.
     present: Vec<bool>,
@@ -74,7 +74,7 @@ impl<T: Real> Forest<T> {
             (true, true, false) => Missing::Low,
             _ => Missing::High,
         };
-        let (shape, places) = is_simple
+        let (shape, places) = (is_simple && !topology.is_shared)
             .then(|| Shape::simple(&topology, branch, missing, columns))
             .flatten()
             .unwrap_or_else(|| {
@@ -154,7 +154,6 @@ impl<T: Real> Forest<T> {
     ) {
         let most = (values.len() / columns).min(BLOCK_ROWS);
         let mut block = Block {
-            width: self.width,
             sums: vec![start; most * self.width],
             present: vec![false; most * self.width],
         };
@@ -189,61 +188,82 @@ impl<T: Real> Forest<T> {
         block: &mut Block<T>,
         join: impl Fn(T, T) -> T + Copy,
     ) {
-        match &self.shape {
-            Shape::Oblivious(trees) => self.score_oblivious(trees, values, columns, block, join),
-            Shape::Perfect(trees) => self.score_lanes::<{ perfect::WIDTH }>(
-                values,
-                columns,
-                block,
-                join,
-                |tree, rows| trees.end_rows(tree, rows),
-                |first, row| trees.end_trees(first, row),
-            ),
-            Shape::Linked(trees) if trees.bits() == 6 => self.score_lanes::<64>(
-                values,
-                columns,
-                block,
-                join,
-                |tree, rows| trees.end_rows::<6, 64>(tree, rows),
-                |first, row| trees.end_trees::<6, 64>(first, row),
-            ),
-            Shape::Linked(trees) if trees.bits() == 8 => self.score_lanes::<256>(
-                values,
-                columns,
-                block,
-                join,
-                |tree, rows| trees.end_rows::<8, 256>(tree, rows),
-                |first, row| trees.end_trees::<8, 256>(first, row),
-            ),
-            Shape::Linked(trees) => self.score_lanes::<1024>(
-                values,
-                columns,
-                block,
-                join,
-                |tree, rows| trees.end_rows::<10, 1024>(tree, rows),
-                |first, row| trees.end_trees::<10, 1024>(first, row),
-            ),
-            Shape::Ruled(trees) => {
-                let mut keys = vec![T::Key::default(); self.columns];
-                for (at, row) in values.chunks_exact(columns).enumerate() {
-                    self.missing.write(row, self.columns, &mut keys);
-                    for tree in 0..trees.tree_count() {
-                        self.add(trees.end(tree, &keys), at, block, join);
+        // One form of leaves at a time, so that what is done for a leaf asks nothing.
+        let width = self.width;
+        match &self.leaves {
+            Leaves::One { output, weights } => {
+                self.end_block(values, columns, |row, place| {
+                    let sum = &mut block.sums[row * width + output];
+                    *sum = join(*sum, weights[place as usize]);
+                });
+            }
+            Leaves::Dense { starts, weights } => {
+                self.end_block(values, columns, |row, place| {
+                    let start = starts[place as usize] as usize;
+                    let sums = &mut block.sums[row * width..][..width];
+                    for (sum, weight) in sums.iter_mut().zip(&weights[start..start + width]) {
+                        *sum = join(*sum, *weight);
                     }
-                }
+                });
+            }
+            Leaves::Sparse { ranges, weights } => {
+                self.end_block(values, columns, |row, place| {
+                    let (start, count) = ranges[place as usize];
+                    let own = &weights[start as usize..(start + count) as usize];
+                    for (output, weight) in own {
+                        let at = row * width + *output as usize;
+                        block.sums[at] = join(block.sums[at], *weight);
+                        block.present[at] = true;
+                    }
+                });
             }
         }
     }
 
+    /// Hands on where each row ends in each tree; the trees of one row in their order.
+    fn end_block(&self, values: &[T], columns: usize, end: impl FnMut(usize, u32)) {
+        match &self.shape {
+            Shape::Oblivious(trees) => self.end_oblivious(trees, values, columns, end),
+            Shape::Perfect(trees) => self.end_lanes::<{ perfect::WIDTH }>(
+                values,
+                columns,
+                |tree, rows| trees.end_rows(tree, rows),
+                |first, row| trees.end_trees(first, row),
+                end,
+            ),
+            Shape::Linked(trees) if trees.bits() == 6 => self.end_lanes::<64>(
+                values,
+                columns,
+                |tree, rows| trees.end_rows::<6, 64>(tree, rows),
+                |first, row| trees.end_trees::<6, 64>(first, row),
+                end,
+            ),
+            Shape::Linked(trees) if trees.bits() == 8 => self.end_lanes::<256>(
+                values,
+                columns,
+                |tree, rows| trees.end_rows::<8, 256>(tree, rows),
+                |first, row| trees.end_trees::<8, 256>(first, row),
+                end,
+            ),
+            Shape::Linked(trees) => self.end_lanes::<1024>(
+                values,
+                columns,
+                |tree, rows| trees.end_rows::<10, 1024>(tree, rows),
+                |first, row| trees.end_trees::<10, 1024>(first, row),
+                end,
+            ),
+            Shape::Ruled(trees) => self.end_ruled(trees, values, columns, end),
+        }
+    }
+
     /// Walks 16 rows at a time through one tree, and each row that is left over through 16 trees at a time.
-    fn score_lanes<const WIDTH: usize>(
+    fn end_lanes<const WIDTH: usize>(
         &self,
         values: &[T],
         columns: usize,
-        block: &mut Block<T>,
-        join: impl Fn(T, T) -> T + Copy,
         end_rows: impl Fn(usize, &[[T::Key; WIDTH]; LANES]) -> [u32; LANES],
         end_trees: impl Fn(usize, &[T::Key; WIDTH]) -> [u32; LANES],
+        mut end: impl FnMut(usize, u32),
     ) {
         let count = values.len() / columns;
         let mut rows = vec![[T::Key::default(); WIDTH]; count];
@@ -255,68 +275,76 @@ impl<T: Real> Forest<T> {
         if !groups.is_empty() {
             for tree in 0..trees {
                 for (at, group) in groups.iter().enumerate() {
-                    for (lane, place) in end_rows(tree, group).into_iter().enumerate() {
-                        self.add(place, at * LANES + lane, block, join);
-                    }
+                    let places = end_rows(tree, group);
+                    each_lane(|lane| end(at * LANES + lane, places[lane]));
                 }
             }
         }
         for (at, row) in rest.iter().enumerate() {
+            let row_at = groups.len() * LANES + at;
             for first in (0..trees).step_by(LANES) {
                 let places = end_trees(first, row);
-                for place in places.into_iter().take(trees - first) {
-                    self.add(place, groups.len() * LANES + at, block, join);
+                if trees - first >= LANES {
+                    each_lane(|lane| end(row_at, places[lane]));
+                } else {
+                    for place in &places[..trees - first] {
+                        end(row_at, *place);
+                    }
                 }
             }
         }
     }
 
-    fn score_oblivious(
+    fn end_ruled(
+        &self,
+        trees: &Ruled<T>,
+        values: &[T],
+        columns: usize,
+        mut end: impl FnMut(usize, u32),
+    ) {
+        let mut keys = vec![T::Key::default(); self.columns];
+        for (at, row) in values.chunks_exact(columns).enumerate() {
+            self.missing.write(row, self.columns, &mut keys);
+            for tree in 0..trees.tree_count() {
+                end(at, trees.end(tree, &keys));
+            }
+        }
+    }
+
+    fn end_oblivious(
         &self,
         trees: &Oblivious<T>,
         values: &[T],
         columns: usize,
-        block: &mut Block<T>,
-        join: impl Fn(T, T) -> T + Copy,
+        mut end: impl FnMut(usize, u32),
     ) {
         let width = self.missing.width(self.columns);
         let mut keys = vec![T::Key::default(); width];
-        let mut table = vec![[T::Key::default(); LANES]; width];
         let groups = values.chunks_exact(columns * LANES);
         let rest = groups.remainder();
         let mut first = 0;
-        for group in groups {
-            for (lane, row) in group.chunks_exact(columns).enumerate() {
-                self.missing.write(row, self.columns, &mut keys);
-                for (column, key) in table.iter_mut().zip(&keys) {
-                    column[lane] = *key;
+        if values.len() >= columns * LANES {
+            let mut table = vec![[T::Key::default(); LANES]; width];
+            for group in groups {
+                for (lane, row) in group.chunks_exact(columns).enumerate() {
+                    self.missing.write(row, self.columns, &mut keys);
+                    for (column, key) in table.iter_mut().zip(&keys) {
+                        column[lane] = *key;
+                    }
                 }
-            }
-            for tree in 0..trees.tree_count() {
-                for (lane, place) in trees.end_rows(tree, &table).into_iter().enumerate() {
-                    self.add(place, first + lane, block, join);
+                for tree in 0..trees.tree_count() {
+                    let places = trees.end_rows(tree, &table);
+                    each_lane(|lane| end(first + lane, places[lane]));
                 }
+                first += LANES;
             }
-            first += LANES;
         }
         for (at, row) in rest.chunks_exact(columns).enumerate() {
             self.missing.write(row, self.columns, &mut keys);
             for tree in 0..trees.tree_count() {
-                self.add(trees.end(tree, &keys), first + at, block, join);
+                end(first + at, trees.end(tree, &keys));
             }
         }
-    }
-
-    #[expect(clippy::inline_always, reason = "the innermost loop")]
-    #[inline(always)]
-    fn add(&self, place: u32, row: usize, block: &mut Block<T>, join: impl Fn(T, T) -> T) {
-        let range = row * block.width..(row + 1) * block.width;
-        self.leaves.add(
-            place,
-            &mut block.sums[range.clone()],
-            &mut block.present[range],
-            join,
-        );
     }
 }
 

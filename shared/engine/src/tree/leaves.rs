@@ -127,36 +127,4 @@ impl<T: Real> Leaves<T> {
             Self::Sparse { .. } => {}
         }
     }
-
-    /// Joins the weights of one leaf to the sums of one row.
-    #[expect(clippy::inline_always, reason = "the innermost loop")]
-    #[inline(always)]
-    pub(super) fn add(
-        &self,
-        place: u32,
-        sums: &mut [T],
-        present: &mut [bool],
-        join: impl Fn(T, T) -> T,
-    ) {
-        let place = place as usize;
-        match self {
-            Self::One { output, weights } => {
-                sums[*output] = join(sums[*output], weights[place]);
-            }
-            Self::Dense { starts, weights } => {
-                let start = starts[place] as usize;
-                for (sum, weight) in sums.iter_mut().zip(&weights[start..]) {
-                    *sum = join(*sum, *weight);
-                }
-            }
-            Self::Sparse { ranges, weights } => {
-                let (start, count) = ranges[place];
-                for (output, weight) in &weights[start as usize..(start + count) as usize] {
-                    let output = *output as usize;
-                    sums[output] = join(sums[output], *weight);
-                    present[output] = true;
-                }
-            }
-        }
-    }
 }

@@ -2,8 +2,8 @@
 //! `left + (value > threshold)`, without a branch. A leaf leads to itself, so that 16 walks go in step until
 //! none moves any more.
 
-use super::LANES;
 use super::branch::Branch;
+use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
@@ -115,20 +115,22 @@ impl<T: Real> Linked<T> {
         T: 'a,
     {
         let nodes = self.nodes.as_slice();
+        let step = |place: u32, lane: usize| {
+            let node = nodes[place as usize];
+            let column = node.link as usize & (WIDTH - 1);
+            let is_greater = node.threshold < row(lane)[column];
+            (node.link >> BITS) + u32::from(is_greater)
+        };
         loop {
-            let mut moved = 0;
-            for step in 0..STRIDE {
-                for (lane, place) in at.iter_mut().enumerate() {
-                    let node = nodes[*place as usize];
-                    let column = node.link as usize & (WIDTH - 1);
-                    let is_greater = node.threshold < row(lane)[column];
-                    let next = (node.link >> BITS) + u32::from(is_greater);
-                    if step == STRIDE - 1 {
-                        moved |= next ^ *place;
-                    }
-                    *place = next;
-                }
+            for _ in 1..STRIDE {
+                each_lane(|lane| at[lane] = step(at[lane], lane));
             }
+            let mut moved = 0;
+            each_lane(|lane| {
+                let next = step(at[lane], lane);
+                moved |= next ^ at[lane];
+                at[lane] = next;
+            });
             if moved == 0 {
                 return;
             }

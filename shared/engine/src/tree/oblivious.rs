@@ -1,8 +1,8 @@
 //! Trees whose branches of one level all ask the same, as `CatBoost` grows them. The answers of the levels, bit by bit,
 //! are the leaf's place: there is nothing to walk.
 
-use super::LANES;
 use super::branch::Branch;
+use super::lanes::LANES;
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;

@@ -1,8 +1,8 @@
 //! Shallow trees, filled up so that every leaf is equally deep: a walk of `depth` steps to `2 × at + (value >
 //! threshold)`, without links and without a look at whether it has ended.
 
-use super::LANES;
 use super::branch::Branch;
+use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
@@ -111,21 +111,25 @@ impl<T: Real> Perfect<T> {
     }
 
     /// The places where 16 rows end in one tree.
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
+    #[inline(always)]
     pub(super) fn end_rows(&self, tree: usize, rows: &[[T::Key; WIDTH]; LANES]) -> [u32; LANES] {
         let group = self.groups[tree / LANES];
         let start = group.first as usize + ((tree % LANES) << group.depth);
         let nodes = &self.nodes[start..start + (1 << group.depth)];
         let mut at = [1_u32; LANES];
         for _ in 0..group.depth {
-            for (place, row) in at.iter_mut().zip(rows) {
-                let node = nodes[*place as usize];
-                let is_greater = node.threshold < row[usize::from(node.column)];
-                *place = *place * 2 + u32::from(is_greater);
-            }
+            each_lane(|lane| {
+                let node = nodes[at[lane] as usize];
+                let is_greater = node.threshold < rows[lane][usize::from(node.column)];
+                at[lane] = at[lane] * 2 + u32::from(is_greater);
+            });
         }
         at.map(|place| start as u32 + place - (1 << group.depth))
     }
 
+    #[expect(clippy::inline_always, reason = "the innermost loop")]
+    #[inline(always)]
     /// The places where a row ends in 16 trees, from a multiple of 16 on.
     pub(super) fn end_trees(&self, first: usize, row: &[T::Key; WIDTH]) -> [u32; LANES] {
         let group = self.groups[first / LANES];
@@ -137,11 +141,11 @@ impl<T: Real> Perfect<T> {
         let base: [u32; LANES] = std::array::from_fn(|lane| lane.min(count - 1) as u32 * size);
         let mut at = [1_u32; LANES];
         for _ in 0..group.depth {
-            for (place, base) in at.iter_mut().zip(base) {
-                let node = nodes[(base + *place) as usize];
+            each_lane(|lane| {
+                let node = nodes[(base[lane] + at[lane]) as usize];
                 let is_greater = node.threshold < row[usize::from(node.column)];
-                *place = *place * 2 + u32::from(is_greater);
-            }
+                at[lane] = at[lane] * 2 + u32::from(is_greater);
+            });
         }
         std::array::from_fn(|lane| group.first + base[lane] + at[lane] - size)
     }

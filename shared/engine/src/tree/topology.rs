@@ -1,4 +1,4 @@
-//! Proves that every tree is one, and says where each node's children are.
+//! Proves that every tree ends, whichever way a row goes, and says where each node's children are.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -19,6 +19,9 @@ pub(super) struct Topology {
     pub(super) weight_leaves: Vec<u32>,
     /// The largest feature that a branch uses.
     pub(super) max_feature: u32,
+    /// True if a node has more than one parent: `LightGBM`'s exporter writes a set of categories as a chain of
+    /// equalities that lead to one branch.
+    pub(super) is_shared: bool,
 }
 
 /// One tree.
@@ -47,6 +50,7 @@ impl Topology {
             children: vec![[0; 2]; count],
             weight_leaves: Vec::new(),
             max_feature,
+            is_shared: false,
         };
         let mut is_reached = vec![false; count];
         for run in &runs {
@@ -75,19 +79,8 @@ impl Topology {
         let mut order = Vec::with_capacity(run.places.len());
         order.push(run.places.start as u32);
         is_reached[run.places.start] = true;
-        let (mut next, mut depth, mut level_end) = (0, 0, 1);
+        let mut next = 0;
         while next < order.len() {
-            if next == level_end {
-                depth += 1;
-                level_end = order.len();
-                if depth > limits.max_tree_depth {
-                    return Err(LoadError::TooLarge {
-                        what: format!("the depth of tree {id}"),
-                        actual: depth,
-                        limit: limits.max_tree_depth,
-                    });
-                }
-            }
             let at = order[next] as usize;
             next += 1;
             if raw.modes[at] == Mode::Leaf {
@@ -106,17 +99,67 @@ impl Topology {
                         format!("tree {id} has no node {wanted}, the {kind} child of node {own}");
                     return Err(invalid(raw.node, reason));
                 };
-                if std::mem::replace(&mut is_reached[child], true) {
-                    let reason = format!(
-                        "node {wanted} of tree {id} is reached twice: a cycle or a shared branch"
-                    );
-                    return Err(invalid(raw.node, reason));
-                }
                 self.children[at][side] = child as u32;
-                order.push(child as u32);
+                if std::mem::replace(&mut is_reached[child], true) {
+                    self.is_shared = true;
+                } else {
+                    order.push(child as u32);
+                }
             }
         }
+        let depth = self.measure(raw, run, &order)?;
+        if depth > limits.max_tree_depth {
+            return Err(LoadError::TooLarge {
+                what: format!("the depth of tree {id}"),
+                actual: depth,
+                limit: limits.max_tree_depth,
+            });
+        }
         Ok(Tree { order, depth })
+    }
+
+    /// Edges on the longest path from the root; an error if a path never ends.
+    fn measure(&self, raw: &RawTrees<'_>, run: &Run, order: &[u32]) -> Result<usize, LoadError> {
+        let first = run.places.start;
+        let of_branch = |at: u32| {
+            let is_leaf = raw.modes[at as usize] == Mode::Leaf;
+            let children = self.children[at as usize];
+            children.into_iter().filter(move |_| !is_leaf)
+        };
+        let mut parents = vec![0_u32; run.places.len()];
+        for child in order.iter().flat_map(|at| of_branch(*at)) {
+            parents[child as usize - first] += 1;
+        }
+        // A node is measured once all its parents are.
+        let mut depths = vec![0_usize; run.places.len()];
+        let mut ready: Vec<u32> = order[..1].to_vec();
+        ready.retain(|root| parents[*root as usize - first] == 0);
+        let (mut done, mut deepest) = (0, 0);
+        while let Some(at) = ready.pop() {
+            done += 1;
+            let depth = depths[at as usize - first];
+            deepest = deepest.max(depth);
+            for child in of_branch(at) {
+                let local = child as usize - first;
+                depths[local] = depths[local].max(depth + 1);
+                parents[local] -= 1;
+                if parents[local] == 0 {
+                    ready.push(child);
+                }
+            }
+        }
+        if done == order.len() {
+            return Ok(deepest);
+        }
+        let at = order
+            .iter()
+            .find(|at| parents[**at as usize - first] > 0)
+            .map_or(first, |at| *at as usize);
+        let reason = format!(
+            "node {} of tree {} leads back to itself: a cycle",
+            raw.node_ids[at], raw.tree_ids[at]
+        );
+        Err(invalid(raw.node, reason))
     }
 }
 
