@@ -102,6 +102,14 @@ pub(crate) fn elements(tensor: &TensorProto) -> Option<TensorData> {
         ElementType::Int64 => TensorData::Int64(tensor.int64_data.clone()),
         ElementType::Int32 if is_raw => TensorData::Int32(read_raw(raw, i32::from_le_bytes)?),
         ElementType::Int32 => TensorData::Int32(tensor.int32_data.clone()),
+        ElementType::Int16 if is_raw => TensorData::Int16(read_raw(raw, i16::from_le_bytes)?),
+        ElementType::Int16 => TensorData::Int16(
+            tensor
+                .int32_data
+                .iter()
+                .map(|value| i16::try_from(*value).ok())
+                .collect::<Option<_>>()?,
+        ),
         ElementType::Uint8 if is_raw => TensorData::Uint8(raw.to_vec()),
         ElementType::Uint8 => TensorData::Uint8(
             tensor

@@ -208,14 +208,14 @@ fn branch_with_two_parents_is_reached_from_both() {
             ..AttributeProto::default()
         },
     ];
-    let model = Model::load(&proto.encode_to_vec(), &LoadLimits::default()).unwrap();
+    let loaded = Model::load(&proto.encode_to_vec(), &LoadLimits::default()).unwrap();
     let rows = [1.0, 0.0, 2.0, 0.0, 1.0, 1.0, 2.0, 1.0, 3.0, 0.0];
     let input = Tensor {
         name: "X".to_owned(),
         shape: vec![5, 2],
         data: TensorData::Fp32(rows.to_vec()),
     };
-    let made = model.run(&[input]).unwrap();
+    let made = loaded.run(&[input]).unwrap();
     assert_eq!(
         made[0].data,
         TensorData::Fp32(vec![10.0, 10.0, 20.0, 20.0, 30.0])

@@ -45,6 +45,7 @@ impl LabelEncoder {
             (TensorData::Int64(v), Some(TensorData::Int64(d))) => push(v, d),
             (TensorData::Fp32(v), Some(TensorData::Fp32(d))) => push(v, d),
             (TensorData::Fp64(v), Some(TensorData::Fp64(d))) => push(v, d),
+            (TensorData::Int16(v), Some(TensorData::Int16(d))) => push(v, d),
             (_, Some(_)) => false,
             (TensorData::Bytes(v), None) => push(v, &[default_text(node)]),
             (TensorData::Int64(v), None) => push(v, &[default_integer(node)]),

@@ -139,6 +139,7 @@ fn same_value(values: &TensorData, a: usize, b: usize) -> bool {
     match values {
         TensorData::Bytes(v) => v[a] == v[b],
         TensorData::Int64(v) => v[a] == v[b],
+        TensorData::Int16(v) => v[a] == v[b],
         TensorData::Fp32(v) => v[a].to_bits() == v[b].to_bits(),
         TensorData::Fp64(v) => v[a].to_bits() == v[b].to_bits(),
         _ => false,

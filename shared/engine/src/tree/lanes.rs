@@ -3,7 +3,8 @@
 /// How many there are.
 pub(super) const LANES: usize = 16;
 
-/// Calls for each lane, written out: the compiler keeps a loop of so many steps, with its counter and its branch.
+/// Calls for each lane, written out: the compiler keeps a loop of so many steps, with its counter and its branch, and
+/// calls what `array::map` and `array::from_fn` are given.
 #[expect(clippy::inline_always, reason = "the innermost loop")]
 #[inline(always)]
 pub(super) fn each_lane(mut step: impl FnMut(usize)) {

@@ -100,7 +100,8 @@ impl<T: Real> Linked<T> {
         row: &[T::Key; WIDTH],
     ) -> [u32; LANES] {
         let last = self.roots.len() - 1;
-        let mut at = std::array::from_fn(|lane| self.roots[(first + lane).min(last)]);
+        let mut at = [0; LANES];
+        each_lane(|lane| at[lane] = self.roots[(first + lane).min(last)]);
         self.walk::<BITS, WIDTH>(&mut at, |_| row);
         at
     }

@@ -2,7 +2,7 @@
 //! are the leaf's place: there is nothing to walk.
 
 use super::branch::Branch;
-use super::lanes::LANES;
+use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
@@ -93,11 +93,10 @@ impl<T: Real> Oblivious<T> {
         let mut at = [0_u32; LANES];
         for level in &self.levels[tree.first as usize..(tree.first + tree.depth) as usize] {
             let keys = &columns[level.column as usize];
-            for (place, key) in at.iter_mut().zip(keys) {
-                *place = *place * 2 + u32::from(level.threshold < *key);
-            }
+            each_lane(|lane| at[lane] = at[lane] * 2 + u32::from(level.threshold < keys[lane]));
         }
-        at.map(|place| tree.leaf + place)
+        each_lane(|lane| at[lane] += tree.leaf);
+        at
     }
 
     /// The place where a row ends in one tree.

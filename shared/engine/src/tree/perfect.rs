@@ -125,7 +125,10 @@ impl<T: Real> Perfect<T> {
                 at[lane] = at[lane] * 2 + u32::from(is_greater);
             });
         }
-        at.map(|place| start as u32 + place - (1 << group.depth))
+        // Leaves begin where the last level does.
+        let shift = (start as u32).wrapping_sub(1 << group.depth);
+        each_lane(|lane| at[lane] = at[lane].wrapping_add(shift));
+        at
     }
 
     #[expect(clippy::inline_always, reason = "the innermost loop")]
@@ -138,7 +141,8 @@ impl<T: Real> Perfect<T> {
         let start = group.first as usize;
         let nodes = &self.nodes[start..start + (count << group.depth)];
         // Where the tree of each lane begins; the last tree stands for those that are not there.
-        let base: [u32; LANES] = std::array::from_fn(|lane| lane.min(count - 1) as u32 * size);
+        let mut base = [0; LANES];
+        each_lane(|lane| base[lane] = (lane.min(count - 1) as u32) << group.depth);
         let mut at = [1_u32; LANES];
         for _ in 0..group.depth {
             each_lane(|lane| {
@@ -147,6 +151,7 @@ impl<T: Real> Perfect<T> {
                 at[lane] = at[lane] * 2 + u32::from(is_greater);
             });
         }
-        std::array::from_fn(|lane| group.first + base[lane] + at[lane] - size)
+        each_lane(|lane| at[lane] = group.first + base[lane] + at[lane] - size);
+        at
     }
 }
