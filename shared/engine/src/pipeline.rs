@@ -25,6 +25,15 @@ pub(crate) struct Pipeline {
     slots: usize,
     /// The graph's outputs: name, and the value it is.
     outputs: Vec<(String, Source)>,
+    /// Rows of which no step makes more elements than the limit.
+    max_rows: usize,
+}
+
+/// What a pipeline makes of inputs of some types and shapes.
+struct Made {
+    outputs: Vec<Form>,
+    /// Elements of the largest tensor on the way.
+    most: usize,
 }
 
 /// One step with its place in the graph.
@@ -49,6 +58,20 @@ enum Source {
 impl Pipeline {
     /// Runs the steps on tensors in the graph's order.
     pub(crate) fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
+        if let Some(tensor) = inputs.iter().find(|tensor| {
+            tensor
+                .shape
+                .first()
+                .is_some_and(|rows| *rows > self.max_rows)
+        }) {
+            return Err(RunError::Input {
+                input: tensor.name.clone(),
+                reason: format!(
+                    "{} rows; {} are taken at once",
+                    tensor.shape[0], self.max_rows
+                ),
+            });
+        }
         let mut slots: Vec<Option<Array>> = vec![None; self.slots];
         for node in &self.nodes {
             let made = {
@@ -109,7 +132,8 @@ impl Pipeline {
     }
 
     /// The outputs' types and shapes for inputs of these.
-    fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>, (usize, String)> {
+    fn forms(&self, inputs: &[Form]) -> Result<Made, (usize, String)> {
+        let mut most = 0;
         let mut slots: Vec<Option<Form>> = vec![None; self.slots];
         let find = |source: Source, slots: &[Option<Form>]| match source {
             Source::Input(at) => inputs.get(at).cloned(),
@@ -124,17 +148,24 @@ impl Pipeline {
                 .collect();
             let made = node.step.forms(&given).map_err(|reason| (at, reason))?;
             for (form, slot) in made.into_iter().zip(&node.outputs) {
+                let elements = form
+                    .shape
+                    .iter()
+                    .fold(1, |n: usize, dim| n.saturating_mul(*dim));
+                most = most.max(elements);
                 if let Some(slot) = slot {
                     slots[*slot] = Some(form);
                 }
             }
         }
         let last = self.nodes.len();
-        self.outputs
+        let outputs = self
+            .outputs
             .iter()
             .map(|(name, source)| {
                 find(*source, &slots).ok_or_else(|| (last, format!("output `{name}` is not made")))
             })
-            .collect()
+            .collect::<Result<_, _>>()?;
+        Ok(Made { outputs, most })
     }
 }

@@ -467,3 +467,21 @@ fn log_sum_of_exponentials_of_large_numbers_is_finite() {
         "{values:?}"
     );
 }
+
+#[test]
+fn estimated_cost_counts_weights_and_paths() {
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/models");
+    let cost = |name: &str| {
+        let onnx = std::fs::read(folder.join(format!("{name}.onnx"))).unwrap();
+        engine::inspect(&onnx, &LoadLimits::default()).unwrap().cost
+    };
+    // MatMul of 4 × 3.
+    assert_eq!(cost("graph_linear"), 12);
+    // Gemm of 8 × 4, 8 × 8 and 1 × 8, with their biases.
+    assert_eq!(cost("graph_mlp"), 32 + 8 + 64 + 8 + 8 + 1);
+    let trees = cost("skl_tree");
+    assert!(
+        (3..=5).contains(&trees),
+        "{trees} steps for a tree of depth 4"
+    );
+}

@@ -47,6 +47,7 @@ pub(crate) fn build(
             constants: Vec::new(),
             slots: 0,
             outputs: Vec::new(),
+            max_rows: 0,
         },
         sources: HashMap::new(),
         forms: Vec::new(),
@@ -64,7 +65,7 @@ pub(crate) fn build(
             return Ok(None);
         }
     }
-    let Some(pipeline) = reader.finish() else {
+    let Some(mut pipeline) = reader.finish() else {
         return Ok(None);
     };
     let made = BATCHES.map(|batch| {
@@ -78,7 +79,17 @@ pub(crate) fn build(
     let [Ok(first), Ok(second)] = made else {
         return Ok(None);
     };
-    for ((spec, first), second) in outputs.iter_mut().zip(first).zip(second) {
+    let each_row = first.most.div_ceil(BATCHES[0]);
+    if each_row > limits.max_elements {
+        return Err(LoadError::TooLarge {
+            what: "the number of elements that a node makes for one row".to_owned(),
+            actual: each_row,
+            limit: limits.max_elements,
+        });
+    }
+    pipeline.max_rows = limits.max_elements / each_row.max(1);
+    let made = first.outputs.into_iter().zip(second.outputs);
+    for (spec, (first, second)) in outputs.iter_mut().zip(made) {
         if spec.datatype != first.datatype {
             return Err(LoadError::graph(format!(
                 "output `{}` is said to be {}, but the graph makes {}",
