@@ -4,7 +4,8 @@
 #   infra/release-example.sh SEALCAST SETTINGS-OF-THE-STACK [LATENCY-BUDGET-MS]
 #
 # Both models keep their own latency budget without the last argument: it is meant for binaries without optimisation.
-# What a stack has already, it keeps; activation is repeated, for code that was deployed since then serves only after it.
+# What a stack has already, it keeps: the release that is live is activated again, for code that was deployed since then
+# serves only after it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,4 +32,6 @@ PYTHON
     "$sealcast" release create --live spx-direction@1.0.0 --fallback spx-direction-mlp@1.0.0=spx-direction \
         --created-by example-releaser
 fi
-"$sealcast" release activate r-000001
+live=$("$sealcast" release show --json 2>/dev/null |
+    python3 -c 'import json, sys; print(((json.load(sys.stdin).get("live") or {}).get("release")) or "r-000001")') || live=r-000001
+"$sealcast" release activate "$live"

@@ -146,6 +146,7 @@ impl From<StoreError> for Failure {
             StoreError::OutcomeUnknown(_) => (Exit::Unavailable, "store.outcome_unknown"),
             StoreError::Unavailable(_) => (Exit::Unavailable, "store.unavailable"),
             StoreError::Corrupt(_) => (Exit::Refused, "store.corrupt"),
+            StoreError::Denied(_) => (Exit::Refused, "store.denied"),
             StoreError::TooLarge(_) => (Exit::Refused, "store.too_large"),
         };
         Self::new(exit, code, error.to_string())

@@ -136,7 +136,8 @@ impl LoadModelError {
             Self::Read(_) => "artifact.unavailable",
             Self::Artifact(cause) => cause.code(),
             Self::OtherDigest { .. } => "artifact.release_digest_mismatch",
-            Self::Unwrap(StoreError::Corrupt(_)) => "key.unwrap_refused",
+            // The sidecar names the key and is not signed: a key that this role may not use is another key.
+            Self::Unwrap(StoreError::Corrupt(_) | StoreError::Denied(_)) => "key.unwrap_refused",
             Self::Unwrap(StoreError::NotFound(_)) => "key.unknown",
             Self::Unwrap(_) => "key.unavailable",
             Self::Engine(cause) => cause.code(),
@@ -154,7 +155,9 @@ impl LoadModelError {
             Self::Read(StoreError::Corrupt(_) | StoreError::NotFound(_))
                 | Self::Artifact(_)
                 | Self::OtherDigest { .. }
-                | Self::Unwrap(StoreError::Corrupt(_) | StoreError::NotFound(_))
+                | Self::Unwrap(
+                    StoreError::Corrupt(_) | StoreError::Denied(_) | StoreError::NotFound(_)
+                )
         )
     }
 }

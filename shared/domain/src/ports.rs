@@ -36,6 +36,9 @@ pub enum StoreError {
     /// The store cannot be reached or refuses; nothing was changed. Trying again later may help.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// The caller's role may not do it; nothing was changed. Trying again does not help.
+    #[error("denied: {0}")]
+    Denied(String),
     /// What is to be stored is larger than the store takes; nothing was changed.
     #[error("too large: {0}")]
     TooLarge(String),

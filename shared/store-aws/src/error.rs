@@ -198,6 +198,7 @@ fn of_answer(code: Option<&str>, status: Option<u16>, text: String) -> StoreErro
             _,
         )
         | (_, Some(409 | 412)) => StoreError::Conflict(text),
+        (Some("AccessDenied" | "AccessDeniedException"), _) => StoreError::Denied(text),
         (Some("EntityTooLarge"), _) | (_, Some(413)) => StoreError::TooLarge(text),
         _ => StoreError::Unavailable(text),
     }
@@ -308,12 +309,8 @@ mod tests {
                 409,
                 StoreError::Conflict(text()),
             ),
-            (
-                "AccessDeniedException",
-                400,
-                StoreError::Unavailable(text()),
-            ),
-            ("AccessDenied", 403, StoreError::Unavailable(text())),
+            ("AccessDeniedException", 400, StoreError::Denied(text())),
+            ("AccessDenied", 403, StoreError::Denied(text())),
             // A table or a bucket that is gone is no answer about what is in it.
             (
                 "ResourceNotFoundException",

@@ -1,21 +1,26 @@
-//! What each version of the function last said of itself: one row a version, for all of its environments.
+//! What each version of the function last said of itself: one row for all of its environments that serve a release,
+//! and one for all that do not, because neither must hide the other.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::StoreError;
 use domain::ports::{Heartbeat, HeartbeatReader, HeartbeatWriter};
+use futures::future::try_join;
 
 use crate::attempt::Patience;
 use crate::table::{Condition, Table, number, row, text, text_of};
 
-/// Sort key of a heartbeat's row, whose partition key is `H#` and the version.
-const HEARTBEAT: &str = "heartbeat";
+/// Sort keys of the two rows, whose partition key is `H#` and the version.
+const SERVING: &str = "heartbeat";
+const FAILING: &str = "heartbeat#failing";
 /// How long a heartbeat is kept, in seconds: a week.
 const KEPT_S: u64 = 7 * 86_400;
-/// How long an environment that serves speaks for its version against one that does not, in microseconds: as long
-/// as its heartbeat counts as fresh.
+/// How long an environment that serves speaks for its version after all others failed, in microseconds: as long as its
+/// heartbeat counts as fresh.
 const SPEAKS_US: u64 = 120_000_000;
+/// How long a failure counts beside an environment that goes on to serve, in microseconds: three times as long as one
+/// that is asked goes without a heartbeat.
+const FAILED_LATELY_US: u64 = 30_000_000;
 
 /// Heartbeats in a `DynamoDB` table.
 #[derive(Debug)]
@@ -30,24 +35,46 @@ impl DynamoHeartbeats {
     }
 }
 
+impl DynamoHeartbeats {
+    async fn said(&self, version: &str, kind: &str) -> Result<Option<Heartbeat>, StoreError> {
+        let Some(row) = self.table.get(&key(version), kind).await? else {
+            return Ok(None);
+        };
+        serde_json::from_str(text_of(&row, "heartbeat")?)
+            .map(Some)
+            .map_err(|error| {
+                StoreError::Corrupt(format!("the heartbeat of version {version}: {error}"))
+            })
+    }
+}
+
 fn key(version: &str) -> String {
     format!("H#{version}")
 }
 
 /// An environment may be frozen between two attempts to write: what it says then is older than what others said.
-fn says_more(heartbeat: &Heartbeat) -> Condition {
-    const NAMES: &[(&str, &str)] = &[("#at", "at_us")];
-    const NAMES_OF_BOTH: &[(&str, &str)] = &[("#at", "at_us"), ("#serves", "serves")];
-    let at = (":at", number(heartbeat.at_us));
-    if heartbeat.release.is_some() {
-        return Condition::new("attribute_not_exists(pk) OR #at < :at", NAMES, vec![at]);
-    }
-    let quiet = number(heartbeat.at_us.saturating_sub(SPEAKS_US));
+fn says_later(heartbeat: &Heartbeat) -> Condition {
     Condition::new(
-        "attribute_not_exists(pk) OR (#at < :at AND (#serves = :no OR #at < :quiet))",
-        NAMES_OF_BOTH,
-        vec![at, (":no", AttributeValue::Bool(false)), (":quiet", quiet)],
+        "attribute_not_exists(pk) OR #at < :at",
+        &[("#at", "at_us")],
+        vec![(":at", number(heartbeat.at_us))],
     )
+}
+
+/// What environments that serve and environments that do not say together.
+fn together(serving: Option<Heartbeat>, failing: Option<Heartbeat>) -> Option<Heartbeat> {
+    let (serving, failing) = match (serving, failing) {
+        (Some(serving), Some(failing)) => (serving, failing),
+        (serving, failing) => return serving.or(failing),
+    };
+    if failing.at_us > serving.at_us.saturating_add(SPEAKS_US) {
+        return Some(failing);
+    }
+    let lately = failing.at_us.saturating_add(FAILED_LATELY_US) > serving.at_us;
+    Some(Heartbeat {
+        reason: serving.reason.or(failing.reason.filter(|_| lately)),
+        ..serving
+    })
 }
 
 #[async_trait]
@@ -56,16 +83,18 @@ impl HeartbeatWriter for DynamoHeartbeats {
         let json = serde_json::to_string(heartbeat).map_err(|error| {
             StoreError::Conflict(format!("the heartbeat of {}: {error}", heartbeat.version))
         })?;
-        let mut row = row(key(&heartbeat.version), HEARTBEAT);
+        let kind = match heartbeat.release {
+            Some(_) => SERVING,
+            None => FAILING,
+        };
+        let mut row = row(key(&heartbeat.version), kind);
         row.insert("heartbeat".to_owned(), text(json));
         let expires = heartbeat.at_us / 1_000_000 + KEPT_S;
         row.insert("ttl".to_owned(), number(expires));
-        let serves = AttributeValue::Bool(heartbeat.release.is_some());
         row.insert("at_us".to_owned(), number(heartbeat.at_us));
-        row.insert("serves".to_owned(), serves);
-        // Refused: what is there is newer, or comes from an environment that serves.
+        // Refused: what is there is newer.
         self.table
-            .put(&row, Some(&says_more(heartbeat)))
+            .put(&row, Some(&says_later(heartbeat)))
             .await
             .map(|_| ())
     }
@@ -74,13 +103,8 @@ impl HeartbeatWriter for DynamoHeartbeats {
 #[async_trait]
 impl HeartbeatReader for DynamoHeartbeats {
     async fn newest(&self, version: &str) -> Result<Option<Heartbeat>, StoreError> {
-        let Some(row) = self.table.get(&key(version), HEARTBEAT).await? else {
-            return Ok(None);
-        };
-        serde_json::from_str(text_of(&row, "heartbeat")?)
-            .map(Some)
-            .map_err(|error| {
-                StoreError::Corrupt(format!("the heartbeat of version {version}: {error}"))
-            })
+        let (serving, failing) =
+            try_join(self.said(version, SERVING), self.said(version, FAILING)).await?;
+        Ok(together(serving, failing))
     }
 }

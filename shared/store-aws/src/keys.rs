@@ -65,17 +65,7 @@ impl KeyUnwrapper for KmsDataKeys {
                 .send()
         };
         let what = format!("unwrap a data key with {key_id}");
-        let reply = match self.patience.attempt(Access::Read, what, call).await {
-            Ok(reply) => reply,
-            Err(failed) => {
-                // The sidecar names the key and is not signed: a key that this role may not use is another key.
-                let is_denied = failed.is("AccessDeniedException");
-                return Err(match failed.into_store() {
-                    StoreError::Unavailable(text) if is_denied => StoreError::Corrupt(text),
-                    error => error,
-                });
-            }
-        };
+        let reply = self.patience.attempt(Access::Read, what, call).await?;
         data_key(key_id, reply.plaintext)
     }
 }

@@ -52,8 +52,8 @@ pub struct Heartbeat {
 pub trait HeartbeatWriter: Send + Sync {
     /// Replaces what this version said before; what is older than that MUST be passed over, with success.
     ///
-    /// Several environments may speak for one version: one that serves nothing SHOULD NOT replace what one that
-    /// serves said within two minutes.
+    /// Several environments may speak for one version. Those that serve a release and those that do not SHOULD be
+    /// heard together: the release of the ones, with the reason of the others while they fail.
     async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError>;
 }
 
