@@ -11,10 +11,17 @@
 //! Pure code: time and randomness are arguments, and nothing is read or written.
 
 pub mod canonical;
+pub mod checkpoint;
 pub mod event;
 pub mod export;
+pub mod note;
+pub mod proof_file;
+pub mod seal;
 pub mod stream;
+pub mod tiles;
+pub mod tree;
 pub mod verify;
+pub mod whole_log;
 
 pub use event::{Event, EventBody};
 pub use stream::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::Serialize;
 
-use crate::canonical::{leaf_hash, to_canonical_json};
+use crate::canonical::{leaf_hash, to_canonical_json, to_canonical_json_sorted};
 use crate::event::Event;
 use crate::stream::{LeafHash, PublicKey, Record, Registration, SignedRegistration, StreamId};
 
@@ -114,27 +114,9 @@ impl StreamVerifier {
         signed: &SignedRegistration,
         trusted: &[(String, PublicKey)],
     ) -> Result<Self, StreamFault> {
-        let unreadable =
-            |reason: &dyn ToString| StreamFault::RegistrationUnreadable(reason.to_string());
-        let (_, registrar) = trusted
-            .iter()
-            .find(|(id, _)| *id == signed.key_id)
-            .ok_or_else(|| StreamFault::UnknownRegistrationKey(signed.key_id.clone()))?;
-        let registrar = VerifyingKey::from_bytes(&registrar.0).map_err(|e| unreadable(&e))?;
-        registrar
-            .verify_strict(
-                &signed.registration,
-                &Signature::from_bytes(&signed.signature),
-            )
-            .map_err(|_| StreamFault::RegistrationSignature)?;
-        let registration: Registration =
-            serde_json::from_slice(&signed.registration).map_err(|e| unreadable(&e))?;
-        if registration.to_bytes().ok().as_deref() != Some(&signed.registration) {
-            return Err(unreadable(&"not canonical JSON"));
-        }
+        let (registration, key) = open_registration(signed, trusted)?;
         Ok(Self {
-            key: VerifyingKey::from_bytes(&registration.public_key.0)
-                .map_err(|e| unreadable(&e))?,
+            key,
             report: StreamReport {
                 stream: registration.stream,
                 host: registration.host,
@@ -155,27 +137,14 @@ impl StreamVerifier {
     /// The first [`StreamFault`] found. The verifier stays where it was.
     pub fn check(&mut self, record: &Record) -> Result<Event, StreamFault> {
         let seq = self.report.events;
-        let unreadable = |reason: String| StreamFault::Unreadable { seq, reason };
-        let event: Event =
-            serde_json::from_slice(&record.entry).map_err(|e| unreadable(e.to_string()))?;
-        if event.stream != self.report.stream {
-            return Err(StreamFault::OtherStream {
-                seq,
-                found: event.stream,
-            });
-        }
+        let event = parse_event(&record.entry, self.report.stream, seq)?;
         if event.seq != seq {
             return Err(StreamFault::OutOfOrder {
                 expected: seq,
                 found: event.seq,
             });
         }
-        self.key
-            .verify_strict(&record.entry, &Signature::from_bytes(&record.signature))
-            .map_err(|_| StreamFault::Signature(seq))?;
-        if !is_canonical(&record.entry) {
-            return Err(unreadable("not canonical JSON".to_owned()));
-        }
+        verify_entry(&self.key, &record.entry, &event, &record.signature)?;
         if event.prev != self.report.head {
             return Err(StreamFault::Chain(seq));
         }
@@ -198,6 +167,78 @@ impl StreamVerifier {
     /// What has been verified so far.
     pub fn report(&self) -> &StreamReport {
         &self.report
+    }
+}
+
+/// Checks a registration against the trusted keys, and gives the stream's own key.
+pub(crate) fn open_registration(
+    signed: &SignedRegistration,
+    trusted: &[(String, PublicKey)],
+) -> Result<(Registration, VerifyingKey), StreamFault> {
+    let (_, registrar) = trusted
+        .iter()
+        .find(|(id, _)| *id == signed.key_id)
+        .ok_or_else(|| StreamFault::UnknownRegistrationKey(signed.key_id.clone()))?;
+    if !is_signed(registrar, &signed.registration, &signed.signature) {
+        return Err(StreamFault::RegistrationSignature);
+    }
+    parse_registration(&signed.registration)
+}
+
+/// Whether a key, given in its 32 bytes, signed a message.
+pub(crate) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    let signature = Signature::from_bytes(signature);
+    VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+}
+
+/// Reads a registration's canonical bytes.
+pub(crate) fn parse_registration(bytes: &[u8]) -> Result<(Registration, VerifyingKey), StreamFault> {
+    let unreadable = |reason: &dyn ToString| StreamFault::RegistrationUnreadable(reason.to_string());
+    let registration: Registration = serde_json::from_slice(bytes).map_err(|e| unreadable(&e))?;
+    if registration.to_bytes().ok().as_deref() != Some(bytes) {
+        return Err(unreadable(&"not canonical JSON"));
+    }
+    let key = VerifyingKey::from_bytes(&registration.public_key.0).map_err(|e| unreadable(&e))?;
+    Ok((registration, key))
+}
+
+/// Reads the entry that should stand at `seq` of `stream`; its own `seq` is not compared.
+pub(crate) fn parse_event(entry: &[u8], stream: StreamId, seq: u64) -> Result<Event, StreamFault> {
+    let event: Event = serde_json::from_slice(entry).map_err(|e| StreamFault::Unreadable {
+        seq,
+        reason: e.to_string(),
+    })?;
+    if event.stream == stream {
+        Ok(event)
+    } else {
+        let found = event.stream;
+        Err(StreamFault::OtherStream { seq, found })
+    }
+}
+
+/// Checks an entry's signature and its form; `event` is what the entry was read as.
+pub(crate) fn verify_entry(
+    key: &VerifyingKey,
+    entry: &[u8],
+    event: &Event,
+    signature: &[u8; 64],
+) -> Result<(), StreamFault> {
+    key.verify_strict(entry, &Signature::from_bytes(signature))
+        .map_err(|_| StreamFault::Signature(event.seq))?;
+    check_canonical(entry, event)
+}
+
+/// Checks that the entry is canonical JSON; `event` is what it was read as.
+pub(crate) fn check_canonical(entry: &[u8], event: &Event) -> Result<(), StreamFault> {
+    // Nearly always the event's own serialisation is the entry; one with members of a later version needs more.
+    let written = entry.is_ascii() && to_canonical_json_sorted(event).is_ok_and(|own| own == entry);
+    if written || is_canonical(entry) {
+        Ok(())
+    } else {
+        Err(StreamFault::Unreadable {
+            seq: event.seq,
+            reason: "not canonical JSON".to_owned(),
+        })
     }
 }
 
