@@ -20,14 +20,14 @@ ALL := --locked --workspace --all-features
 STAGE ?= dev
 FUNCTION ?= predict
 
-.PHONY: run test test-rust test-aws test-zoo test-template test-interop test-clients test-run test-bins e2e
+.PHONY: run test test-rust test-aws test-zoo test-template test-interop test-verify test-clients test-run test-bins e2e
 .PHONY: lint style deny dependencies template bench bench-lambda fuzz build deploy deploy-local local stop-local
 
 run:
 	cargo build --locked --profile $(PROFILE) -p server -p cli
 	exec examples/run.sh $(BIN)
 
-test: test-rust test-zoo test-template test-interop test-clients test-run e2e
+test: test-rust test-zoo test-template test-interop test-verify test-clients test-run e2e
 
 # Beside the AWS-shaped stack, which the tests of the AWS stores need: without it they fail.
 test-rust: test-bins
@@ -58,6 +58,10 @@ test-template:
 # A second implementation in Python opens what Rust seals and the reverse; model_signing verifies the signature.
 test-interop:
 	tests/interop/run.sh
+
+# Go's sumdb packages and Python's standard library verify a log that our code sealed, and refuse it altered.
+test-verify:
+	tests/verify/run.sh
 
 # What libraries export, and ONNX's own backend cases: right or refused, never wrong.
 test-zoo:

@@ -5,7 +5,9 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::note::{KeyName, ParseNoteError, SignatureKind, SignedNote, VerifierKey, VerifyNoteError};
+use crate::note::{
+    KeyName, ParseNoteError, SignatureKind, SignedNote, VerifierKey, VerifyNoteError,
+};
 use crate::tiles::{TileReader, TreeReader, parse_decimal};
 use crate::tree::{Hash, verify_consistency};
 
@@ -68,7 +70,9 @@ impl Checkpoint {
         let body = text.strip_suffix('\n').unwrap_or_default();
         let mut lines = body.split('\n');
         let origin = lines.next().filter(|line| !line.is_empty());
-        let size = lines.next().and_then(|line| parse_decimal(line).filter(|_| !line.is_empty()));
+        let size = lines
+            .next()
+            .and_then(|line| parse_decimal(line).filter(|_| !line.is_empty()));
         let root = lines.next().and_then(parse_hash);
         let parsed = Self {
             origin: origin.ok_or_else(|| wrong(1, "the origin"))?.to_owned(),
@@ -85,7 +89,13 @@ impl Checkpoint {
 /// The text that is signed: three lines.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{}\n{}", self.origin, self.size, STANDARD.encode(self.root))
+        writeln!(
+            f,
+            "{}\n{}\n{}",
+            self.origin,
+            self.size,
+            STANDARD.encode(self.root)
+        )
     }
 }
 
@@ -166,7 +176,9 @@ pub enum CheckGrowthError {
         to: u64,
     },
     /// Both are signed and cannot be heads of one tree: the log has two histories.
-    #[error("the log has forked: the tree of {newer} leaves does not begin with the tree of {older} that was seen before")]
+    #[error(
+        "the log has forked: the tree of {newer} leaves does not begin with the tree of {older} that was seen before"
+    )]
     Forked {
         /// Size that was seen before.
         older: u64,

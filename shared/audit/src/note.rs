@@ -109,7 +109,9 @@ impl SignedNote {
         let (text, lines) = (&note[..=blank], &note[blank + 2..]);
         let mut parsed = Self::new(text.to_owned())?;
         check_characters(lines)?;
-        let lines = lines.strip_suffix('\n').ok_or(ParseNoteError::NoSignatures)?;
+        let lines = lines
+            .strip_suffix('\n')
+            .ok_or(ParseNoteError::NoSignatures)?;
         for (number, line) in lines.split('\n').enumerate() {
             if number == MAX_SIGNATURES {
                 return Err(ParseNoteError::TooManySignatures);

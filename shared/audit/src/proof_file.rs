@@ -100,15 +100,22 @@ impl ProofFile {
             read += line.len();
             Some((number, read, line.strip_suffix('\n')?))
         };
-        next().filter(|(.., line)| *line == FORMAT).ok_or(ParseProofError::Format)?;
+        next()
+            .filter(|(.., line)| *line == FORMAT)
+            .ok_or(ParseProofError::Format)?;
         let mut line = next().ok_or(ParseProofError::Index(2))?;
         let mut extra = None;
         if let Some(text) = line.2.strip_prefix("extra ") {
             extra = Some(STANDARD.decode(text).map_err(|_| ParseProofError::Extra)?);
             line = next().ok_or(ParseProofError::Index(3))?;
         }
-        let index = line.2.strip_prefix("index ").filter(|digits| !digits.is_empty());
-        let index = index.and_then(parse_decimal).ok_or(ParseProofError::Index(line.0))?;
+        let index = line
+            .2
+            .strip_prefix("index ")
+            .filter(|digits| !digits.is_empty());
+        let index = index
+            .and_then(parse_decimal)
+            .ok_or(ParseProofError::Index(line.0))?;
         let mut hashes = Vec::new();
         loop {
             let at = line.0 + 1;

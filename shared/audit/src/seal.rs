@@ -108,7 +108,9 @@ pub struct SealPlan {
 impl SealPlan {
     /// True where the run only says that nothing happened. Whether that is worth a leaf is for the caller to decide.
     pub fn is_idle(&self) -> bool {
-        self.newer.size - self.older.size == 1 && self.findings.is_empty() && self.streams.is_empty()
+        self.newer.size - self.older.size == 1
+            && self.findings.is_empty()
+            && self.streams.is_empty()
     }
 
     /// The text of the new checkpoint: what is to be signed.
@@ -205,7 +207,10 @@ struct Run<'a> {
 impl Run<'_> {
     fn take(&mut self, page: StreamPage, rules: &SealRules<'_>) -> Result<(), PlanSealError> {
         let before = page.known.clone();
-        if before.as_ref().is_some_and(|known| known.stream != page.stream) {
+        if before
+            .as_ref()
+            .is_some_and(|known| known.stream != page.stream)
+        {
             return Err(PlanSealError::State(page.stream));
         }
         if !self.has_room()? {

@@ -119,12 +119,16 @@ impl TileId {
             if digits.len() != 3 || !digits.bytes().all(|b| b.is_ascii_digit()) {
                 return None;
             }
-            number = number.checked_mul(1000)?.checked_add(digits.parse().ok()?)?;
+            number = number
+                .checked_mul(1000)?
+                .checked_add(digits.parse().ok()?)?;
         }
         let tile = Self {
             kind,
             index: number,
-            width: u16::try_from(width).ok().filter(|w| (1..=256).contains(w))?,
+            width: u16::try_from(width)
+                .ok()
+                .filter(|w| (1..=256).contains(w))?,
         };
         (tile.to_string() == path).then_some(tile)
     }
@@ -157,7 +161,8 @@ impl fmt::Display for TileId {
 
 /// An ASCII decimal without sign and leading zeros.
 pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
-    let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let canonical =
+        text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     canonical.then(|| text.parse().ok()).flatten()
 }
 

@@ -94,8 +94,7 @@ pub fn verify_inclusion(
     proof: &[Hash],
     root: &Hash,
 ) -> Result<(), VerifyProofError> {
-    let path =
-        inclusion_path(size, index).ok_or(VerifyProofError::NoSuchLeaf { index, size })?;
+    let path = inclusion_path(size, index).ok_or(VerifyProofError::NoSuchLeaf { index, size })?;
     check_length(path.len(), proof.len())?;
     let found = path.iter().zip(proof).fold(*leaf, |hash, (span, sibling)| {
         if span.start > index {
@@ -120,8 +119,7 @@ pub fn verify_consistency(
     (newer, newer_root): (u64, &Hash),
     proof: &[Hash],
 ) -> Result<(), VerifyProofError> {
-    let path =
-        consistency_path(older, newer).ok_or(VerifyProofError::Shrunk { older, newer })?;
+    let path = consistency_path(older, newer).ok_or(VerifyProofError::Shrunk { older, newer })?;
     check_length(path.len(), proof.len())?;
     if older == 0 {
         return if *older_root == empty_root() {

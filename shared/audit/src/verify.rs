@@ -192,8 +192,11 @@ pub(crate) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -
 }
 
 /// Reads a registration's canonical bytes.
-pub(crate) fn parse_registration(bytes: &[u8]) -> Result<(Registration, VerifyingKey), StreamFault> {
-    let unreadable = |reason: &dyn ToString| StreamFault::RegistrationUnreadable(reason.to_string());
+pub(crate) fn parse_registration(
+    bytes: &[u8],
+) -> Result<(Registration, VerifyingKey), StreamFault> {
+    let unreadable =
+        |reason: &dyn ToString| StreamFault::RegistrationUnreadable(reason.to_string());
     let registration: Registration = serde_json::from_slice(bytes).map_err(|e| unreadable(&e))?;
     if registration.to_bytes().ok().as_deref() != Some(bytes) {
         return Err(unreadable(&"not canonical JSON"));

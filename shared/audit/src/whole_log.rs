@@ -145,7 +145,8 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
 
     fn unreadable(&mut self, tile: TileId, reason: String) {
         let path = tile.to_string();
-        self.entries.fault(LogFault::TileUnreadable { path, reason });
+        self.entries
+            .fault(LogFault::TileUnreadable { path, reason });
     }
 
     fn parse<T, E: fmt::Display>(&mut self, tile: TileId, parsed: Result<T, E>) -> Option<T> {
@@ -162,7 +163,8 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
     fn check_bundle(&mut self, tile: TileId) {
         let first = self.frontier.size();
         let of_kind = |kind| TileId::in_tree(kind, tile.index(), self.size).unwrap_or(tile);
-        let (entry_tile, signature_tile) = (of_kind(TileKind::Entries), of_kind(TileKind::Signatures));
+        let (entry_tile, signature_tile) =
+            (of_kind(TileKind::Entries), of_kind(TileKind::Signatures));
         let hashes = self.read(tile);
         let hashes = hashes.and_then(|bytes| self.parse(tile, parse_hashes(&bytes, tile.width())));
         let bundle = self.read(entry_tile).unwrap_or_default();
@@ -171,9 +173,9 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
         } else {
             self.parse(entry_tile, parse_entries(&bundle, tile.width()))
         };
-        let signatures = self.read(signature_tile).and_then(|bytes| {
-            self.parse(signature_tile, parse_signatures(&bytes, tile.width()))
-        });
+        let signatures = self
+            .read(signature_tile)
+            .and_then(|bytes| self.parse(signature_tile, parse_signatures(&bytes, tile.width())));
         let signature = |at: usize| {
             let found = signatures.as_ref().and_then(|all| all.get(at));
             found.copied().unwrap_or(NO_SIGNATURE)
@@ -181,14 +183,18 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
         for at in 0..tile.width() {
             let index = first + at as u64;
             let sealed = hashes.as_ref().and_then(|hashes| hashes.get(at)).copied();
-            let entry = entries.as_ref().and_then(|entries| entries.get(at)).copied();
+            let entry = entries
+                .as_ref()
+                .and_then(|entries| entries.get(at))
+                .copied();
             let leaf = match (entry.map(leaf_hash), sealed) {
                 (Some(found), Some(sealed)) if found != sealed => {
                     self.entries.altered(entry.unwrap_or_default(), sealed);
                     sealed
                 }
                 (Some(found), _) => {
-                    self.entries.entry(entry.unwrap_or_default(), &signature(at));
+                    self.entries
+                        .entry(entry.unwrap_or_default(), &signature(at));
                     found
                 }
                 (None, Some(sealed)) => {
@@ -232,7 +238,8 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
     fn check_tile(&mut self, tile: TileId, expected: &[Hash]) {
         let stored = self.read(tile);
         let stored = stored.and_then(|bytes| self.parse(tile, parse_hashes(&bytes, tile.width())));
-        let differs = stored.and_then(|stored| stored.iter().zip(expected).position(|(s, e)| s != e));
+        let differs =
+            stored.and_then(|stored| stored.iter().zip(expected).position(|(s, e)| s != e));
         if let Some(at) = differs {
             let path = tile.to_string();
             self.entries.fault(LogFault::TileHash { path, at });

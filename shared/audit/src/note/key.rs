@@ -78,7 +78,9 @@ pub enum ParseVerifierKeyError {
     #[error("a verifier key is `name+id+base64`, the id in 8 lower-case hexadecimal digits")]
     Form,
     /// A kind of signature that this version does not verify.
-    #[error("signatures of type {0:#04x} are not supported: expected 0x01 (Ed25519), 0x02 (ECDSA P-256) or 0x04 (cosignature)")]
+    #[error(
+        "signatures of type {0:#04x} are not supported: expected 0x01 (Ed25519), 0x02 (ECDSA P-256) or 0x04 (cosignature)"
+    )]
     Kind(u8),
     /// The bytes are no public key of that kind.
     #[error("not a public key of signature type {0:#04x}")]
@@ -168,7 +170,9 @@ impl VerifierKey {
         let mut parts = vkey.splitn(3, '+');
         let (name, id, key) = (parts.next(), parts.next(), parts.next());
         let name = name.and_then(KeyName::parse).ok_or_else(form)?;
-        let key = key.and_then(|key| STANDARD.decode(key).ok()).ok_or_else(form)?;
+        let key = key
+            .and_then(|key| STANDARD.decode(key).ok())
+            .ok_or_else(form)?;
         let (kind, key) = key.split_first().ok_or_else(form)?;
         let kind = match kind {
             1 => SignatureKind::Ed25519,
@@ -211,11 +215,17 @@ impl VerifierKey {
             Material::EcdsaP256(key) => p256::ecdsa::Signature::from_der(signature)
                 .is_ok_and(|signature| key.verify(text.as_bytes(), &signature).is_ok()),
             Material::Cosignature(key) => {
-                signature.split_first_chunk::<8>().is_some_and(|(time, signature)| {
-                    let time = u64::from_be_bytes(*time);
-                    i64::try_from(time).is_ok()
-                        && verify_ed25519(key, cosigned_message(time, text).as_bytes(), signature)
-                })
+                signature
+                    .split_first_chunk::<8>()
+                    .is_some_and(|(time, signature)| {
+                        let time = u64::from_be_bytes(*time);
+                        i64::try_from(time).is_ok()
+                            && verify_ed25519(
+                                key,
+                                cosigned_message(time, text).as_bytes(),
+                                signature,
+                            )
+                    })
             }
         }
     }

@@ -69,7 +69,9 @@ impl LogEdge {
                 return Ok(None);
             };
             let bytes = reader.read_tile(tile);
-            bytes.map(|bytes| Some((tile, bytes))).map_err(|error| ReadEdgeError::Store(tile, error))
+            bytes
+                .map(|bytes| Some((tile, bytes)))
+                .map_err(|error| ReadEdgeError::Store(tile, error))
         };
         if let Some((tile, bytes)) = read(TileKind::Entries)? {
             let entries = parse_entries(&bytes, tile.width())
@@ -80,7 +82,11 @@ impl LogEdge {
             edge.signatures = parse_signatures(&bytes, tile.width())
                 .map_err(|error| ReadEdgeError::Malformed(tile, error))?;
         }
-        let leaves = edge.frontier.partials().next().filter(|(tile, _)| tile.kind() == TileKind::Hashes(0));
+        let leaves = edge
+            .frontier
+            .partials()
+            .next()
+            .filter(|(tile, _)| tile.kind() == TileKind::Hashes(0));
         let leaves: &[Hash] = leaves.map_or(&[], |(_, hashes)| hashes);
         let differs = |(entry, leaf): (&Vec<u8>, &Hash)| leaf_hash(entry) != *leaf;
         match edge.entries.iter().zip(leaves).position(differs) {
@@ -126,7 +132,11 @@ impl LogEdge {
             self.entries.clear();
             self.signatures.clear();
         }
-        tiles.extend(filled.into_iter().map(|(tile, hashes)| (tile, encode_hashes(&hashes))));
+        tiles.extend(
+            filled
+                .into_iter()
+                .map(|(tile, hashes)| (tile, encode_hashes(&hashes))),
+        );
         Ok(())
     }
 

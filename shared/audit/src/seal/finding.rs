@@ -124,7 +124,13 @@ impl Finding {
         Self {
             detail: detail
                 .chars()
-                .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+                .map(|c| {
+                    if c == ' ' || c.is_ascii_graphic() {
+                        c
+                    } else {
+                        '?'
+                    }
+                })
                 .take(MAX_DETAIL)
                 .collect(),
             kind,

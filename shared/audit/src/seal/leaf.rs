@@ -72,7 +72,8 @@ impl SealLeaf {
     /// # Errors
     /// [`ParseSealError`] where it is of another form or not canonical.
     pub fn parse(entry: &[u8]) -> Result<Self, ParseSealError> {
-        let seal: Self = serde_json::from_slice(entry).map_err(|e| ParseSealError(e.to_string()))?;
+        let seal: Self =
+            serde_json::from_slice(entry).map_err(|e| ParseSealError(e.to_string()))?;
         if seal.to_bytes()? == entry {
             Ok(seal)
         } else {

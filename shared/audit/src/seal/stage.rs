@@ -152,13 +152,17 @@ impl StagedSeal {
             older_size: self.older.size,
             ranges: self.ranges.clone(),
             streams: self.streams.clone(),
-            tiles: tiles.map(|(tile, bytes)| (tile.to_string(), bytes.len())).collect(),
+            tiles: tiles
+                .map(|(tile, bytes)| (tile.to_string(), bytes.len()))
+                .collect(),
         };
         let head = serde_json::to_vec(&head).map_err(|e| ParseStageError::Head(e.to_string()))?;
         let length = u32::try_from(head.len())
             .map_err(|_| ParseStageError::Head("longer than 4 GiB".to_owned()))?;
         let mut bytes = [VERSION, &length.to_be_bytes(), &head].concat();
-        self.tiles.values().for_each(|tile| bytes.extend_from_slice(tile));
+        self.tiles
+            .values()
+            .for_each(|tile| bytes.extend_from_slice(tile));
         let checksum = Sha256::digest(&bytes);
         bytes.extend_from_slice(&checksum);
         Ok(bytes)
@@ -169,14 +173,20 @@ impl StagedSeal {
     /// # Errors
     /// [`ParseStageError`] with what is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseStageError> {
-        let body = bytes.strip_prefix(VERSION).ok_or(ParseStageError::Version)?;
-        let (body, checksum) = body.split_last_chunk::<32>().ok_or(ParseStageError::Checksum)?;
+        let body = bytes
+            .strip_prefix(VERSION)
+            .ok_or(ParseStageError::Version)?;
+        let (body, checksum) = body
+            .split_last_chunk::<32>()
+            .ok_or(ParseStageError::Checksum)?;
         let signed = &bytes[..bytes.len() - checksum.len()];
         if Sha256::digest(signed) != *checksum {
             return Err(ParseStageError::Checksum);
         }
         let wrong = |reason: &str| ParseStageError::Head(reason.to_owned());
-        let (length, rest) = body.split_first_chunk::<4>().ok_or(ParseStageError::Checksum)?;
+        let (length, rest) = body
+            .split_first_chunk::<4>()
+            .ok_or(ParseStageError::Checksum)?;
         let (head, mut rest) = rest
             .split_at_checked(u32::from_be_bytes(*length) as usize)
             .ok_or(ParseStageError::Checksum)?;
@@ -185,7 +195,8 @@ impl StagedSeal {
         let newer = Checkpoint::parse(note.text()).map_err(|e| wrong(&e.to_string()))?;
         let mut tiles = BTreeMap::new();
         for (path, length) in head.tiles {
-            let tile = TileId::parse(&path).ok_or_else(|| wrong("a tile has no path of the log"))?;
+            let tile =
+                TileId::parse(&path).ok_or_else(|| wrong("a tile has no path of the log"))?;
             let (bytes, after) = rest
                 .split_at_checked(length)
                 .ok_or_else(|| wrong("the tiles are longer than the record"))?;
@@ -195,7 +206,11 @@ impl StagedSeal {
         if newer.size <= head.older_size || !rest.is_empty() {
             return Err(wrong("the log does not grow, or bytes follow the tiles"));
         }
-        if !tiles.keys().copied().eq(sorted(tiles_added(head.older_size, newer.size))) {
+        if !tiles
+            .keys()
+            .copied()
+            .eq(sorted(tiles_added(head.older_size, newer.size)))
+        {
             return Err(wrong("the tiles are not those that the growth adds"));
         }
         Ok(Self {

@@ -145,7 +145,10 @@ impl<R: TileReader> TreeReader<R> {
             let hashes = read_hashes(&mut self.reader, tile)?;
             self.tiles.insert(tile, hashes);
         }
-        let hashes = self.tiles.get(&tile).and_then(|h| h.get(first..first + count));
+        let hashes = self
+            .tiles
+            .get(&tile)
+            .and_then(|h| h.get(first..first + count));
         hashes.map(root_of).ok_or_else(|| self.beyond(index))
     }
 }
@@ -168,7 +171,8 @@ pub(super) fn read_hashes<R: TileReader>(
         .read_tile(tile)
         .map_err(|error| ReadTileError::Store(tile, error))?;
     let wanted = tile.width() * size_of::<Hash>();
-    let whole = bytes.len() <= TILE_WIDTH * size_of::<Hash>() && bytes.len() % size_of::<Hash>() == 0;
+    let whole =
+        bytes.len() <= TILE_WIDTH * size_of::<Hash>() && bytes.len() % size_of::<Hash>() == 0;
     let begin = bytes.get(..wanted).filter(|_| whole).unwrap_or(&bytes);
     parse_hashes(begin, tile.width()).map_err(|error| ReadTileError::Malformed(tile, error))
 }

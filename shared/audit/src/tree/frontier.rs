@@ -13,7 +13,9 @@ pub struct Frontier {
 
 /// Hashes that are no right edge of a tree of that size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("level {level} of the edge of a tree of {size} leaves has {found} hashes, expected {expected}")]
+#[error(
+    "level {level} of the edge of a tree of {size} leaves has {found} hashes, expected {expected}"
+)]
 pub struct FrontierError {
     /// The tree's size.
     pub size: u64,
@@ -60,10 +62,13 @@ impl Frontier {
 
     /// The partial tiles: level and hashes, where there are any.
     pub fn partials(&self) -> impl Iterator<Item = (TileId, &[Hash])> {
-        self.levels.iter().enumerate().filter_map(|(level, hashes)| {
-            let tile = TileId::at_edge(level as u8, self.size)?;
-            Some((tile, hashes.as_slice()))
-        })
+        self.levels
+            .iter()
+            .enumerate()
+            .filter_map(|(level, hashes)| {
+                let tile = TileId::at_edge(level as u8, self.size)?;
+                Some((tile, hashes.as_slice()))
+            })
     }
 
     /// Appends a leaf. Gives the tiles that it fills, from level 0 up, with their 256 hashes.

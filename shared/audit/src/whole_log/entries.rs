@@ -200,7 +200,11 @@ impl EntryVerifier {
         };
         if *signature == NO_SIGNATURE {
             self.report.signatures_missing += 1;
-        } else if self.trusted.iter().any(|key| is_signed(key, entry, signature)) {
+        } else if self
+            .trusted
+            .iter()
+            .any(|key| is_signed(key, entry, signature))
+        {
             self.report.signatures += 1;
         } else {
             self.fault(refused("no trusted key signed it"));
@@ -251,7 +255,11 @@ impl EntryVerifier {
         }
         if *signature == NO_SIGNATURE {
             self.report.signatures_missing += 1;
-        } else if (walk.key.verify_strict(entry, &Signature::from_bytes(signature))).is_ok() {
+        } else if (walk
+            .key
+            .verify_strict(entry, &Signature::from_bytes(signature)))
+        .is_ok()
+        {
             self.report.signatures += 1;
         } else {
             faults.push(LogFault::Signature { index, stream, seq });
@@ -306,7 +314,9 @@ impl EntryVerifier {
         let Some(from) = finding.seq.map(|seq| seq.0) else {
             return;
         };
-        let until = finding.until.map_or(from.saturating_add(1), |until| until.0);
+        let until = finding
+            .until
+            .map_or(from.saturating_add(1), |until| until.0);
         walk.reported.push((from, until));
         walk.reported.sort_unstable();
     }
