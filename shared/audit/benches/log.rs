@@ -1,14 +1,12 @@
-//! How fast events are sealed, proofs are made, and logs are verified; one core.
+//! How fast events are sealed, proofs are made, and logs are verified: CPU time of one thread, which other work on the
+//! machine disturbs little.
 
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make functions without documentation"
-)]
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::time::Duration;
 
 use audit::checkpoint::Checkpoint;
 use audit::event::{EventBody, ModelRef, Prediction, RecordedList, RecordedTensor};
@@ -17,6 +15,8 @@ use audit::tiles::{TileId, TileKind, TileReader, TreeReader};
 use audit::tree::{Frontier, Hash, node_hash, verify_inclusion};
 use audit::whole_log::verify_log;
 use audit::{PublicKey, SignedRegistration, Stream, StreamVerifier};
+use cpu_time::ThreadTime;
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
 
@@ -95,7 +95,39 @@ fn trusted() -> Vec<(String, PublicKey)> {
     vec![("r".to_owned(), PublicKey(key.to_bytes()))]
 }
 
-fn sealing(c: &mut Criterion) {
+/// Time that the thread had a core.
+struct CpuTime;
+
+impl Measurement for CpuTime {
+    type Intermediate = ThreadTime;
+    type Value = Duration;
+
+    fn start(&self) -> ThreadTime {
+        ThreadTime::now()
+    }
+
+    fn end(&self, start: ThreadTime) -> Duration {
+        start.elapsed()
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
+fn sealing(c: &mut Criterion<CpuTime>) {
     let trusted = trusted();
     let rules = SealRules {
         trusted: &trusted,
@@ -196,7 +228,7 @@ impl TileReader for &Uniform {
     }
 }
 
-fn proofs(c: &mut Criterion) {
+fn proofs(c: &mut Criterion<CpuTime>) {
     let level = |level: u32| (0..8 * level).fold([5; 32], |hash, _| node_hash(&hash, &hash));
     let tiles = Uniform((0..8).map(level).collect());
     let mut group = c.benchmark_group("proof");
@@ -235,5 +267,9 @@ fn proofs(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, sealing, proofs);
+criterion_group!(
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = sealing, proofs
+);
 criterion_main!(benches);

@@ -167,12 +167,10 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
             (of_kind(TileKind::Entries), of_kind(TileKind::Signatures));
         let hashes = self.read(tile);
         let hashes = hashes.and_then(|bytes| self.parse(tile, parse_hashes(&bytes, tile.width())));
-        let bundle = self.read(entry_tile).unwrap_or_default();
-        let entries = if bundle.is_empty() {
-            None
-        } else {
-            self.parse(entry_tile, parse_entries(&bundle, tile.width()))
-        };
+        let bundle = self.read(entry_tile);
+        let entries = bundle
+            .as_ref()
+            .and_then(|bytes| self.parse(entry_tile, parse_entries(bytes, tile.width())));
         let signatures = self
             .read(signature_tile)
             .and_then(|bytes| self.parse(signature_tile, parse_signatures(&bytes, tile.width())));
@@ -187,15 +185,16 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
                 .as_ref()
                 .and_then(|entries| entries.get(at))
                 .copied();
-            let leaf = match (entry.map(leaf_hash), sealed) {
-                (Some(found), Some(sealed)) if found != sealed => {
-                    self.entries.altered(entry.unwrap_or_default(), sealed);
-                    sealed
-                }
-                (Some(found), _) => {
-                    self.entries
-                        .entry(entry.unwrap_or_default(), &signature(at));
-                    found
+            let leaf = match (entry, sealed) {
+                (Some(entry), sealed) => {
+                    let found = leaf_hash(entry);
+                    if let Some(sealed) = sealed.filter(|sealed| *sealed != found) {
+                        self.entries.altered(entry, sealed);
+                        sealed
+                    } else {
+                        self.entries.entry(entry, &signature(at));
+                        found
+                    }
                 }
                 (None, Some(sealed)) => {
                     self.missing += 1;

@@ -17,7 +17,7 @@ use super::{SealPlan, SealedStream};
 use crate::checkpoint::Checkpoint;
 use crate::note::SignedNote;
 use crate::stream::{LeafHash, StreamId};
-use crate::tiles::{TileId, tiles_added};
+use crate::tiles::{TILE_WIDTH, TileId, tiles_added};
 
 const VERSION: &[u8] = b"sealcast.stage/v1\n";
 
@@ -203,13 +203,17 @@ impl StagedSeal {
             tiles.insert(tile, bytes.to_vec());
             rest = after;
         }
-        if newer.size <= head.older_size || !rest.is_empty() {
+        let growth = newer.size.saturating_sub(head.older_size);
+        if growth == 0 || !rest.is_empty() {
             return Err(wrong("the log does not grow, or bytes follow the tiles"));
         }
-        if !tiles
-            .keys()
-            .copied()
-            .eq(sorted(tiles_added(head.older_size, newer.size)))
+        // Hostile sizes would name more tiles than there is memory for.
+        let few = growth / TILE_WIDTH as u64 <= tiles.len() as u64;
+        if !few
+            || !tiles
+                .keys()
+                .copied()
+                .eq(sorted(tiles_added(head.older_size, newer.size)))
         {
             return Err(wrong("the tiles are not those that the growth adds"));
         }

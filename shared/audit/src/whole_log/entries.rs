@@ -175,7 +175,9 @@ impl EntryVerifier {
             self.fault(LogFault::Unsealed { from });
         }
         let gaps = std::mem::take(&mut self.block.gaps);
-        gaps.iter().for_each(|gap| self.fault(gap.into()));
+        for gap in &gaps {
+            self.fault(gap.into());
+        }
         let streams = self.streams.into_iter();
         self.report.streams = streams.map(|(id, walk)| (id, walk.summary)).collect();
         self.report
@@ -272,7 +274,9 @@ impl EntryVerifier {
         walk.summary.next_seq = seq.saturating_add(1);
         walk.summary.head = LeafHash(leaf_hash(entry));
         walk.summary.closed = matches!(event.body, EventBody::ProcessStopped(_));
-        faults.into_iter().for_each(|fault| self.fault(fault));
+        for fault in faults {
+            self.fault(fault);
+        }
     }
 
     fn seal(&mut self, entry: &[u8]) {
@@ -317,8 +321,10 @@ impl EntryVerifier {
         let until = finding
             .until
             .map_or(from.saturating_add(1), |until| until.0);
-        walk.reported.push((from, until));
-        walk.reported.sort_unstable();
+        let at = walk
+            .reported
+            .partition_point(|range| *range <= (from, until));
+        walk.reported.insert(at, (from, until));
     }
 }
 

@@ -17,9 +17,9 @@ fn sealed() -> (Log, Vec<Written>) {
     let mut log = Log::new();
     let whole: Vec<Written> = (1..4).map(|id| written(id, 150)).collect();
     let mut early = whole.clone();
-    early
-        .iter_mut()
-        .for_each(|stream| stream.records.truncate(40));
+    for stream in &mut early {
+        stream.records.truncate(40);
+    }
     log.seal(&early);
     log.seal(&whole);
     assert!(log.verify().is_complete());
@@ -168,6 +168,9 @@ fn a_deleted_tail_is_found() {
     };
     assert_eq!(report.faults[0], gone);
     assert_eq!(report.entries_missing, last.width() as u64);
+    log.tiles.insert(last.to_string(), Vec::new());
+    let report = log.verify();
+    assert_eq!(report.faults[0].code(), "audit.tile_unreadable");
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn an_altered_entry_at_the_edge_stops_the_sealer_by_its_index() {
     let (mut log, _) = sealed();
     let index = log.index_of(StreamId([3; 16]), 149);
     change_bundle(&mut log, index, |entries| {
-        entries[index as usize % 256][30] ^= 1
+        entries[index as usize % 256][30] ^= 1;
     });
     let edge = audit::seal::LogEdge::read(&log.checkpoint(), &mut log.reader());
     assert_eq!(edge, Err(ReadEdgeError::Entry(index)));

@@ -234,7 +234,7 @@ fn each_kind_of_fault_is_found_and_placed() {
         change(1, &|s| s.records[3].signature[5] ^= 1),
         change(2, &|s| s.records[4].entry = b"{}".to_vec()),
         change(3, &|s| {
-            s.records[1].entry = written(1, 5).records[1].entry.clone()
+            s.records[1].entry = written(1, 5).records[1].entry.clone();
         }),
         change(4, &|s| s.records[1] = other_history.clone()),
         change(5, &|s| s.records[2].entry = vec![b' '; MAX_ENTRY_BYTES + 1]),

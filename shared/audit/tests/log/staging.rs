@@ -90,6 +90,15 @@ fn records_that_are_not_whole_or_do_not_fit_are_refused() {
         }),
         Err(ParseStageError::Head(_))
     ));
+    // A checkpoint that claims more leaves than any tiles can hold.
+    let huge = Checkpoint {
+        size: u64::MAX,
+        ..staged.newer.clone()
+    };
+    assert!(matches!(
+        again(&|s| s.note = sign(&huge.to_string())),
+        Err(ParseStageError::Head(_))
+    ));
     assert!(matches!(
         again(&|s| s.older.size = 10_000),
         Err(ParseStageError::Head(_))

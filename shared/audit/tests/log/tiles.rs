@@ -100,7 +100,7 @@ fn a_tree_of_70_000_leaves_has_the_tiles_that_the_specification_counts() {
         273
     );
     assert_eq!(
-        of(TileKind::Hashes(0)).last().unwrap().to_string(),
+        of(TileKind::Hashes(0)).next_back().unwrap().to_string(),
         "tile/0/273.p/112"
     );
     let above: Vec<TileId> = tiles
@@ -247,7 +247,9 @@ proptest! {
     fn the_edge_is_read_back(size in 0_u64..70_000) {
         let leaves = vec![[5; 32]; size as usize];
         let mut frontier = Frontier::new();
-        leaves.iter().for_each(|leaf| { frontier.append(*leaf); });
+        for leaf in leaves {
+            frontier.append(leaf);
+        }
         prop_assert_eq!(read_frontier(size, &mut Uniform).unwrap(), frontier);
     }
 
