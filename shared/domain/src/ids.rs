@@ -79,6 +79,20 @@ artifact::string_id!(
     |text| is_visible(text, 256)
 );
 
+artifact::string_id!(
+    /// Where an object of the sealed log is: two or more segments of letters, digits, `.`, `-` and `_` joined by `/`,
+    /// none of which begins with a dot; at most 200 bytes. For example `tile/0/x001/234.p/5` (C2SP tlog-tiles).
+    LogPath,
+    "path of the log",
+    "two or more segments of letters, digits, '.', '-' and '_' joined by '/', none of which begins with a dot",
+    |text| text.len() <= 200 && text.contains('/') && text.split('/').all(is_segment)
+);
+
+fn is_segment(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+    !text.is_empty() && !text.starts_with('.') && text.bytes().all(allowed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +113,29 @@ mod tests {
             "",
         ] {
             assert!(ReleaseId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_log_leads_only_downwards() {
+        for good in ["tile/0/x001/234.p/5", "tile/entries/000", "stage/12-ab_c"] {
+            assert!(LogPath::parse(good).is_ok(), "{good}");
+        }
+        let long = "a/".repeat(100) + "a";
+        for bad in [
+            "",
+            "checkpoint",
+            "/a",
+            "a/",
+            "a//b",
+            "../a",
+            "a/../b",
+            "a/.lock",
+            "a/b c",
+            "a/b\\c",
+            &long,
+        ] {
+            assert!(LogPath::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -13,7 +13,7 @@ pub mod settings;
 pub mod system;
 
 pub use artifact::{ModelName, ModelVersion, ParseIdError, Sha256Digest, Symbol};
-pub use ids::{PrincipalId, ReleaseId, RequestId};
+pub use ids::{LogPath, PrincipalId, ReleaseId, RequestId};
 pub use ports::StoreError;
 pub use principal::{Principal, Role};
 pub use recorder::Recorder;

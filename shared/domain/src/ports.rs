@@ -10,6 +10,7 @@ mod audit;
 mod claims;
 mod fleet;
 mod keys;
+mod log;
 mod releases;
 
 pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter};
@@ -19,6 +20,7 @@ pub use fleet::{
     Dependency, Heartbeat, HeartbeatReader, HeartbeatWriter, Routing, RoutingReader, Target,
 };
 pub use keys::{KeyContext, KeyUnwrapper, KeyWrapper, Signer};
+pub use log::{LogLock, LogPublisher, LogReader, LogWriter};
 pub use releases::{Alias, AliasReader, AliasWriter, ReleaseReader, ReleaseWriter};
 
 /// What went wrong in a store. The text is for the log, never for a caller.

@@ -3,6 +3,8 @@
 #[cfg(any(feature = "s3", feature = "kms", feature = "dynamodb"))]
 use domain::ports::Dependency;
 use std::sync::Arc;
+#[cfg(feature = "s3")]
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -120,6 +122,14 @@ impl Connection {
         Arc::new(crate::S3Artifacts::new(client, patience, bucket.to_owned()))
     }
 
+    /// The objects of the sealed log in this bucket; `tile/…` is kept as it is for `retention`, where it is given
+    /// (Object Lock, compliance mode: the bucket must have it enabled).
+    pub fn log_objects(&self, bucket: &str, retention: Option<Duration>) -> Arc<crate::S3Log> {
+        let (client, patience) = (self.s3.clone(), self.patience.clone());
+        let bucket = bucket.to_owned();
+        Arc::new(crate::S3Log::new(client, patience, bucket, retention))
+    }
+
     /// Whether the bucket is there: `HeadBucket`.
     pub fn bucket_dependency(&self, name: &str, bucket: &str) -> Arc<dyn Dependency> {
         let (client, patience) = (self.s3.clone(), self.patience.clone());
@@ -171,6 +181,13 @@ impl Connection {
     pub fn audit(&self, table: &str) -> Arc<crate::DynamoAudit> {
         let (client, patience) = (self.dynamodb.clone(), self.patience.clone());
         Arc::new(crate::DynamoAudit::new(client, patience, table.to_owned()))
+    }
+
+    /// The lock of the log with this origin in this table.
+    pub fn log_lock(&self, table: &str, origin: &str) -> Arc<crate::DynamoLogLock> {
+        let (client, patience) = (self.dynamodb.clone(), self.patience.clone());
+        let table = table.to_owned();
+        Arc::new(crate::DynamoLogLock::new(client, patience, table, origin))
     }
 
     /// Request claims in this table.

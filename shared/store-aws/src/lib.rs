@@ -11,6 +11,8 @@
 //! stays open after that is [`domain::StoreError::OutcomeUnknown`].
 
 mod attempt;
+#[cfg(feature = "s3")]
+mod bucket;
 mod connection;
 #[cfg(any(feature = "s3", feature = "kms", feature = "dynamodb"))]
 mod dependency;
@@ -29,6 +31,10 @@ mod heartbeats;
 #[cfg(feature = "kms")]
 mod keys;
 #[cfg(feature = "dynamodb")]
+mod log_lock;
+#[cfg(feature = "s3")]
+mod log_objects;
+#[cfg(feature = "dynamodb")]
 mod releases;
 #[cfg(feature = "dynamodb")]
 mod table;
@@ -46,5 +52,9 @@ pub use connection::{Connection, Endpoints};
 pub use heartbeats::DynamoHeartbeats;
 #[cfg(feature = "kms")]
 pub use keys::{KmsDataKeys, KmsSigner, SigningAlgorithm};
+#[cfg(feature = "dynamodb")]
+pub use log_lock::DynamoLogLock;
+#[cfg(feature = "s3")]
+pub use log_objects::S3Log;
 #[cfg(feature = "dynamodb")]
 pub use releases::DynamoReleases;

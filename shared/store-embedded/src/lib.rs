@@ -5,6 +5,7 @@
 //! DATA/keys/                      local keys, each file 0600
 //! DATA/artifacts/NAME/VERSION/    manifest.json, model.onnx.sealed, model.sig, key.json
 //! DATA/audit/STREAM.jsonl         one audit stream a file, in the export form of `audit::export`
+//! DATA/log/                       the sealed log: tile/…, checkpoint, and what was committed last
 //! DATA/releases/r-000001.json     one release a file
 //! DATA/aliases/live.json          what an alias points to
 //! DATA/state.redb                 answers by request id
@@ -23,6 +24,7 @@ mod durable;
 mod error;
 mod heartbeats;
 mod keys;
+mod log;
 mod releases;
 mod store;
 
@@ -32,5 +34,6 @@ pub use claims::RedbClaims;
 pub use error::OpenError;
 pub use heartbeats::MemoryHeartbeats;
 pub use keys::LocalKeys;
+pub use log::FileLog;
 pub use releases::{FileReleases, SERVER_VERSION};
 pub use store::EmbeddedStore;

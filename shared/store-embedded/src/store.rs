@@ -11,7 +11,7 @@ use domain::ports::{
 
 use crate::dependencies::{DataFolders, KeyFiles};
 use crate::error::OpenError;
-use crate::{FileArtifacts, FileAudit, FileReleases, LocalKeys, RedbClaims};
+use crate::{FileArtifacts, FileAudit, FileLog, FileReleases, LocalKeys, RedbClaims};
 
 /// Everything below one data directory. One process at a time can open it whole; other processes may use
 /// [`FileArtifacts`], [`FileReleases`], [`LocalKeys`] and the reading functions meanwhile.
@@ -21,6 +21,7 @@ pub struct EmbeddedStore {
     releases: Arc<FileReleases>,
     audit: Arc<FileAudit>,
     claims: Arc<RedbClaims>,
+    log: Arc<FileLog>,
     keys: LocalKeys,
     data_dir: PathBuf,
 }
@@ -51,6 +52,7 @@ impl EmbeddedStore {
             artifacts: Arc::new(FileArtifacts::open(data_dir)?),
             releases: Arc::new(FileReleases::open(data_dir)?),
             audit: Arc::new(FileAudit::open(data_dir)?),
+            log: Arc::new(FileLog::open(data_dir)?),
         })
     }
 
@@ -92,6 +94,11 @@ impl EmbeddedStore {
     /// Reads audit streams.
     pub fn audit_reader(&self) -> Arc<dyn AuditReader> {
         Arc::clone(&self.audit) as Arc<dyn AuditReader>
+    }
+
+    /// The sealed log: reads, writes, publishes and commits it.
+    pub fn log(&self) -> Arc<FileLog> {
+        Arc::clone(&self.log)
     }
 
     /// Reads where an alias sends requests: all to [`SERVER_VERSION`](crate::SERVER_VERSION).

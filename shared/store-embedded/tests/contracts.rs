@@ -5,7 +5,8 @@
 use store_embedded::{EmbeddedStore, LocalKeys, MemoryHeartbeats};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
-    heartbeat_contract, key_contract, release_contract, signer_contract,
+    heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
+    signer_contract,
 };
 
 struct Opened {
@@ -59,6 +60,19 @@ async fn claims_keep_the_contract_on_one_thread() {
 async fn heartbeats_keep_the_contract() {
     let heartbeats = MemoryHeartbeats::default();
     heartbeat_contract(&heartbeats, &heartbeats).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_the_contract() {
+    let opened = open();
+    let log = opened.store.log();
+    log_store_contract(&*log, &*log, &*log).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_the_log_keeps_the_contract() {
+    let opened = open();
+    log_lock_contract(&*opened.store.log()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

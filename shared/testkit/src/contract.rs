@@ -6,6 +6,7 @@ mod audit;
 mod claims;
 mod heartbeat;
 mod keys;
+mod log;
 mod release;
 mod routing;
 
@@ -15,6 +16,7 @@ pub use audit::audit_contract;
 pub use claims::claims_contract;
 pub use heartbeat::heartbeat_contract;
 pub use keys::{SignerKind, key_contract, signer_contract};
+pub use log::{log_lock_contract, log_store_contract};
 pub use release::release_contract;
 pub use routing::routing_contract;
 

@@ -23,7 +23,7 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 22] = [
+const CALLS: [&str; 28] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
@@ -38,6 +38,12 @@ const CALLS: [&str; 22] = [
     "Entropy::fill",
     "KeyUnwrapper::unwrap",
     "KeyWrapper::generate",
+    "LogLock::commit",
+    "LogLock::committed",
+    "LogPublisher::publish",
+    "LogReader::checkpoint",
+    "LogReader::read",
+    "LogWriter::create",
     "ReleaseReader::get",
     "ReleaseReader::newest",
     "ReleaseWriter::create",

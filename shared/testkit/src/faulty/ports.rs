@@ -7,9 +7,10 @@ use audit::{Record, SignedRegistration, StreamId};
 use domain::ports::{
     Alias, AliasReader, AliasWriter, ArtifactFiles, ArtifactReader, ArtifactWriter, AuditAppender,
     AuditReader, Claim, ClaimKey, ClaimToken, Clock, Entropy, KeyContext, KeyUnwrapper, KeyWrapper,
-    ReleaseReader, ReleaseWriter, RequestClaims, Signer,
+    LogLock, LogPublisher, LogReader, LogWriter, ReleaseReader, ReleaseWriter, RequestClaims,
+    Signer,
 };
-use domain::{Release, ReleaseId, StoreError};
+use domain::{LogPath, Release, ReleaseId, StoreError};
 use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::{Fault, Faulty, lost};
@@ -151,6 +152,48 @@ impl<P: RequestClaims + ?Sized> RequestClaims for Faulty<P> {
 
     async fn release(&self, key: &ClaimKey, token: ClaimToken) -> Result<(), StoreError> {
         self.play("RequestClaims::release", self.inner.release(key, token))
+            .await
+    }
+}
+
+#[async_trait]
+impl<P: LogReader + ?Sized> LogReader for Faulty<P> {
+    async fn read(&self, path: &LogPath, max: u64) -> Result<Vec<u8>, StoreError> {
+        self.play("LogReader::read", self.inner.read(path, max))
+            .await
+    }
+
+    async fn checkpoint(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.play("LogReader::checkpoint", self.inner.checkpoint())
+            .await
+    }
+}
+
+#[async_trait]
+impl<P: LogWriter + ?Sized> LogWriter for Faulty<P> {
+    async fn create(&self, path: &LogPath, bytes: &[u8]) -> Result<(), StoreError> {
+        self.play("LogWriter::create", self.inner.create(path, bytes))
+            .await
+    }
+}
+
+#[async_trait]
+impl<P: LogPublisher + ?Sized> LogPublisher for Faulty<P> {
+    async fn publish(&self, expected: Option<&[u8]>, next: &[u8]) -> Result<(), StoreError> {
+        self.play("LogPublisher::publish", self.inner.publish(expected, next))
+            .await
+    }
+}
+
+#[async_trait]
+impl<P: LogLock + ?Sized> LogLock for Faulty<P> {
+    async fn committed(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.play("LogLock::committed", self.inner.committed())
+            .await
+    }
+
+    async fn commit(&self, expected: Option<&[u8]>, next: &[u8]) -> Result<(), StoreError> {
+        self.play("LogLock::commit", self.inner.commit(expected, next))
             .await
     }
 }

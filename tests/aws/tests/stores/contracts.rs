@@ -1,5 +1,7 @@
 //! Every contract suite against the AWS stores, on every emulator that speaks for the service.
 
+use std::time::Duration;
+
 use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack, Roto};
 use aws_tests::emulators::{connect, connect_keys, connect_tables};
 use aws_tests::{fixtures, tables};
@@ -12,7 +14,8 @@ use store_aws::SigningAlgorithm;
 use testkit::build::{TestStream, random, release_id};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
-    heartbeat_contract, key_contract, release_contract, routing_contract, signer_contract,
+    heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
+    routing_contract, signer_contract,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +57,27 @@ async fn what_one_process_appends_another_reads() {
         connect_tables(DynamodbLocal).await.audit(&table),
     );
     audit_contract(&*one, &*other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_keeps_the_contract() {
+    let year = Duration::from_secs(365 * 86_400);
+    for retention in [None, Some(year)] {
+        let bucket = fixtures::create_bucket().await;
+        let log = connect().await.log_objects(&bucket, retention);
+        log_store_contract(&*log, &*log, &*log).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_the_log_keeps_the_contract() {
+    for emulator in [DynamodbLocal, Ministack] {
+        let table = tables::create_registry(emulator).await;
+        let connection = connect_tables(emulator).await;
+        log_lock_contract(&*connection.log_lock(&table, "log.example/a")).await;
+        // Another log in the same table is another lock.
+        log_lock_contract(&*connection.log_lock(&table, "log.example/b")).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,11 +7,11 @@ use aws_tests::emulators::Emulator::{Ministack, Roto};
 use aws_tests::emulators::connect;
 use aws_tests::fixtures;
 use aws_tests::proxy::Fault;
-use domain::StoreError;
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyContext, KeyUnwrapper, KeyWrapper,
-    Signer,
+    LogPublisher, LogReader, LogWriter, Signer,
 };
+use domain::{LogPath, StoreError};
 use store_aws::SigningAlgorithm;
 use testkit::build::{artifact_files, fresh_name, release_id, version};
 
@@ -184,4 +184,48 @@ async fn a_sidecar_whose_replacement_lost_its_answer_is_the_new_one() {
     proxy.assert_all_took_place();
     let read = artifacts.read(&name, &version).await.unwrap();
     assert_eq!(read.sidecar, b"new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_the_log_is_created_once_or_not() {
+    let bucket = &fixtures::create_bucket().await;
+    Operation {
+        emulator: Ministack,
+        place: |endpoints| &mut endpoints.s3,
+        about: "PUT",
+        throttled: Fault::SLOW_DOWN,
+        writes: true,
+        // It is written, and after a doubt read.
+        calls: 2,
+    }
+    .outcomes(|connection| async move {
+        let path = LogPath::parse(&format!("tile/0/{}", fresh_name("t"))).unwrap();
+        let log = connection.log_objects(bucket, None);
+        let (reader, written) = (Arc::clone(&log), path.clone());
+        Use::new(
+            async move { log.create(&path, b"hashes").await },
+            async move {
+                match reader.read(&written, 100).await {
+                    Ok(stored) if stored == b"hashes" => 1,
+                    Err(StoreError::NotFound(_)) => 0,
+                    other => panic!("{other:?}"),
+                }
+            },
+        )
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_whose_publication_lost_its_answer_is_published() {
+    for fault in [Fault::Swallow, Fault::ResetAfter, Fault::FAILED] {
+        let (proxy, connection) = proxied(Ministack, |endpoints| &mut endpoints.s3).await;
+        let log = connection.log_objects(&fixtures::create_bucket().await, None);
+        assert_eq!(log.publish(None, b"one").await, Ok(()));
+        // The first request reads what is there.
+        proxy.after(1, 1, "/checkpoint", fault);
+        assert_eq!(log.publish(Some(b"one"), b"two").await, Ok(()));
+        proxy.assert_all_took_place();
+        assert_eq!(log.checkpoint().await, Ok(Some(b"two".to_vec())));
+    }
 }

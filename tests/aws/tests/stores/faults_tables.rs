@@ -7,10 +7,11 @@ use aws_tests::emulators::Emulator::DynamodbLocal;
 use aws_tests::proxy::Fault;
 use aws_tests::tables;
 use domain::ports::{
-    AuditAppender, AuditReader, Claim, ClaimKey, ReleaseReader, ReleaseWriter, RequestClaims,
+    AuditAppender, AuditReader, Claim, ClaimKey, LogLock, ReleaseReader, ReleaseWriter,
+    RequestClaims,
 };
 use domain::{PrincipalId, RequestId, Sha256Digest, StoreError};
-use testkit::build::{TestStream, random, release};
+use testkit::build::{TestStream, fresh_name, random, release};
 
 use crate::operation::{Operation, Use};
 
@@ -158,6 +159,29 @@ async fn a_release_is_created_once_or_not() {
                     Err(error) => panic!("{error}"),
                 }
             })
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_committed_once_or_not() {
+    let table = &tables::create_registry(DynamodbLocal).await;
+    to_tables("PutItem")
+        .outcomes(|connection| async move {
+            let origin = format!("log.example/{}", fresh_name("o"));
+            let lock = connection.log_lock(table, &origin);
+            let reader = Arc::clone(&lock);
+            lock.commit(None, b"one").await.unwrap();
+            Use::new(
+                async move { lock.commit(Some(b"one"), b"two").await },
+                async move {
+                    match reader.committed().await.unwrap().as_deref() {
+                        Some(b"two") => 1,
+                        Some(b"one") => 0,
+                        other => panic!("{other:?}"),
+                    }
+                },
+            )
         })
         .await;
 }

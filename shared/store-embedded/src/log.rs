@@ -1,0 +1,172 @@
+//! The sealed log: a file for each object below `DATA/log`, the checkpoint that is published, and what was committed
+//! last.
+//!
+//! ```text
+//! DATA/log/tile/0/000.p/7    an object, created once
+//! DATA/log/checkpoint        published last
+//! DATA/log/committed         committed last
+//! ```
+//! Any number of processes may use it at once: who replaces a file holds a lock on the directory meanwhile.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::ports::{LogLock, LogPublisher, LogReader, LogWriter};
+use domain::{LogPath, StoreError};
+
+use crate::durable::{self, WriteError};
+use crate::error::{OpenError, corrupt, outcome_unknown, run_blocking, unavailable};
+
+const CHECKPOINT: &str = "checkpoint";
+const COMMITTED: &str = "committed";
+/// Longest checkpoint or commit in bytes.
+const MAX_HEAD_BYTES: u64 = 16 << 20;
+
+/// The sealed log below `DATA/log`.
+#[derive(Debug)]
+pub struct FileLog {
+    dir: Arc<Path>,
+}
+
+impl FileLog {
+    /// Opens `DATA/log`, creating it where it is missing.
+    ///
+    /// # Errors
+    /// [`OpenError`] where it cannot be created.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let dir = data_dir.join("log");
+        durable::create_dir(&dir).map_err(OpenError::io("create", &dir))?;
+        let lock = durable::open_lock(&dir).map_err(OpenError::io("open the lock of", &dir))?;
+        if lock.try_lock().is_ok() {
+            durable::remove_unfinished(&dir).map_err(OpenError::io("tidy up", &dir))?;
+        }
+        Ok(Self { dir: dir.into() })
+    }
+
+    /// Puts `next` in the place of `expected` in one of the two files that change.
+    async fn replace(
+        &self,
+        name: &'static str,
+        expected: Option<&[u8]>,
+        next: &[u8],
+    ) -> Result<(), StoreError> {
+        let (dir, expected) = (Arc::clone(&self.dir), expected.map(<[u8]>::to_vec));
+        let next = next.to_vec();
+        run_blocking(move || {
+            let path = dir.join(name);
+            let lock = open_lock(&dir)?;
+            lock.lock().map_err(unavailable("lock", &dir))?;
+            let found = head(&path)?;
+            if found.as_deref() == Some(&next) {
+                return make_durable(&dir);
+            }
+            if found != expected {
+                return Err(StoreError::Conflict(format!(
+                    "{} is not what was expected",
+                    path.display()
+                )));
+            }
+            durable::replace(&dir, &path, &next).map_err(|error| error.into_store(&path))
+        })
+        .await
+    }
+
+    async fn read_head(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.dir.join(name);
+        run_blocking(move || head(&path)).await
+    }
+}
+
+/// The lock on the directory, which is free again when the file is dropped. Shared it keeps unfinished files from
+/// being tidied up, alone it keeps the files that change as they are.
+fn open_lock(dir: &Path) -> Result<File, StoreError> {
+    durable::open_lock(dir).map_err(unavailable("open the lock of", dir))
+}
+
+/// An earlier call may have ended before the names in the directory were synced.
+fn make_durable(dir: &Path) -> Result<(), StoreError> {
+    durable::sync_dir(dir).map_err(outcome_unknown("sync", dir))
+}
+
+fn head(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match durable::read_file(path, MAX_HEAD_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path)(error)),
+    }
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |error| match error.kind() {
+        ErrorKind::InvalidData => corrupt(path, error),
+        _ => unavailable("read", path)(error),
+    }
+}
+
+fn create(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let lock = open_lock(dir)?;
+    lock.lock_shared().map_err(unavailable("lock", dir))?;
+    let parent = path.parent().unwrap_or(dir);
+    durable::create_dir(parent).map_err(unavailable("create", parent))?;
+    match durable::create_whole(dir, path, bytes) {
+        Err(WriteError::Exists) => {
+            let found = durable::read_file(path, bytes.len() as u64);
+            if found.is_ok_and(|found| found == bytes) {
+                return make_durable(parent);
+            }
+            Err(StoreError::Conflict(format!(
+                "{} exists with other content",
+                path.display()
+            )))
+        }
+        result => result.map_err(|error| error.into_store(path)),
+    }
+}
+
+#[async_trait]
+impl LogReader for FileLog {
+    async fn read(&self, path: &LogPath, max: u64) -> Result<Vec<u8>, StoreError> {
+        let path: PathBuf = self.dir.join(path.as_str());
+        run_blocking(move || {
+            durable::read_file(&path, max).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => StoreError::NotFound(path.display().to_string()),
+                _ => unreadable(&path)(error),
+            })
+        })
+        .await
+    }
+
+    async fn checkpoint(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_head(CHECKPOINT).await
+    }
+}
+
+#[async_trait]
+impl LogWriter for FileLog {
+    async fn create(&self, path: &LogPath, bytes: &[u8]) -> Result<(), StoreError> {
+        let (dir, path) = (Arc::clone(&self.dir), self.dir.join(path.as_str()));
+        let bytes = bytes.to_vec();
+        run_blocking(move || create(&dir, &path, &bytes)).await
+    }
+}
+
+#[async_trait]
+impl LogPublisher for FileLog {
+    async fn publish(&self, expected: Option<&[u8]>, next: &[u8]) -> Result<(), StoreError> {
+        self.replace(CHECKPOINT, expected, next).await
+    }
+}
+
+#[async_trait]
+impl LogLock for FileLog {
+    async fn committed(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_head(COMMITTED).await
+    }
+
+    async fn commit(&self, expected: Option<&[u8]>, next: &[u8]) -> Result<(), StoreError> {
+        self.replace(COMMITTED, expected, next).await
+    }
+}
