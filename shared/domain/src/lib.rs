@@ -5,6 +5,7 @@
 //! guarantees; `testkit` holds the suites that check it.
 
 pub mod ids;
+pub mod lookup;
 pub mod ports;
 pub mod principal;
 pub mod recorder;
@@ -14,6 +15,7 @@ pub mod system;
 
 pub use artifact::{ModelName, ModelVersion, ParseIdError, Sha256Digest, Symbol};
 pub use ids::{LogPath, PrincipalId, ReleaseId, RequestId};
+pub use lookup::{EventKeys, EventPage, EventPosition, EventQuery, Lookup};
 pub use ports::StoreError;
 pub use principal::{Principal, Role};
 pub use recorder::Recorder;

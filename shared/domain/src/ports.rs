@@ -14,7 +14,7 @@ mod log;
 mod releases;
 
 pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter};
-pub use audit::{AuditAppender, AuditReader};
+pub use audit::{AuditAppender, AuditReader, AuditSearch};
 pub use claims::{Claim, ClaimKey, ClaimToken, RequestClaims};
 pub use fleet::{
     Dependency, Heartbeat, HeartbeatReader, HeartbeatWriter, Routing, RoutingReader, Target,

@@ -12,6 +12,7 @@
 
 mod reader;
 mod rows;
+mod search;
 mod writer;
 
 use std::collections::HashMap;

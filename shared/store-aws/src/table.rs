@@ -64,6 +64,23 @@ impl Condition {
     }
 }
 
+/// What rows are asked for by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keys {
+    /// `None`: the table itself.
+    pub(crate) index: Option<&'static str>,
+    pub(crate) pk: &'static str,
+    pub(crate) sk: &'static str,
+}
+
+impl Keys {
+    pub(crate) const OF_TABLE: Self = Self {
+        index: None,
+        pk: "pk",
+        sk: "sk",
+    };
+}
+
 /// A put whose condition did not hold.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -211,6 +228,18 @@ impl Table {
         to: &str,
         limit: usize,
     ) -> Result<Vec<Item>, StoreError> {
+        self.query_in(Keys::OF_TABLE, pk, from, to, limit).await
+    }
+
+    /// The same by the table's keys or those of an index. What was just written may be missing from an index.
+    pub(crate) async fn query_in(
+        &self,
+        keys: Keys,
+        pk: &str,
+        from: &str,
+        to: &str,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
         let mut rows: Vec<Item> = Vec::new();
         let mut start: Option<Item> = None;
         while rows.len() < limit {
@@ -219,12 +248,15 @@ impl Table {
                 self.client
                     .query()
                     .table_name(&self.name)
-                    .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+                    .set_index_name(keys.index.map(str::to_owned))
+                    .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
+                    .expression_attribute_names("#pk", keys.pk)
+                    .expression_attribute_names("#sk", keys.sk)
                     .expression_attribute_values(":pk", text(pk))
                     .expression_attribute_values(":from", text(from))
                     .expression_attribute_values(":to", text(to))
                     .set_exclusive_start_key(start.clone())
-                    .consistent_read(true)
+                    .consistent_read(keys.index.is_none())
                     .limit(page)
                     .send()
             };

@@ -9,9 +9,10 @@
 //! DATA/releases/r-000001.json     one release a file
 //! DATA/aliases/live.json          what an alias points to
 //! DATA/state.redb                 answers by request id
+//! DATA/index.redb                 where events stand, made of the streams
 //! ```
 //!
-//! Everything but `state.redb` may be used by several processes at once, so a
+//! Everything but the two databases may be used by several processes at once, so a
 //! command line pushes models and creates releases while the server runs.
 //! Nothing is answered before it would survive `kill -9` and a power failure:
 //! files are synced, and so is the directory that names them.
@@ -19,6 +20,7 @@
 mod artifacts;
 mod audit_log;
 mod claims;
+mod database;
 mod dependencies;
 mod durable;
 mod error;
@@ -26,6 +28,7 @@ mod heartbeats;
 mod keys;
 mod log;
 mod releases;
+mod search;
 mod store;
 
 pub use artifacts::{FileArtifacts, MAX_CONTAINER_BYTES};
@@ -36,4 +39,5 @@ pub use heartbeats::MemoryHeartbeats;
 pub use keys::LocalKeys;
 pub use log::FileLog;
 pub use releases::{FileReleases, SERVER_VERSION};
+pub use search::RedbSearch;
 pub use store::EmbeddedStore;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, AuditAppender, AuditReader,
-    Dependency, KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims,
+    AuditSearch, Dependency, KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims,
     RoutingReader, Signer,
 };
 
 use crate::dependencies::{DataFolders, KeyFiles};
 use crate::error::OpenError;
-use crate::{FileArtifacts, FileAudit, FileLog, FileReleases, LocalKeys, RedbClaims};
+use crate::{FileArtifacts, FileAudit, FileLog, FileReleases, LocalKeys, RedbClaims, RedbSearch};
 
 /// Everything below one data directory. One process at a time can open it whole; other processes may use
 /// [`FileArtifacts`], [`FileReleases`], [`LocalKeys`] and the reading functions meanwhile.
@@ -22,6 +22,7 @@ pub struct EmbeddedStore {
     audit: Arc<FileAudit>,
     claims: Arc<RedbClaims>,
     log: Arc<FileLog>,
+    search: Arc<RedbSearch>,
     keys: LocalKeys,
     data_dir: PathBuf,
 }
@@ -45,13 +46,15 @@ impl EmbeddedStore {
         let keys = LocalKeys::open(&keys_dir(data_dir))?;
         // The one part that admits a single process comes first, so that a second one changes nothing.
         let claims = RedbClaims::open(data_dir)?;
+        let audit = Arc::new(FileAudit::open(data_dir)?);
         Ok(Self {
             keys,
             data_dir: data_dir.to_owned(),
             claims: Arc::new(claims),
             artifacts: Arc::new(FileArtifacts::open(data_dir)?),
             releases: Arc::new(FileReleases::open(data_dir)?),
-            audit: Arc::new(FileAudit::open(data_dir)?),
+            search: Arc::new(RedbSearch::open(data_dir, Arc::clone(&audit))?),
+            audit,
             log: Arc::new(FileLog::open(data_dir)?),
         })
     }
@@ -94,6 +97,11 @@ impl EmbeddedStore {
     /// Reads audit streams.
     pub fn audit_reader(&self) -> Arc<dyn AuditReader> {
         Arc::clone(&self.audit) as Arc<dyn AuditReader>
+    }
+
+    /// Finds events.
+    pub fn audit_search(&self) -> Arc<dyn AuditSearch> {
+        Arc::clone(&self.search) as Arc<dyn AuditSearch>
     }
 
     /// The sealed log: reads, writes, publishes and commits it.

@@ -6,7 +6,7 @@ use store_embedded::{EmbeddedStore, LocalKeys, MemoryHeartbeats};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
     heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
-    signer_contract,
+    search_contract, signer_contract,
 };
 
 struct Opened {
@@ -60,6 +60,13 @@ async fn claims_keep_the_contract_on_one_thread() {
 async fn heartbeats_keep_the_contract() {
     let heartbeats = MemoryHeartbeats::default();
     heartbeat_contract(&heartbeats, &heartbeats).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searching_keeps_the_contract() {
+    let opened = open();
+    let (appender, search) = (opened.store.audit_appender(), opened.store.audit_search());
+    search_contract(&*appender, &*search).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Builders of things that tests need and do not care about.
 
 use artifact::{ModelName, ModelVersion, Sha256Digest};
-use audit::event::Security;
+use audit::event::{ModelRef, Prediction, RecordedList, Security};
 use audit::{
     EventBody, Record, SignedRegistration, Stream, StreamFault, StreamReport, StreamVerifier,
 };
@@ -86,6 +86,37 @@ pub fn event(subject: &str) -> EventBody {
         subject: subject.to_owned(),
         detail: "written by a test".to_owned(),
     })
+}
+
+/// A prediction of `spx-direction@1.0.0` for these symbols, asked for with this request id.
+pub fn prediction(request_id: &str, symbols: &[&str]) -> EventBody {
+    EventBody::Prediction(Box::new(Prediction {
+        answered_by: "other@2.0.0".to_owned(),
+        answers: RecordedList::default(),
+        changes: RecordedList::default(),
+        duration_us: 1,
+        failures: vec![],
+        fallback_level: 0,
+        fallback_model: None,
+        inputs: vec![],
+        outputs: vec![],
+        part: 1,
+        parts: 1,
+        principal: "anna".to_owned(),
+        release: "r-000001".to_owned(),
+        request_id: request_id.to_owned(),
+        requested: ModelRef {
+            algo_id: "a".to_owned(),
+            name: "spx-direction".to_owned(),
+            sha256: "00".to_owned(),
+            version: "1.0.0".to_owned(),
+        },
+        rows: 1,
+        symbols: RecordedList {
+            offset: 0,
+            values: symbols.iter().map(|symbol| (*symbol).into()).collect(),
+        },
+    }))
 }
 
 /// A stream with its registration, signed by `TestSigner::new(1)`.

@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod release;
 mod routing;
+mod search;
 
 pub use alias::alias_contract;
 pub use artifact::artifact_contract;
@@ -19,6 +20,7 @@ pub use keys::{SignerKind, key_contract, signer_contract};
 pub use log::{log_lock_contract, log_store_contract};
 pub use release::release_contract;
 pub use routing::routing_contract;
+pub use search::search_contract;
 
 use std::fmt::Debug;
 

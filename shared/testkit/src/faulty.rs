@@ -23,7 +23,7 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 28] = [
+const CALLS: [&str; 29] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
@@ -35,6 +35,7 @@ const CALLS: [&str; 28] = [
     "AuditReader::read",
     "AuditReader::registration",
     "AuditReader::streams",
+    "AuditSearch::search",
     "Entropy::fill",
     "KeyUnwrapper::unwrap",
     "KeyWrapper::generate",

@@ -31,6 +31,18 @@ pub async fn create_bucket() -> String {
     name
 }
 
+/// Creates a bucket whose objects can be retained; gives its name.
+///
+/// # Panics
+/// Where ministack refuses.
+pub async fn create_log_bucket() -> String {
+    let name = fresh("log");
+    let created = s3().await.create_bucket().bucket(&name);
+    let created = created.object_lock_enabled_for_bucket(true).send().await;
+    created.expect("a bucket");
+    name
+}
+
 /// The client of an emulator's keys.
 pub async fn kms(emulator: Emulator) -> aws_sdk_kms::Client {
     aws_sdk_kms::Client::new(&emulator.config().await)

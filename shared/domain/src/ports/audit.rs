@@ -3,6 +3,7 @@ use audit::{Record, SignedRegistration, StreamId};
 use futures::future::BoxFuture;
 
 use super::StoreError;
+use crate::lookup::{EventPage, EventQuery};
 
 /// Writes audit streams.
 #[async_trait]
@@ -49,4 +50,15 @@ pub trait AuditReader: Send + Sync {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError>;
+}
+
+/// Finds events.
+#[async_trait]
+pub trait AuditSearch: Send + Sync {
+    /// The next page of the events that the query asks for, ascending.
+    ///
+    /// Paging until `next` is `None` MUST give every event once whose append was acknowledged 10 s before the first
+    /// call, and no event twice, also while others are appended. A page MAY end early, also before its first event; it
+    /// then MUST say where to go on, and get on with every call.
+    async fn search(&self, query: &EventQuery) -> Result<EventPage, StoreError>;
 }

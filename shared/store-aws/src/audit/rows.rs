@@ -1,11 +1,7 @@
 //! How events and registrations stand in the table.
 
 use audit::{Record, Registration, SignedRegistration, StreamId};
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
-use domain::{ModelName, ModelVersion, StoreError, Symbol};
-use serde::Deserialize;
-use serde_json::Value;
+use domain::{EventKeys, EventPosition, StoreError, lookup};
 
 use crate::table::{Item, array_of, bytes, bytes_of, number, row, text, text_of};
 
@@ -16,7 +12,7 @@ pub(super) const REGISTRATION: &str = "registration";
 /// Partition key of the directory.
 pub(super) const DIRECTORY: &str = "G#";
 /// Stands in the place of the symbol where an event is about several: no symbol is written so.
-const SEVERAL: &str = "*";
+pub(super) const SEVERAL: &str = "*";
 
 /// Partition key of a stream.
 pub(super) fn stream_key(stream: StreamId) -> String {
@@ -33,99 +29,39 @@ pub(super) fn spread(stream: StreamId) -> u8 {
     stream.0[0] >> 4
 }
 
-/// What of an event its row's indexes need.
-#[derive(Deserialize)]
-struct Head {
-    time: String,
-    kind: String,
-    #[serde(default)]
-    data: Data,
+/// `yyyymmddhhmm` of a time in microseconds since 1970; its first ten digits are the hour.
+pub(super) fn minute_of(time_us: u64) -> String {
+    let time = audit::stream::rfc3339(time_us);
+    time.chars().filter(char::is_ascii_digit).take(12).collect()
 }
 
-#[derive(Default, Deserialize)]
-struct Data {
-    request_id: Option<String>,
-    /// Of an outcome: the request whose prediction it is about.
-    of_request: Option<String>,
-    requested: Option<Requested>,
-    /// Of a model access.
-    model: Option<String>,
-    symbol: Option<String>,
-    #[serde(default)]
-    symbols: Symbols,
+/// How many digits of [`minute_of`] tell the hour.
+pub(super) const HOUR: usize = 10;
+
+/// Sort key of an event in every index.
+pub(super) fn order_key(position: EventPosition) -> String {
+    let EventPosition {
+        time_us,
+        stream,
+        seq,
+    } = position;
+    format!("{}#{stream}#{}", time_key(time_us), seq_key(seq))
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Requested {
-    Model {
-        name: String,
-        version: String,
-    },
-    /// As the caller of a refused request wrote it.
-    AsWritten(String),
+/// What the sort keys of events of this time begin with.
+pub(super) fn time_key(time_us: u64) -> String {
+    format!("{time_us:020}")
 }
 
-#[derive(Default, Deserialize)]
-struct Symbols {
-    values: Vec<Value>,
-}
-
-impl Data {
-    /// `name@version` of the model that the event is about.
-    fn model(&self) -> Option<String> {
-        let written = match (&self.requested, &self.model) {
-            (Some(Requested::Model { name, version }), _) => format!("{name}@{version}"),
-            (Some(Requested::AsWritten(text)), _) | (None, Some(text)) => text.clone(),
-            (None, None) => return None,
-        };
-        let (name, version) = written.split_once('@')?;
-        let known = ModelName::parse(name).is_ok() && ModelVersion::parse(version).is_ok();
-        known.then_some(written)
-    }
-
-    /// The symbol that the event is about, or that there are several.
-    fn symbol(&self) -> Option<&str> {
-        let of_rows = self.symbols.values.iter().filter_map(Value::as_str);
-        let mut symbols = of_rows
-            .chain(self.symbol.as_deref())
-            .filter(|symbol| Symbol::parse(symbol).is_ok());
-        let first = symbols.next()?;
-        Some(if symbols.all(|symbol| symbol == first) {
-            first
-        } else {
-            SEVERAL
-        })
-    }
-
-    /// The request that the event is about: of an outcome the one that was predicted for.
-    fn request(&self) -> Option<&str> {
-        self.of_request.as_deref().or(self.request_id.as_deref())
-    }
-}
-
-/// A time as the keys need it.
-struct Moment {
-    /// Microseconds since 1970.
-    us: u64,
-    /// `yyyymmddhhmm`.
-    minute: String,
-}
-
-impl Moment {
-    /// Reads RFC 3339 in UTC, as streams write it.
-    fn parse(time: &str) -> Option<Self> {
-        let parsed = DateTime::from_str(time, Format::DateTime).ok()?;
-        let us = u64::try_from(parsed.as_nanos() / 1000).ok()?;
-        let digits = time.chars().filter(char::is_ascii_digit).take(12);
-        let minute: String = digits.collect();
-        (minute.len() == 12).then_some(Self { us, minute })
-    }
-
-    /// `yyyymmddhh`.
-    fn hour(&self) -> &str {
-        &self.minute[..10]
-    }
+/// The position that [`order_key`] wrote.
+pub(super) fn position_of(order: &str) -> Option<EventPosition> {
+    let mut parts = order.split('#');
+    let position = EventPosition {
+        time_us: parts.next()?.parse().ok()?,
+        stream: StreamId::parse(parts.next()?)?,
+        seq: parts.next()?.parse().ok()?,
+    };
+    (order_key(position) == order).then_some(position)
 }
 
 /// The row of an event. The same record gives the same row.
@@ -138,30 +74,33 @@ pub(super) fn event_row(record: &Record) -> Result<Item, StoreError> {
     } = record;
     let refuse =
         |reason: String| StoreError::Conflict(format!("event {seq} of stream {stream} {reason}"));
-    let head: Head = serde_json::from_slice(entry)
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let at = Moment::parse(&head.time)
-        .ok_or_else(|| refuse(format!("has the time {:?}: expected RFC 3339", head.time)))?;
-    let (k, hour) = (spread(*stream), at.hour());
-    let order = format!("{:020}#{stream}#{}", at.us, seq_key(*seq));
+    let keys = EventKeys::of(entry).map_err(|error| refuse(error.to_string()))?;
+    let (k, minute) = (spread(*stream), minute_of(keys.time_us));
+    let hour = &minute[..HOUR];
+    let order = order_key(EventPosition::of(&record.receipt(), keys.time_us));
 
     let mut row = row(stream_key(*stream), seq_key(*seq));
     let mut put = |name: &str, value| row.insert(name.to_owned(), value);
     put("entry", bytes(entry.clone()));
     put("sig", bytes(*signature));
-    put("kind", text(&head.kind));
-    put("ttl", number(at.us / 1_000_000 + KEPT_S));
-    put("t_pk", text(format!("T#{}#{k}", at.minute)));
+    put("kind", text(&keys.kind));
+    put("ttl", number(keys.time_us / 1_000_000 + KEPT_S));
+    put("t_pk", text(format!("T#{minute}#{k}")));
     put("t_sk", text(&order));
-    if let Some(symbol) = head.data.symbol() {
+    let symbol = match keys.symbols.as_slice() {
+        [] => None,
+        [one] => Some(one.as_str()),
+        _ => Some(SEVERAL),
+    };
+    if let Some(symbol) = symbol {
         put("y_pk", text(format!("Y#{symbol}#{hour}#{k}")));
         put("y_sk", text(&order));
     }
-    if let Some(model) = head.data.model() {
-        put("m_pk", text(format!("M#{model}#{hour}#{k}")));
+    if let Some((name, version)) = keys.model {
+        put("m_pk", text(format!("M#{name}@{version}#{hour}#{k}")));
         put("m_sk", text(&order));
     }
-    if let Some(request) = head.data.request() {
+    if let Some(request) = keys.request {
         put("r_pk", text(format!("R#{request}")));
         put("r_sk", text(&order));
     }
@@ -207,13 +146,14 @@ impl RegistrationRows {
                 StoreError::Conflict(format!("the registration cannot be read: {error}"))
             })?;
         let stream = parsed.stream;
-        let at = Moment::parse(&parsed.time).ok_or_else(|| {
+        let time_us = lookup::parse_time(&parsed.time).ok_or_else(|| {
             StoreError::Conflict(format!(
-                "the registration of stream {stream} has the time {:?}: expected RFC 3339",
+                "the registration of stream {stream} has the time {:?}: expected RFC 3339 in UTC",
                 parsed.time
             ))
         })?;
-        let partition = format!("{}#{}", at.hour(), spread(stream));
+        let hour = &minute_of(time_us)[..HOUR];
+        let partition = format!("{hour}#{}", spread(stream));
         let mut registration = row(stream_key(stream), REGISTRATION);
         registration.extend([
             (
@@ -244,7 +184,7 @@ pub(super) fn registration_of(row: &Item) -> Result<SignedRegistration, StoreErr
 #[cfg(test)]
 mod tests {
     use audit::EventBody;
-    use audit::event::{ModelRef, Outcome, Prediction, RecordedList, Refusal};
+    use audit::event::{Outcome, Refusal};
     use testkit::build::TestStream;
     use testkit::{FixedClock, build};
 
@@ -263,34 +203,7 @@ mod tests {
     }
 
     fn prediction(symbols: &[&str]) -> EventBody {
-        let model = ModelRef {
-            algo_id: "a".to_owned(),
-            name: "spx-direction".to_owned(),
-            sha256: "00".to_owned(),
-            version: "1.0.0".to_owned(),
-        };
-        EventBody::Prediction(Box::new(Prediction {
-            answered_by: "other@2.0.0".to_owned(),
-            answers: RecordedList::default(),
-            changes: RecordedList::default(),
-            duration_us: 1,
-            failures: vec![],
-            fallback_level: 0,
-            fallback_model: None,
-            inputs: vec![],
-            outputs: vec![],
-            part: 1,
-            parts: 1,
-            principal: "anna".to_owned(),
-            release: "r-000001".to_owned(),
-            request_id: "id#1".to_owned(),
-            requested: model,
-            rows: 1,
-            symbols: RecordedList {
-                offset: 0,
-                values: symbols.iter().map(|symbol| Value::from(*symbol)).collect(),
-            },
-        }))
+        build::prediction("id#1", symbols)
     }
 
     #[test]
@@ -372,7 +285,7 @@ mod tests {
                 observed_at: None,
                 of_receipt: None,
                 of_request: of_request.map(str::to_owned),
-                outcome: Value::from("up"),
+                outcome: "up".into(),
                 pnl: None,
                 principal: "anna".to_owned(),
                 request_id: "report".to_owned(),

@@ -1,19 +1,16 @@
 //! The answers as rows: one table by request, one by time of expiry.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use artifact::Sha256Digest;
 use domain::StoreError;
 use domain::ports::{ClaimKey, ClaimToken};
-use redb::backends::FileBackend;
 use redb::{
-    CommitError, Database, DatabaseError, Durability, ReadableDatabase, StorageError, Table,
-    TableDefinition, TableError, TransactionError, WriteTransaction,
+    CommitError, Database, Durability, ReadableDatabase, StorageError, Table, TableDefinition,
+    TableError, TransactionError, WriteTransaction,
 };
 
-use crate::durable;
+use crate::database;
 use crate::error::OpenError;
 
 const ANSWERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("answers");
@@ -126,24 +123,7 @@ pub(super) struct Answers {
 
 impl Answers {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(OpenError::io("open", path))?;
-        let database = FileBackend::new(file)
-            .and_then(|backend| {
-                redb::Builder::new()
-                    .set_cache_size(CACHE_BYTES)
-                    .create_with_backend(backend)
-            })
-            .map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.to_owned()),
-                error => OpenError::malformed(path, error),
-            })?;
+        let database = database::open(path, CACHE_BYTES)?;
         let answers = Self { database };
         // Reading a table that does not exist is an error, so both are made now.
         let created = answers.write(|transaction| {
@@ -152,9 +132,6 @@ impl Answers {
             Ok(())
         });
         created.map_err(|error| OpenError::malformed(path, error))?;
-        path.parent()
-            .map_or(Ok(()), durable::sync_dir)
-            .map_err(OpenError::io("sync the directory of", path))?;
         Ok(answers)
     }
 

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use audit::{Record, SignedRegistration, StreamId};
 use domain::ports::{
     Alias, AliasReader, AliasWriter, ArtifactFiles, ArtifactReader, ArtifactWriter, AuditAppender,
-    AuditReader, Claim, ClaimKey, ClaimToken, Clock, Entropy, KeyContext, KeyUnwrapper, KeyWrapper,
-    LogLock, LogPublisher, LogReader, LogWriter, ReleaseReader, ReleaseWriter, RequestClaims,
-    Signer,
+    AuditReader, AuditSearch, Claim, ClaimKey, ClaimToken, Clock, Entropy, KeyContext,
+    KeyUnwrapper, KeyWrapper, LogLock, LogPublisher, LogReader, LogWriter, ReleaseReader,
+    ReleaseWriter, RequestClaims, Signer,
 };
-use domain::{LogPath, Release, ReleaseId, StoreError};
+use domain::{EventPage, EventQuery, LogPath, Release, ReleaseId, StoreError};
 use futures::future::{BoxFuture, FutureExt, ready};
 
 use super::{Fault, Faulty, lost};
@@ -152,6 +152,14 @@ impl<P: RequestClaims + ?Sized> RequestClaims for Faulty<P> {
 
     async fn release(&self, key: &ClaimKey, token: ClaimToken) -> Result<(), StoreError> {
         self.play("RequestClaims::release", self.inner.release(key, token))
+            .await
+    }
+}
+
+#[async_trait]
+impl<P: AuditSearch + ?Sized> AuditSearch for Faulty<P> {
+    async fn search(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.play("AuditSearch::search", self.inner.search(query))
             .await
     }
 }

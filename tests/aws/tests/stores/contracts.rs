@@ -1,22 +1,27 @@
 //! Every contract suite against the AWS stores, on every emulator that speaks for the service.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::ObjectLockMode;
 use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack, Roto};
 use aws_tests::emulators::{connect, connect_keys, connect_tables};
 use aws_tests::{fixtures, tables};
 use domain::ports::{
     AliasReader, AliasWriter, AuditAppender, AuditReader, Claim, ClaimKey, KeyContext,
-    KeyUnwrapper, KeyWrapper, RequestClaims, RoutingReader, Signer,
+    KeyUnwrapper, KeyWrapper, LogWriter, RequestClaims, RoutingReader, Signer,
 };
-use domain::{PrincipalId, RequestId, Sha256Digest, StoreError};
+use domain::{LogPath, PrincipalId, RequestId, Sha256Digest, StoreError};
 use store_aws::SigningAlgorithm;
 use testkit::build::{TestStream, random, release_id};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
     heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
-    routing_contract, signer_contract,
+    routing_contract, search_contract, signer_contract,
 };
+
+/// How long what is logged is kept.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn artifacts_keep_the_contract() {
@@ -60,12 +65,42 @@ async fn what_one_process_appends_another_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn searching_keeps_the_contract() {
+    for emulator in [DynamodbLocal, Ministack] {
+        let table = tables::create_audit(emulator).await;
+        let audit = connect_tables(emulator).await.audit(&table);
+        search_contract(&*audit, &*audit).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_keeps_the_contract() {
-    let year = Duration::from_secs(365 * 86_400);
-    for retention in [None, Some(year)] {
-        let bucket = fixtures::create_bucket().await;
+    let (bucket, log_bucket) = (
+        fixtures::create_bucket().await,
+        fixtures::create_log_bucket().await,
+    );
+    for (bucket, retention) in [(bucket, None), (log_bucket, Some(YEAR))] {
         let log = connect().await.log_objects(&bucket, retention);
         log_store_contract(&*log, &*log, &*log).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_is_retained_and_what_is_staged_is_not() {
+    let bucket = fixtures::create_log_bucket().await;
+    let log = connect().await.log_objects(&bucket, Some(YEAR));
+    let client = fixtures::s3().await;
+    for (path, retained) in [("tile/0/000", true), ("stage/1", false)] {
+        let path = LogPath::parse(path).unwrap();
+        log.create(&path, b"bytes").await.unwrap();
+        let head = client.head_object().bucket(&bucket).key(path.as_str());
+        let head = head.send().await.unwrap();
+        let until = head.object_lock_retain_until_date().map(DateTime::secs);
+        let in_a_year = SystemTime::now() + YEAR - Duration::from_secs(60);
+        let in_a_year = DateTime::from(in_a_year).secs();
+        assert_eq!(until.is_some_and(|until| until > in_a_year), retained);
+        let mode = head.object_lock_mode().map(ObjectLockMode::as_str);
+        assert_eq!(mode, retained.then_some("COMPLIANCE"));
     }
 }
 

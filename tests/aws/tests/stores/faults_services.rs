@@ -192,7 +192,7 @@ async fn an_object_of_the_log_is_created_once_or_not() {
     Operation {
         emulator: Ministack,
         place: |endpoints| &mut endpoints.s3,
-        about: "PUT",
+        about: "/tile/",
         throttled: Fault::SLOW_DOWN,
         writes: true,
         // It is written, and after a doubt read.
