@@ -123,7 +123,7 @@ impl DynamoAudit {
             let full = partition.len() >= limit;
             let mut last = None;
             for row in &partition {
-                let position = self.position(row, span.keys)?;
+                let position = position_in(row, span.keys)?;
                 last = Some(position);
                 if self.is_asked_for(row, span.keys, position, query).await? {
                     events.push(position);
@@ -136,13 +136,6 @@ impl DynamoAudit {
         events.retain(|position| *position <= complete);
         events.sort_unstable();
         Ok((events, complete))
-    }
-
-    fn position(&self, row: &Item, keys: Keys) -> Result<EventPosition, StoreError> {
-        let order = text_of(row, keys.sk)?;
-        position_of(order).ok_or_else(|| {
-            StoreError::Corrupt(format!("the index {:?} has the row {order:?}", keys.index))
-        })
     }
 
     /// Whether an event that stands in the span is one that the query asks for.
@@ -171,6 +164,13 @@ impl DynamoAudit {
             .map_err(|error| StoreError::Corrupt(format!("row {pk} {sk}: {error}")))?;
         Ok(event.match_query(query))
     }
+}
+
+fn position_in(row: &Item, keys: Keys) -> Result<EventPosition, StoreError> {
+    let order = text_of(row, keys.sk)?;
+    position_of(order).ok_or_else(|| {
+        StoreError::Corrupt(format!("the index {:?} has the row {order:?}", keys.index))
+    })
 }
 
 #[async_trait]
