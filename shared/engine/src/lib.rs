@@ -20,6 +20,7 @@ mod model;
 mod pipeline;
 mod sanitize;
 mod score;
+mod sequence;
 mod tensor;
 mod tree;
 mod wire;

@@ -7,6 +7,7 @@ use super::tensors;
 use super::{invalid, unsupported};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
+use crate::sequence;
 
 /// No ONNX operator that is run has more dimensions.
 const MAX_RANK: i64 = 16;
@@ -37,6 +38,7 @@ pub(super) fn check(
                 "fold the constants of the model",
             ))
         }
+        "GRU" | "LSTM" | "RNN" => sequence::check(node),
         "Slice" => check_slice(node, constants),
         "Transpose" => check_permutation(node, constants),
         _ => check_axes(node, constants),

@@ -5,6 +5,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 use super::unsupported;
 use crate::error::LoadError;
 use crate::ml::OPERATORS;
+use crate::sequence;
 
 /// The domain of classical machine learning operators.
 pub(crate) const ML_DOMAIN: &str = "ai.onnx.ml";
@@ -233,18 +234,11 @@ fn check_operator(node: &NodeProto) -> Result<(), LoadError> {
     {
         return Err(unsupported(node, "graphs within graphs are not run", ""));
     }
-    if matches!(operator, "GRU" | "LSTM" | "RNN")
-        && node
-            .attribute
-            .iter()
-            .any(|attribute| attribute.name == "direction" && attribute.s == b"reverse")
+    if sequence::OPERATORS.contains(&operator)
+        && let Err(error) = sequence::check(node)
+        && error.is_unsupported()
     {
-        let hint = "flip the sequence before a forward layer, or use a bidirectional one";
-        return Err(unsupported(
-            node,
-            "direction `reverse` alone is not run",
-            hint,
-        ));
+        return Err(error);
     }
     Ok(())
 }

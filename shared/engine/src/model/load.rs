@@ -15,6 +15,7 @@ use crate::error::{LoadError, describe_panic};
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::pipeline;
+use crate::sequence;
 
 /// Stack of the loading thread, in bytes: the graph engine recurses along chains of nodes.
 const STACK_SIZE: usize = 64 << 20;
@@ -116,6 +117,7 @@ fn read_graph(
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true);
     ml::register(&mut onnx);
+    sequence::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {

@@ -1,0 +1,166 @@
+//! The functions that an operator may name in `activations`.
+
+use tract_onnx::pb::NodeProto;
+
+use super::lane::Lane;
+use crate::attributes::floats;
+use crate::check::{invalid, unsupported};
+use crate::error::LoadError;
+
+/// A function of one number, with its parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Activation {
+    Sigmoid,
+    Tanh,
+    Relu,
+    Softsign,
+    Softplus,
+    Affine { alpha: f32, beta: f32 },
+    ScaledTanh { alpha: f32, beta: f32 },
+    HardSigmoid { alpha: f32, beta: f32 },
+    LeakyRelu { alpha: f32 },
+    ThresholdedRelu { alpha: f32 },
+    Elu { alpha: f32 },
+}
+
+/// Reads names in order; a function that has parameters takes the next ones of `activation_alpha` and
+/// `activation_beta`, or the defaults of the operator of its name where the lists have ended.
+pub(super) fn parse_activations(
+    node: &NodeProto,
+    names: &[&[u8]],
+) -> Result<Vec<Activation>, LoadError> {
+    let mut alphas = Parameters::new(node, "activation_alpha");
+    let mut betas = Parameters::new(node, "activation_beta");
+    let found = names
+        .iter()
+        .map(|name| {
+            Ok(match name.to_ascii_lowercase().as_slice() {
+                b"sigmoid" => Activation::Sigmoid,
+                b"tanh" => Activation::Tanh,
+                b"relu" => Activation::Relu,
+                b"softsign" => Activation::Softsign,
+                b"softplus" => Activation::Softplus,
+                b"affine" => Activation::Affine {
+                    alpha: alphas.next().unwrap_or(1.0),
+                    beta: betas.next().unwrap_or(0.0),
+                },
+                b"scaledtanh" => {
+                    let (Some(alpha), Some(beta)) = (alphas.next(), betas.next()) else {
+                        return Err(invalid(
+                            node,
+                            "ScaledTanh has no default of activation_alpha and activation_beta",
+                        ));
+                    };
+                    Activation::ScaledTanh { alpha, beta }
+                }
+                b"hardsigmoid" => Activation::HardSigmoid {
+                    alpha: alphas.next().unwrap_or(0.2),
+                    beta: betas.next().unwrap_or(0.5),
+                },
+                b"leakyrelu" => Activation::LeakyRelu {
+                    alpha: alphas.next().unwrap_or(0.01),
+                },
+                b"thresholdedrelu" => Activation::ThresholdedRelu {
+                    alpha: alphas.next().unwrap_or(1.0),
+                },
+                b"elu" => Activation::Elu {
+                    alpha: alphas.next().unwrap_or(1.0),
+                },
+                _ => {
+                    let name = String::from_utf8_lossy(name);
+                    let reason = format!("the activation `{name}` is not one of ONNX's");
+                    return Err(unsupported(node, reason, ""));
+                }
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    alphas.finish(node)?;
+    betas.finish(node)?;
+    Ok(found)
+}
+
+/// A list of parameters that is used up function by function.
+struct Parameters<'a> {
+    name: &'static str,
+    values: &'a [f32],
+    used: usize,
+}
+
+impl<'a> Parameters<'a> {
+    fn new(node: &'a NodeProto, name: &'static str) -> Self {
+        Self {
+            name,
+            values: floats(node, name),
+            used: 0,
+        }
+    }
+
+    fn next(&mut self) -> Option<f32> {
+        let value = self.values.get(self.used).copied()?;
+        self.used += 1;
+        Some(value)
+    }
+
+    fn finish(&self, node: &NodeProto) -> Result<(), LoadError> {
+        if self.used == self.values.len() {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} has {} entries where the activations take {}",
+            self.name,
+            self.values.len(),
+            self.used
+        );
+        Err(invalid(node, reason))
+    }
+}
+
+impl Activation {
+    /// Applies it in place.
+    #[inline(always)]
+    pub(super) fn apply<R: Lane>(self, values: &mut [R]) {
+        match self {
+            Self::Sigmoid => values.iter_mut().for_each(|x| *x = x.sigmoid()),
+            Self::Tanh => values.iter_mut().for_each(|x| *x = x.tanh()),
+            other => other.apply_other(values),
+        }
+    }
+
+    /// What nets seldom have between gates: one copy of the code for all processors.
+    #[inline(never)]
+    fn apply_other<R: Lane>(self, values: &mut [R]) {
+        for x in values {
+            *x = self.of(*x);
+        }
+    }
+
+    fn of<R: Lane>(self, x: R) -> R {
+        let number = R::from_f32;
+        // Comparisons are written so that NaN takes the way on which it stays.
+        match self {
+            Self::Sigmoid => x.sigmoid(),
+            Self::Tanh => x.tanh(),
+            Self::Relu if x < R::ZERO => R::ZERO,
+            Self::Relu => x,
+            Self::Softsign => x / (R::ONE + x.magnitude()),
+            Self::Softplus if x > R::ZERO => x + (-x).exp().ln_1p(),
+            Self::Softplus => x.exp().ln_1p(),
+            Self::Affine { alpha, beta } => number(alpha) * x + number(beta),
+            Self::ScaledTanh { alpha, beta } => number(alpha) * (number(beta) * x).tanh(),
+            Self::HardSigmoid { alpha, beta } => {
+                let line = number(alpha) * x + number(beta);
+                if line < R::ZERO {
+                    R::ZERO
+                } else if line > R::ONE {
+                    R::ONE
+                } else {
+                    line
+                }
+            }
+            Self::LeakyRelu { alpha } if x < R::ZERO => number(alpha) * x,
+            Self::ThresholdedRelu { alpha } if x <= number(alpha) => R::ZERO,
+            Self::Elu { alpha } if x < R::ZERO => number(alpha) * x.exp_m1(),
+            Self::LeakyRelu { .. } | Self::ThresholdedRelu { .. } | Self::Elu { .. } => x,
+        }
+    }
+}
