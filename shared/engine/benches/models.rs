@@ -1,6 +1,6 @@
 //! Any models: `MODELS=FOLDER cargo bench -p engine --bench models` runs every `.onnx` file of a folder that takes one
-//! tensor `[rows, columns]` of FP32, on random rows. Without a folder, the models of `tests/zoo`. Each call is timed by
-//! itself: on a machine with other work, the median tells more than a mean.
+//! tensor of FP32, rows first, on random rows. Without a folder, the models of `tests/zoo`. Each call is timed by itself:
+//! on a machine with other work, the median tells more than a mean.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -64,12 +64,17 @@ fn main() {
             continue;
         };
         let [input] = model.inputs() else { continue };
-        let [-1, columns] = input.shape[..] else {
+        let [-1, ref row @ ..] = input.shape[..] else {
             continue;
         };
-        let Ok(columns) = usize::try_from(columns) else {
+        let Ok(row) = row
+            .iter()
+            .map(|dim| usize::try_from(*dim))
+            .collect::<Result<Vec<_>, _>>()
+        else {
             continue;
         };
+        let columns = row.iter().product::<usize>();
         let (load, slowest) = measure(|| {
             Model::load(&onnx, &LoadLimits::default()).expect("it loaded before");
         });
@@ -82,7 +87,7 @@ fn main() {
                     let first = at * rows * columns;
                     [Tensor {
                         name: input.name.clone(),
-                        shape: vec![rows, columns],
+                        shape: [&[rows], &*row].concat(),
                         data: TensorData::Fp32(values[first..first + rows * columns].to_vec()),
                     }]
                 })
