@@ -1,5 +1,10 @@
 //! The functions that an operator may name in `activations`.
 
+#![expect(
+    clippy::inline_always,
+    reason = "code uses the processor's registers only where it is inlined into what was chosen for them"
+)]
+
 use tract_onnx::pb::NodeProto;
 
 use super::lane::Lane;
@@ -120,8 +125,16 @@ impl Activation {
     #[inline(always)]
     pub(super) fn apply<R: Lane>(self, values: &mut [R]) {
         match self {
-            Self::Sigmoid => values.iter_mut().for_each(|x| *x = x.sigmoid()),
-            Self::Tanh => values.iter_mut().for_each(|x| *x = x.tanh()),
+            Self::Sigmoid => {
+                for x in values {
+                    *x = x.sigmoid();
+                }
+            }
+            Self::Tanh => {
+                for x in values {
+                    *x = x.tanh();
+                }
+            }
             other => other.apply_other(values),
         }
     }
@@ -141,7 +154,6 @@ impl Activation {
             Self::Sigmoid => x.sigmoid(),
             Self::Tanh => x.tanh(),
             Self::Relu if x < R::ZERO => R::ZERO,
-            Self::Relu => x,
             Self::Softsign => x / (R::ONE + x.magnitude()),
             Self::Softplus if x > R::ZERO => x + (-x).exp().ln_1p(),
             Self::Softplus => x.exp().ln_1p(),
@@ -160,7 +172,10 @@ impl Activation {
             Self::LeakyRelu { alpha } if x < R::ZERO => number(alpha) * x,
             Self::ThresholdedRelu { alpha } if x <= number(alpha) => R::ZERO,
             Self::Elu { alpha } if x < R::ZERO => number(alpha) * x.exp_m1(),
-            Self::LeakyRelu { .. } | Self::ThresholdedRelu { .. } | Self::Elu { .. } => x,
+            Self::Relu
+            | Self::LeakyRelu { .. }
+            | Self::ThresholdedRelu { .. }
+            | Self::Elu { .. } => x,
         }
     }
 }

@@ -1,5 +1,10 @@
 //! One step of a cell for a block of rows: from the sums of its gates and the states before, the states after.
 
+#![expect(
+    clippy::inline_always,
+    reason = "code uses the processor's registers only where it is inlined into what was chosen for them"
+)]
+
 use pulp::{Simd, WithSimd};
 
 use super::activation::Activation;
@@ -15,10 +20,19 @@ pub(super) struct Gates<R> {
 }
 
 impl<R: Lane> Gates<R> {
+    /// True for the operators' defaults, without a bound.
+    fn is_plain(&self) -> bool {
+        let [f, g, h] = self.functions;
+        self.clip.is_none()
+            && [f, g, h] == [Activation::Sigmoid, Activation::Tanh, Activation::Tanh]
+    }
+
     #[inline(always)]
     fn apply(&self, function: Activation, values: &mut [R]) {
         if let Some(clip) = self.clip {
-            values.iter_mut().for_each(|x| *x = x.bound(clip));
+            for x in &mut *values {
+                *x = x.bound(clip);
+            }
         }
         function.apply(values);
     }
@@ -78,12 +92,26 @@ impl<R: Lane> WithSimd for LstmStep<'_, R> {
         let width = self.rows.width;
         let [f, g, h] = self.gates.functions;
         let cells = self.cells;
+        // As nearly all nets are: in one pass.
+        let is_plain =
+            self.gates.is_plain() && self.peepholes.is_none() && self.forget == Forget::Own;
         for (row, gates, hidden) in self.rows.living() {
             let cell = &mut cells[row * width..(row + 1) * width];
             let (input, rest) = gates.split_at_mut(width);
             let (output, rest) = rest.split_at_mut(width);
             let (forget, rest) = rest.split_at_mut(width);
             let fresh = &mut rest[..width];
+            if is_plain {
+                let [input, output, forget, fresh] =
+                    [input, output, forget, fresh].map(|part| &part[..width]);
+                let (cell, hidden) = (&mut cell[..width], &mut hidden[..width]);
+                for at in 0..width {
+                    cell[at] =
+                        forget[at].sigmoid() * cell[at] + input[at].sigmoid_by_tanh(fresh[at]);
+                    hidden[at] = output[at].sigmoid_by_tanh(cell[at]);
+                }
+                continue;
+            }
             if let Some(factors) = self.peepholes {
                 peep(input, &factors[..width], cell);
                 peep(forget, &factors[2 * width..], cell);

@@ -67,8 +67,11 @@ pub(super) struct Source {
     pub(super) operator: String,
     pub(super) place: String,
     /// The constants that were packed last: each plan has the same.
-    packed: Mutex<Option<(Vec<Arc<Tensor>>, Arc<AnyWeights>)>>,
+    packed: Mutex<Option<Packing>>,
 }
+
+/// Constants, and what was made of them.
+type Packing = (Vec<Arc<Tensor>>, Arc<AnyWeights>);
 
 /// Packed weights of either width.
 #[derive(Debug)]
@@ -178,6 +181,9 @@ impl Source {
         let sizes = self.sizes(x, find(R)?.1)?;
         if ![f16::datum_type(), f32::datum_type(), f64::datum_type()].contains(&datum_type) {
             bail!("{}: X is {datum_type:?}, not a float", self.place);
+        }
+        if sizes.hidden == 0.to_dim() {
+            bail!("{}: R has no hidden units", self.place);
         }
         if let (Some(stated), Ok(found)) = (self.definition.hidden_size, sizes.hidden.to_usize())
             && stated != found

@@ -1,5 +1,10 @@
 //! Matrix products with weights that are packed for vector registers.
 
+#![expect(
+    clippy::inline_always,
+    reason = "code uses the processor's registers only where it is inlined into what was chosen for them"
+)]
+
 use std::fmt;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -87,20 +92,19 @@ impl<R: Lane> Packed<R> {
         self.columns
     }
 
-    /// Adds the products of `rows` rows of `left`, which stand `left_stride` apart, to as many rows of `out`, which
-    /// stand `out_stride` apart. Every sum is taken in the order of the depth, whatever the number of rows.
-    pub(super) fn multiply_add(
+    /// Writes `first` and the products of `rows` rows of `left`, which stand `left_stride` apart, to as many rows of
+    /// `out`, which stand `out_stride` apart. Every sum is taken in the order of the depth, whatever the number of rows.
+    pub(super) fn multiply(
         &self,
         arch: Arch,
+        first: First<'_, R>,
         rows: usize,
         (left, left_stride): (&[R], usize),
         (out, out_stride): (&mut [R], usize),
     ) {
-        if rows == 0 || self.depth == 0 {
-            return;
-        }
         arch.dispatch(Product {
             weights: self,
+            first,
             rows,
             left,
             left_stride,
@@ -110,9 +114,19 @@ impl<R: Lane> Packed<R> {
     }
 }
 
+/// With what the sums of a product start.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum First<'a, R> {
+    /// With what stands in their places.
+    Kept,
+    /// Each row with these, as many as the packed columns.
+    Bias(&'a [R]),
+}
+
 /// A product under way.
 struct Product<'a, R> {
     weights: &'a Packed<R>,
+    first: First<'a, R>,
     rows: usize,
     left: &'a [R],
     left_stride: usize,
@@ -208,8 +222,12 @@ impl<R: Lane> Product<'_, R> {
         });
         let mut sums: [[[R::Register<S>; V]; P]; M] = std::array::from_fn(|m| {
             std::array::from_fn(|p| {
-                let start = (row + m) * self.out_stride + (panel + p) * PANEL;
-                let values = R::registers::<S>(&self.out[start..start + PANEL]);
+                let column = (panel + p) * PANEL;
+                let start = (row + m) * self.out_stride + column;
+                let values = R::registers::<S>(match self.first {
+                    First::Kept => &self.out[start..start + PANEL],
+                    First::Bias(bias) => &bias[column..column + PANEL],
+                });
                 std::array::from_fn(|v| values[v])
             })
         });

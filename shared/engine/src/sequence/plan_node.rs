@@ -168,21 +168,20 @@ impl EvalOp for Recurrent {
             bail!("{}: X is left out", self.source.place)
         };
         let datum_type = x.datum_type();
-        let weights = match &self.weights {
-            Some(weights) => Arc::clone(weights),
+        let weights = if let Some(weights) = &self.weights {
+            Arc::clone(weights)
+        } else {
             // Weights that the graph computes are packed for each run.
-            None => {
-                let tensors = WEIGHTS.map(|input| self.find(&inputs, input).map(|value| &**value));
-                let [Some(w), Some(_), ..] = tensors else {
-                    bail!("{}: W and R are needed", self.source.place)
-                };
-                let gates = self.source.definition.cell.gates();
-                let [_, gate_rows, width] = w.shape() else {
-                    bail!("{}: W must have 3 dimensions", self.source.place)
-                };
-                let sizes = (*width, gate_rows / gates);
-                Arc::new(self.source.pack_now(datum_type, sizes, &tensors)?)
-            }
+            let tensors = WEIGHTS.map(|input| self.find(&inputs, input).map(|value| &**value));
+            let [Some(w), Some(_), ..] = tensors else {
+                bail!("{}: W and R are needed", self.source.place)
+            };
+            let gates = self.source.definition.cell.gates();
+            let [_, gate_rows, width] = w.shape() else {
+                bail!("{}: W must have 3 dimensions", self.source.place)
+            };
+            let sizes = (*width, gate_rows / gates);
+            Arc::new(self.source.pack_now(datum_type, sizes, &tensors)?)
         };
         let made = match &*weights {
             AnyWeights::Single(weights) => self.run(weights, &inputs)?,

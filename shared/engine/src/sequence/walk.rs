@@ -5,7 +5,7 @@ use pulp::Arch;
 use super::cell::{Gates, GruReset, GruStep, LstmStep, RnnStep, Rows};
 use super::definition::{Cell, Definition, Direction, Layout, Order, Reset};
 use super::lane::Lane;
-use super::packed::Aligned;
+use super::packed::{Aligned, First, Packed};
 use super::weights::{DirectionWeights, Weights};
 
 /// Rows that walk together: their gates and states stay in the cache beside the weights.
@@ -145,11 +145,9 @@ impl<R: Lane> Walk<'_, R> {
             let ahead = ahead.min(steps - first);
             self.gather(&rows, first..first + ahead, &mut buffers.inputs);
             let gates = &mut buffers.gates.slice_mut()[..ahead * count * stride];
-            for sums in gates.chunks_exact_mut(stride) {
-                sums.copy_from_slice(&self.weights.bias);
-            }
-            self.weights.input.multiply_add(
+            self.weights.input.multiply(
                 self.arch,
+                First::Bias(&self.weights.bias),
                 ahead * count,
                 (&buffers.inputs, self.inputs),
                 (gates, stride),
@@ -178,10 +176,11 @@ impl<R: Lane> Walk<'_, R> {
         let (width, stride) = (self.width, self.weights.input.columns());
         let gates = &mut buffers.gates.slice_mut()[at * count * stride..][..count * stride];
         let hidden = buffers.hidden.slice_mut();
-        let multiply = |weights: &super::packed::Packed<R>, left: &[R], out: &mut [R], stride| {
-            weights.multiply_add(self.arch, count, (left, width), (out, stride));
-        };
-        multiply(&self.weights.state, hidden, gates, stride);
+        let multiply =
+            |weights: &Packed<R>, first: First<'_, R>, left: &[R], out: &mut [R], stride| {
+                weights.multiply(self.arch, first, count, (left, width), (out, stride));
+            };
+        multiply(&self.weights.state, First::Kept, hidden, gates, stride);
         let alive = &buffers.alive[..count];
         let rows = Rows {
             alive,
@@ -201,10 +200,8 @@ impl<R: Lane> Walk<'_, R> {
             (Cell::Gru(Reset::Product), Some(fresh)) => {
                 let size = fresh.state.columns();
                 let product = &mut buffers.product.slice_mut()[..count * size];
-                for sums in product.chunks_exact_mut(size) {
-                    sums.copy_from_slice(&fresh.bias);
-                }
-                multiply(&fresh.state, rows.hidden, product, size);
+                let bias = First::Bias(&fresh.bias);
+                multiply(&fresh.state, bias, rows.hidden, product, size);
                 self.arch.dispatch(GruStep {
                     gates: self.gates,
                     rows,
@@ -218,7 +215,13 @@ impl<R: Lane> Walk<'_, R> {
                     rows,
                     kept,
                 });
-                multiply(&fresh.state, kept, &mut gates[2 * width..], stride);
+                multiply(
+                    &fresh.state,
+                    First::Kept,
+                    kept,
+                    &mut gates[2 * width..],
+                    stride,
+                );
                 let rows = Rows {
                     alive,
                     width,
