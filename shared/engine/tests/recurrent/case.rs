@@ -55,6 +55,10 @@ pub(crate) struct Function {
 
 /// A node and its inputs. Numbers are row-major.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each input may be there or not"
+)]
 pub(crate) struct Case {
     pub(crate) kind: Kind,
     pub(crate) direction: &'static str,
@@ -94,7 +98,7 @@ impl Case {
         let count = self.kind.functions();
         match &self.activations {
             Some(all) => all[direction * count..(direction + 1) * count].to_vec(),
-            None => ["Sigmoid", "Tanh", "Tanh"][if count == 1 { 1 } else { 0 }..]
+            None => ["Sigmoid", "Tanh", "Tanh"][usize::from(count == 1)..]
                 .iter()
                 .take(count)
                 .map(|name| function(name, None, None))

@@ -1,8 +1,13 @@
 //! The operators' equations as the specification writes them, one number at a time, in float64.
 
+#![expect(
+    clippy::many_single_char_names,
+    reason = "the names of the specification"
+)]
+
 use crate::case::{Case, Function, Kind};
 
-/// The outputs Y, Y_h, Y_c.
+/// The outputs `Y`, `Y_h`, `Y_c`.
 pub(crate) fn answer(case: &Case) -> [Vec<f64>; 3] {
     let size = |name: &str| case.shape(name).iter().product();
     let mut outputs = [
@@ -139,7 +144,7 @@ fn apply(function: Function, x: f64) -> f64 {
         "Softplus" => (1.0 + x.exp()).ln(),
         "Affine" => alpha * x + beta,
         "ScaledTanh" => alpha * (beta * x).tanh(),
-        "HardSigmoid" => (alpha * x + beta).max(0.0).min(1.0),
+        "HardSigmoid" => (alpha * x + beta).clamp(0.0, 1.0),
         "LeakyRelu" => {
             if x >= 0.0 {
                 x
