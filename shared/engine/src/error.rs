@@ -21,6 +21,18 @@ pub enum LoadError {
         /// What was found.
         reason: String,
     },
+    /// The bytes are not a model's packed form.
+    #[error("not a packed model: {reason}")]
+    MalformedPacked {
+        /// Where, and what was found.
+        reason: String,
+    },
+    /// The packed form is of another version.
+    #[error("packed form {found}; {} is read", crate::packed::PACKED_FORMAT)]
+    PackedFormat {
+        /// The version that was found.
+        found: u32,
+    },
     /// The graph uses an operator, or a form of one, that is not run here.
     #[error("node `{node}` ({operator}): {reason}{}", hint_suffix(.hint))]
     UnsupportedOperator {
@@ -83,6 +95,8 @@ impl LoadError {
         match self {
             Self::TooLarge { .. } => "model.too_large",
             Self::Malformed { .. } => "model.malformed",
+            Self::MalformedPacked { .. } => "model.packed_malformed",
+            Self::PackedFormat { .. } => "model.packed_format_unknown",
             Self::UnsupportedOperator { .. } => "model.unsupported_operator",
             Self::InvalidGraph { .. } => "model.invalid_graph",
             Self::Deadline { .. } => "model.deadline",

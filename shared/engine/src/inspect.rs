@@ -1,17 +1,19 @@
 //! Says what is in a model file, also where it cannot be loaded.
 
-use std::collections::{BTreeMap, HashMap};
+mod cost;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tract_onnx::pb::GraphProto;
 
-use crate::attributes::floats;
 use crate::check;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{OPERATORS, Operator};
 use crate::model::TensorSpec;
 use crate::tree;
+
+pub use cost::Cost;
 
 /// What is in a model file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,10 +36,10 @@ pub struct Inspection {
     pub nodes: usize,
     /// Number of elements in all initialisers together.
     pub parameters: usize,
-    /// Estimated multiplications and comparisons for one row: one for each weight of a matrix product, a
-    /// convolution, a recurrent layer or a support vector, and the mean path of each tree. A weight that a row uses
-    /// more than once counts once.
-    pub cost: usize,
+    /// What one row costs, estimated.
+    pub cost: Cost,
+    /// Estimated memory of the loaded model's weights and trees, in bytes.
+    pub memory: usize,
     /// The tree ensembles.
     pub trees: Vec<TreeSummary>,
     /// What keeps the model from being loaded; empty where nothing does.
@@ -106,11 +108,11 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
     let mut trees = Vec::new();
     let mut parameters = 0_usize;
     let mut nodes = 0;
-    let mut cost = 0_usize;
+    let mut weight = cost::Weight::default();
     let mut specs = (Vec::new(), Vec::new());
     if let Some(graph) = &mut model.graph {
         nodes = graph.node.len();
-        cost = estimate_cost(graph);
+        weight = cost::weigh(graph);
         for node in &graph.node {
             *operators.entry(check::qualified_name(node)).or_default() += 1;
             if check::is_tree_ensemble(node) {
@@ -176,43 +178,9 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
         size: onnx.len(),
         nodes,
         parameters,
-        cost,
+        cost: weight.cost,
+        memory: weight.memory,
         trees,
         unsupported,
     })
-}
-
-/// See [`Inspection::cost`].
-fn estimate_cost(graph: &GraphProto) -> usize {
-    let sizes: HashMap<&str, usize> = graph
-        .initializer
-        .iter()
-        .map(|tensor| {
-            let count = tensor.dims.iter().fold(1_usize, |product, dim| {
-                product.saturating_mul(*dim as usize)
-            });
-            (tensor.name.as_str(), count)
-        })
-        .collect();
-    let costs = graph.node.iter().map(|node| match node.op_type.as_str() {
-        _ if check::is_tree_ensemble(node) => {
-            let summary = tree::summarise(node);
-            let leaves = summary.leaves / summary.trees.max(1);
-            summary
-                .trees
-                .saturating_mul(leaves.max(1).ilog2() as usize + 1)
-        }
-        "LinearClassifier" | "LinearRegressor" => floats(node, "coefficients").len(),
-        "SVMClassifier" | "SVMRegressor" => {
-            floats(node, "support_vectors").len() + floats(node, "coefficients").len()
-        }
-        "MatMul" | "MatMulInteger" | "QLinearMatMul" | "Gemm" | "Conv" | "ConvTranspose"
-        | "QLinearConv" | "LSTM" | "GRU" | "RNN" => node
-            .input
-            .iter()
-            .filter_map(|name| sizes.get(name.as_str()))
-            .fold(0, |sum: usize, size| sum.saturating_add(*size)),
-        _ => 0,
-    });
-    costs.fold(0, usize::saturating_add)
 }

@@ -98,7 +98,19 @@ impl Operator {
             }
             _ => return Err(unsupported(node, "this operator is not run", "")),
         };
-        let inputs = match &operator {
+        operator.check_arity(node)?;
+        Ok(operator)
+    }
+
+    /// A tree operator that is built already, in the place of a node.
+    pub(crate) fn from_trees(node: &NodeProto, trees: TreeOperator) -> Result<Self, LoadError> {
+        let operator = Self::Trees(Box::new(trees));
+        operator.check_arity(node)?;
+        Ok(operator)
+    }
+
+    fn check_arity(&self, node: &NodeProto) -> Result<(), LoadError> {
+        let inputs = match self {
             Self::ArrayFeatureExtractor => 2,
             Self::FeatureVectorizer(_) => node.input.len(),
             _ => 1,
@@ -109,17 +121,17 @@ impl Operator {
                 format!("{} inputs where {inputs} are taken", node.input.len()),
             ));
         }
-        if node.output.len() > operator.output_count() {
+        if node.output.len() > self.output_count() {
             return Err(invalid(
                 node,
                 format!(
                     "{} outputs where there are {}",
                     node.output.len(),
-                    operator.output_count()
+                    self.output_count()
                 ),
             ));
         }
-        Ok(operator)
+        Ok(())
     }
 
     /// The number of outputs.

@@ -9,8 +9,9 @@ mod shape;
 mod step;
 
 use crate::error::RunError;
-use crate::ml::{Array, Form, View};
+use crate::ml::{Array, Form, Operator, View};
 use crate::tensor::Tensor;
+use crate::tree::TreeOperator;
 use step::Step;
 
 pub(crate) use build::build;
@@ -113,6 +114,18 @@ impl Pipeline {
             });
         }
         Ok(tensors)
+    }
+
+    /// The tree operators, in the graph's order.
+    pub(crate) fn trees(&self) -> Vec<&TreeOperator> {
+        let operators = self.nodes.iter().filter_map(|node| match &node.step {
+            Step::Ml(operator) => match &**operator {
+                Operator::Trees(trees) => Some(&**trees),
+                _ => None,
+            },
+            _ => None,
+        });
+        operators.collect()
     }
 
     fn find<'a>(

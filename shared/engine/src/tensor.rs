@@ -77,3 +77,14 @@ impl TensorData {
         self.len() == 0
     }
 }
+
+/// Bytes of an element; of a string, those of its own place.
+pub(crate) fn element_size(datatype: DataType) -> usize {
+    match datatype {
+        DataType::Bool | DataType::Uint8 | DataType::Int8 => 1,
+        DataType::Uint16 | DataType::Int16 | DataType::Fp16 => 2,
+        DataType::Uint32 | DataType::Int32 | DataType::Fp32 => 4,
+        DataType::Uint64 | DataType::Int64 | DataType::Fp64 => 8,
+        DataType::Bytes => size_of::<Vec<u8>>(),
+    }
+}

@@ -21,12 +21,15 @@ mod rows;
 mod ruled;
 mod topology;
 
+use std::collections::HashMap;
+
 use artifact::manifest::DataType;
 use tract_onnx::pb::NodeProto;
 
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, View, check_number, matrix};
+use crate::packed::{Reader, Writer};
 use crate::tensor::TensorData;
 pub(crate) use attribution::Attribution;
 use finish::Finish;
@@ -46,6 +49,9 @@ pub(crate) struct TreeOperator {
     /// True for the operator of `ai.onnx.ml` 5.
     is_v5: bool,
 }
+
+/// Operators that are built already, by the name of their first output.
+pub(crate) type Ensembles = HashMap<String, TreeOperator>;
 
 /// The trees, in the type of their thresholds and weights.
 #[derive(Debug, Clone)]
@@ -73,6 +79,43 @@ impl TreeOperator {
             kernel,
             finish,
             is_v5: raw.is_v5,
+        })
+    }
+
+    /// Writes the operator in the packed form.
+    pub(crate) fn pack(&self, out: &mut Writer) {
+        out.choice(&self.is_v5, &[false, true]);
+        self.finish.pack(out);
+        match &self.kernel {
+            Kernel::Single(forest) => {
+                out.one(0_u8);
+                forest.pack(out);
+            }
+            Kernel::Double(forest) => {
+                out.one(1_u8);
+                forest.pack(out);
+            }
+        }
+    }
+
+    /// Reads what [`TreeOperator::pack`] wrote; `left` are the tree nodes that the model may still have.
+    pub(crate) fn unpack(
+        input: &mut Reader<'_>,
+        left: &mut usize,
+        limits: &LoadLimits,
+    ) -> Result<Self, LoadError> {
+        let is_v5 = input.choice("flag", &[false, true])?;
+        let finish = Finish::unpack(input, limits)?;
+        let (width, aggregate) = (finish.width(), finish.aggregate());
+        let kernel = match input.one::<u8>()? {
+            0 => Kernel::Single(Forest::unpack(input, width, aggregate, left, limits)?),
+            1 => Kernel::Double(Forest::unpack(input, width, aggregate, left, limits)?),
+            other => return Err(input.fault(format!("{other} is no type of trees"))),
+        };
+        Ok(Self {
+            kernel,
+            finish,
+            is_v5,
         })
     }
 

@@ -471,17 +471,28 @@ fn log_sum_of_exponentials_of_large_numbers_is_finite() {
 #[test]
 fn estimated_cost_counts_weights_and_paths() {
     let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/models");
-    let cost = |name: &str| {
+    let inspect = |name: &str| {
         let onnx = std::fs::read(folder.join(format!("{name}.onnx"))).unwrap();
-        engine::inspect(&onnx, &LoadLimits::default()).unwrap().cost
+        engine::inspect(&onnx, &LoadLimits::default()).unwrap()
     };
-    // MatMul of 4 × 3.
-    assert_eq!(cost("graph_linear"), 12);
+    // MatMul of 4 × 3, and what is added.
+    let linear = inspect("graph_linear");
+    assert_eq!((linear.cost.operations, linear.cost.bytes), (24, 48));
+    assert!(linear.memory >= 48, "{}", linear.memory);
     // Gemm of 8 × 4, 8 × 8 and 1 × 8, with their biases.
-    assert_eq!(cost("graph_mlp"), 32 + 8 + 64 + 8 + 8 + 1);
-    let trees = cost("skl_tree");
+    let weights = 32 + 8 + 64 + 8 + 8 + 1;
+    let mlp = inspect("graph_mlp").cost;
+    assert_eq!((mlp.operations, mlp.bytes), (2 * weights, 4 * weights));
+    let trees = inspect("skl_tree");
     assert!(
-        (3..=5).contains(&trees),
-        "{trees} steps for a tree of depth 4"
+        (3..=5).contains(&trees.cost.tree_nodes),
+        "{:?} for a tree of depth 4",
+        trees.cost
+    );
+    let nodes = trees.trees[0].nodes;
+    assert!(
+        trees.memory > 8 * nodes,
+        "{} of {nodes} nodes",
+        trees.memory
     );
 }

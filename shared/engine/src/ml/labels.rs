@@ -6,6 +6,7 @@ use tract_onnx::pb::NodeProto;
 use crate::attributes::{ints, utf8};
 use crate::check::invalid;
 use crate::error::LoadError;
+use crate::packed::{Reader, Writer};
 use crate::tensor::TensorData;
 
 /// Class labels, by class id.
@@ -29,6 +30,43 @@ impl ClassLabels {
                 node,
                 format!("both {integers} and {strings} are given"),
             )),
+        }
+    }
+
+    /// Writes the labels.
+    pub(crate) fn pack(&self, out: &mut Writer) {
+        match self {
+            Self::Integers(labels) => {
+                out.one(0_u8);
+                out.list(labels);
+            }
+            Self::Strings(labels) => {
+                out.one(1_u8);
+                out.count(labels.len());
+                for label in labels {
+                    out.list(label);
+                }
+            }
+        }
+    }
+
+    /// Reads what [`ClassLabels::pack`] wrote.
+    pub(crate) fn unpack(input: &mut Reader<'_>) -> Result<Self, LoadError> {
+        match input.one::<u8>()? {
+            0 => input.list().map(Self::Integers),
+            1 => {
+                let count = input.count()?;
+                let mut labels = Vec::new();
+                for at in 0..count {
+                    let label: Vec<u8> = input.list()?;
+                    if std::str::from_utf8(&label).is_err() {
+                        return Err(input.fault(format!("label {at} is not UTF-8")));
+                    }
+                    labels.push(label);
+                }
+                Ok(Self::Strings(labels))
+            }
+            other => Err(input.fault(format!("{other} is no form of labels"))),
         }
     }
 

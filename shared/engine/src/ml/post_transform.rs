@@ -18,6 +18,15 @@ pub(crate) enum PostTransform {
 }
 
 impl PostTransform {
+    /// All, in the order of the packed form.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::None,
+        Self::Softmax,
+        Self::Logistic,
+        Self::SoftmaxZero,
+        Self::Probit,
+    ];
+
     /// Reads the attribute `post_transform`; `NONE` where it is left out.
     pub(crate) fn read(node: &NodeProto) -> Result<Self, LoadError> {
         match text(node, "post_transform").unwrap_or(b"NONE") {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::Framework;
 
 use super::plan::Plans;
@@ -14,29 +14,90 @@ use crate::check;
 use crate::error::{LoadError, describe_panic};
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
+use crate::packed;
 use crate::pipeline;
 use crate::sequence;
+use crate::tree::Ensembles;
 
 /// Stack of the loading thread, in bytes: the graph engine recurses along chains of nodes.
 const STACK_SIZE: usize = 64 << 20;
 
 /// Loads a model within its limits.
-///
-/// A load that misses its deadline is left behind on its thread, where it ends by itself.
 pub(super) fn load(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
-    if onnx.len() > limits.max_bytes {
-        // Before the bytes are copied for the thread.
-        check::decode(onnx, limits)?;
-    }
-    let (sender, receiver) = channel();
+    check_size(onnx, limits)?;
     let bytes = onnx.to_vec();
+    on_thread(limits, move |limits| {
+        let mut proto = check::decode(&bytes, limits)?;
+        let specs = prepare(&mut proto, limits)?;
+        match read_pipeline(&proto, specs, Ensembles::new(), limits)? {
+            Ok(model) => Ok(model),
+            Err(specs) => read_graph(&proto, specs, limits),
+        }
+    })
+}
+
+/// Loads a packed model within its limits.
+pub(super) fn load_packed(
+    packed: impl AsRef<[u8]> + Send + 'static,
+    limits: &LoadLimits,
+) -> Result<Model, LoadError> {
+    check_size(packed.as_ref(), limits)?;
+    on_thread(limits, move |limits| {
+        let (mut proto, ensembles) = packed::read(packed.as_ref(), limits)?;
+        let specs = prepare(&mut proto, limits)?;
+        read_pipeline(&proto, specs, ensembles, limits)?.map_err(|_| LoadError::MalformedPacked {
+            reason: "its graph is not one that runs without the graph engine".to_owned(),
+        })
+    })
+}
+
+/// Packs a model within its limits; none for one that needs the graph engine.
+pub(super) fn pack(onnx: &[u8], limits: &LoadLimits) -> Result<Option<Vec<u8>>, LoadError> {
+    check_size(onnx, limits)?;
+    let bytes = onnx.to_vec();
+    on_thread(limits, move |limits| {
+        let original = check::decode(&bytes, limits)?;
+        let mut proto = original.clone();
+        let specs = prepare(&mut proto, limits)?;
+        let Ok(model) = read_pipeline(&proto, specs, Ensembles::new(), limits)? else {
+            return Ok(None);
+        };
+        Ok(match &model.runner {
+            Runner::Pipeline(pipeline) => {
+                Some(packed::write(original, pipeline.trees().into_iter()))
+            }
+            Runner::Graph(_) => None,
+        })
+    })
+}
+
+/// Refuses a file that is too long before it is copied.
+fn check_size(bytes: &[u8], limits: &LoadLimits) -> Result<(), LoadError> {
+    if bytes.len() > limits.max_bytes {
+        return Err(LoadError::TooLarge {
+            what: "the file in bytes".to_owned(),
+            actual: bytes.len(),
+            limit: limits.max_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// Does a job on a thread of its own, under the deadline and with panics caught.
+///
+/// A job that misses its deadline is left behind on its thread, where it ends by itself.
+fn on_thread<T: Send + 'static>(
+    limits: &LoadLimits,
+    job: impl FnOnce(&LoadLimits) -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    let (sender, receiver) = channel();
     let own_limits = limits.clone();
-    thread::Builder::new()
+    let loader = thread::Builder::new()
         .name("model-load".to_owned())
         .stack_size(STACK_SIZE)
         .spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| load_here(&bytes, &own_limits)))
-                .unwrap_or_else(|payload| {
+            let result =
+                catch_unwind(AssertUnwindSafe(|| job(&own_limits))).unwrap_or_else(|payload| {
                     Err(LoadError::Panicked {
                         message: describe_panic(payload.as_ref()),
                     })
@@ -47,58 +108,99 @@ pub(super) fn load(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError>
         .map_err(|error| LoadError::Refused {
             reason: format!("no thread to load on: {error}"),
         })?;
-    match receiver.recv_timeout(limits.deadline) {
+    let outcome = receiver.recv_timeout(limits.deadline);
+    // A thread is joined, never detached: glibc may look at a detached thread after it has ended, and a stack of this
+    // size is unmapped by then.
+    let reaped = if let Err(RecvTimeoutError::Timeout) = outcome {
+        let reaper = thread::Builder::new().name("model-load-end".to_owned());
+        reaper.spawn(move || loader.join()).map(drop)
+    } else {
+        let _ = loader.join();
+        Ok(())
+    };
+    match outcome {
         Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => Err(LoadError::Deadline {
-            limit_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
-        }),
+        Err(RecvTimeoutError::Timeout) => {
+            reaped.map_err(|error| LoadError::Refused {
+                reason: format!("no thread to wait for a slow load: {error}"),
+            })?;
+            Err(LoadError::Deadline {
+                limit_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
+            })
+        }
         Err(RecvTimeoutError::Disconnected) => Err(LoadError::Panicked {
             message: "the loading thread ended without a word".to_owned(),
         }),
     }
 }
 
-fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
-    let mut proto = check::decode(onnx, limits)?;
+/// The inputs and the outputs.
+type Specs = (Vec<TensorSpec>, Vec<TensorSpec>);
+
+/// Validates a decoded file and brings its graph into the form that is built.
+fn prepare(proto: &mut ModelProto, limits: &LoadLimits) -> Result<Specs, LoadError> {
     if let Some(graph) = &proto.graph
         && let Some(error) = check::find_unsupported(graph).into_iter().next()
     {
         return Err(error);
     }
-    check::validate(&proto, limits)?;
+    check::validate(proto, limits)?;
     let opset = proto
         .opset_import
         .iter()
         .find(|import| matches!(&*import.domain, "" | "ai.onnx"))
         .map_or(0, |import| import.version);
-    let Some(graph) = &mut proto.graph else {
-        return Err(LoadError::Malformed {
-            reason: "it holds no graph".to_owned(),
-        });
-    };
+    let graph = graph_of(proto)?;
     check::replace_zip_maps(graph);
     rewrite::steady_log_sums(graph, opset);
     rewrite::name_nodes(graph);
     rewrite::state_defaults(graph);
-    let (inputs, mut outputs) = check::read_specs(graph)?;
-    if inputs.is_empty() {
+    let specs = check::read_specs(graph)?;
+    if specs.0.is_empty() {
         return Err(LoadError::graph("it has no input"));
     }
-    if let Some(pipeline) = pipeline::build(graph, &inputs, &mut outputs, limits)? {
-        return Ok(Model {
-            inputs,
-            outputs,
-            runner: Runner::Pipeline(pipeline),
-        });
-    }
-    for node in graph
-        .node
-        .iter()
-        .filter(|node| node.domain == check::ML_DOMAIN)
-    {
+    Ok(specs)
+}
+
+fn graph_of(proto: &mut ModelProto) -> Result<&mut GraphProto, LoadError> {
+    proto.graph.as_mut().ok_or_else(|| LoadError::Malformed {
+        reason: "it holds no graph".to_owned(),
+    })
+}
+
+/// Builds a graph that runs without the graph engine; gives the specs back for any other.
+fn read_pipeline(
+    proto: &ModelProto,
+    (inputs, mut outputs): Specs,
+    ensembles: Ensembles,
+    limits: &LoadLimits,
+) -> Result<Result<Model, Specs>, LoadError> {
+    let Some(graph) = &proto.graph else {
+        return Ok(Err((inputs, outputs)));
+    };
+    Ok(
+        match pipeline::build(graph, &inputs, &mut outputs, ensembles, limits)? {
+            Some(pipeline) => Ok(Model {
+                inputs,
+                outputs,
+                runner: Runner::Pipeline(pipeline),
+            }),
+            None => Err((inputs, outputs)),
+        },
+    )
+}
+
+/// Has the graph engine read a graph.
+fn read_graph(
+    proto: &ModelProto,
+    (inputs, outputs): Specs,
+    limits: &LoadLimits,
+) -> Result<Model, LoadError> {
+    let nodes = proto.graph.iter().flat_map(|graph| &graph.node);
+    for node in nodes.filter(|node| node.domain == check::ML_DOMAIN) {
         Operator::parse(node, None, limits)?;
     }
-    let plans = read_graph(&proto, &inputs, &outputs, limits)?;
+    let plans = plan_graph(proto, &inputs, &outputs, limits)?;
     Ok(Model {
         inputs,
         outputs,
@@ -107,7 +209,7 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
 }
 
 /// Parses a graph for the graph engine and plans one row of it.
-fn read_graph(
+fn plan_graph(
     proto: &ModelProto,
     inputs: &[TensorSpec],
     outputs: &[TensorSpec],

@@ -13,6 +13,7 @@ use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, Operator};
 use crate::model::TensorSpec;
 use crate::tensor::TensorData;
+use crate::tree::Ensembles;
 
 /// Two batch sizes that no graph has for a fixed dimension by chance: what differs between them is variable.
 const BATCHES: [usize; 2] = [1009, 2003];
@@ -25,19 +26,23 @@ struct Reader<'a> {
     /// The types of the slots.
     forms: Vec<Form>,
     inputs: Vec<Form>,
+    /// Tree operators that need not be read.
+    ensembles: Ensembles,
 }
 
-/// Makes a pipeline, and completes the outputs' shapes; none for a graph that the graph engine must run.
+/// Makes a pipeline, and completes the outputs' shapes; none for a graph that the graph engine must run. Operators
+/// among `ensembles` are taken as they are.
 pub(crate) fn build(
     graph: &GraphProto,
     inputs: &[TensorSpec],
     outputs: &mut [TensorSpec],
+    ensembles: Ensembles,
     limits: &LoadLimits,
 ) -> Result<Option<Pipeline>, LoadError> {
     if !graph.node.iter().any(|node| node.domain == ML_DOMAIN) {
         return Ok(None);
     }
-    let Some(shapes) = guess_shapes(graph, inputs, limits) else {
+    let Some(shapes) = guess_shapes(graph, inputs, &ensembles, limits) else {
         return Ok(None);
     };
     let mut reader = Reader {
@@ -56,6 +61,7 @@ pub(crate) fn build(
             .zip(&shapes)
             .map(|(spec, shape)| Form::new(spec.datatype, shape.at(BATCHES[0])))
             .collect(),
+        ensembles,
     };
     if !reader.read_values(inputs) {
         return Ok(None);
@@ -134,6 +140,7 @@ impl Shape {
 fn guess_shapes(
     graph: &GraphProto,
     inputs: &[TensorSpec],
+    ensembles: &Ensembles,
     limits: &LoadLimits,
 ) -> Option<Vec<Shape>> {
     inputs
@@ -150,8 +157,12 @@ fn guess_shapes(
                     node.domain == ML_DOMAIN && node.input.first() == Some(&spec.name)
                 });
                 readers
-                    .filter_map(|node| Operator::parse(node, Some(spec.datatype), limits).ok())
-                    .filter_map(|operator| operator.features())
+                    .filter_map(|node| match ensembles.get(node.output.first()?) {
+                        Some(trees) => Some(trees.min_features()),
+                        None => Operator::parse(node, Some(spec.datatype), limits)
+                            .ok()?
+                            .features(),
+                    })
                     .max()?
             } else {
                 0
@@ -222,7 +233,10 @@ impl<'a> Reader<'a> {
         };
         let step = if node.domain == ML_DOMAIN {
             let first = sources.first().map(|source| self.form(*source).datatype);
-            Step::Ml(Box::new(Operator::parse(node, first, limits)?))
+            Step::Ml(Box::new(match self.ensembles.remove(output) {
+                Some(trees) => Operator::from_trees(node, trees)?,
+                None => Operator::parse(node, first, limits)?,
+            }))
         } else {
             let constant = |at: usize| self.integers(sources.get(at).copied()?);
             let Some(step) = Step::read(node, constant) else {

@@ -36,6 +36,11 @@ pub(super) enum Aggregate {
     Max,
 }
 
+impl Aggregate {
+    /// All, in the order of the packed form.
+    pub(super) const ALL: [Self; 4] = [Self::Sum, Self::Average, Self::Min, Self::Max];
+}
+
 /// A tree operator's attributes: parallel arrays of equal length, values within their type.
 #[derive(Debug)]
 pub(super) struct RawTrees<'a> {

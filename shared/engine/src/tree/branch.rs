@@ -3,6 +3,8 @@
 use super::attributes::{Mode, RawTrees};
 use super::real::Real;
 use super::topology::Topology;
+use crate::error::LoadError;
+use crate::packed::{Reader, Writer};
 
 /// A bit of [`Branch::rules`]: go right if the value is less.
 const RIGHT_IF_LESS: u8 = 1;
@@ -118,6 +120,26 @@ impl<T: Real> Sets<T> {
         Self {
             sets: sets.collect(),
         }
+    }
+
+    pub(super) fn pack(&self, out: &mut Writer) {
+        out.count(self.sets.len());
+        for set in &self.sets {
+            out.list(set);
+        }
+    }
+
+    pub(super) fn unpack(input: &mut Reader<'_>) -> Result<Self, LoadError> {
+        let count = input.count()?;
+        let mut sets = Vec::new();
+        for _ in 0..count {
+            let set: Vec<T::Key> = input.list()?;
+            if !set.is_sorted() {
+                return Err(input.fault("a set is not sorted"));
+            }
+            sets.push(set);
+        }
+        Ok(Self { sets })
     }
 
     fn contain(&self, set: u32, value: T::Key) -> bool {

@@ -4,7 +4,10 @@ use artifact::manifest::DataType;
 
 use super::attributes::{Aggregate, RawTrees};
 use super::real::Real;
+use crate::error::LoadError;
+use crate::limits::LoadLimits;
 use crate::ml::{ClassLabels, PostTransform, logistic, probit};
+use crate::packed::{Reader, Writer};
 use crate::tensor::TensorData;
 
 /// What is done with the sums of one row.
@@ -92,6 +95,61 @@ impl Finish {
             aggregate: raw.aggregate,
             classes,
         }
+    }
+
+    /// Writes everything.
+    pub(super) fn pack(&self, out: &mut Writer) {
+        out.count(self.width);
+        out.list(&self.base_values);
+        out.choice(&self.post_transform, &PostTransform::ALL);
+        out.choice(&self.aggregate, &Aggregate::ALL);
+        out.choice(&self.classes.is_some(), &[false, true]);
+        if let Some(classes) = &self.classes {
+            classes.labels.names.pack(out);
+            out.choice(&classes.is_one_score, &[false, true]);
+            out.choice(&classes.weights_are_positive, &[false, true]);
+        }
+    }
+
+    /// Reads what [`Finish::pack`] wrote.
+    pub(super) fn unpack(input: &mut Reader<'_>, limits: &LoadLimits) -> Result<Self, LoadError> {
+        let width = input.count()?;
+        if !(1..=limits.max_elements).contains(&width) {
+            return Err(input.fault(format!("{width} outputs")));
+        }
+        let base_values: Vec<f64> = input.list()?;
+        let post_transform = input.choice("post_transform", &PostTransform::ALL)?;
+        let aggregate = input.choice("aggregate_function", &Aggregate::ALL)?;
+        let classes = if input.choice("flag", &[false, true])? {
+            let names = ClassLabels::unpack(input)?;
+            if names.len() != width || width < 2 {
+                return Err(input.fault(format!("{} labels for {width} outputs", names.len())));
+            }
+            Some(Classes {
+                labels: Labels { names },
+                is_one_score: input.choice("flag", &[false, true])?,
+                weights_are_positive: input.choice("flag", &[false, true])?,
+            })
+        } else {
+            None
+        };
+        let is_fit = base_values.is_empty()
+            || base_values.len() == width
+            || (classes.is_some() && width == 2 && base_values.len() == 1);
+        if !is_fit || !base_values.iter().all(|value| value.is_finite()) {
+            return Err(input.fault(format!("the base values {base_values:?}")));
+        }
+        Ok(Self {
+            width,
+            base_values,
+            post_transform,
+            aggregate,
+            classes,
+        })
+    }
+
+    pub(super) fn aggregate(&self) -> Aggregate {
+        self.aggregate
     }
 
     pub(super) fn labels(&self) -> Option<&Labels> {

@@ -1,12 +1,14 @@
 //! All trees of one operator, in the form that suits them, and the sums of the leaves that rows reach.
 
+mod packed;
+
 use super::BLOCK_ROWS;
 use super::attributes::Mode;
 use super::attributes::{Aggregate, RawTrees};
 use super::branch::{Branch, Sets};
 use super::lanes::{LANES, each_lane};
 use super::leaves::Leaves;
-use super::linked::Linked;
+use super::linked::{self, Linked};
 use super::oblivious::Oblivious;
 use super::perfect::{self, Perfect};
 use super::real::Real;
@@ -362,12 +364,7 @@ impl<T: Real> Shape<T> {
         if let Some((trees, places)) = Perfect::build(topology, branch, missing, columns) {
             return Some((Self::Perfect(trees), places));
         }
-        let bits = match missing.width(columns) {
-            0..=64 => 6,
-            65..=256 => 8,
-            257..=1024 => 10,
-            _ => return None,
-        };
+        let bits = linked::column_bits(missing.width(columns))?;
         let (trees, places) = Linked::build(topology, branch, missing, bits)?;
         Some((Self::Linked(trees), places))
     }

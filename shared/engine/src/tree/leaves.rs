@@ -5,6 +5,7 @@ use super::real::Real;
 use super::topology::Topology;
 use crate::check::invalid;
 use crate::error::LoadError;
+use crate::packed::{Reader, Writer};
 
 /// The leaves' weights.
 #[derive(Debug, Clone)]
@@ -115,6 +116,93 @@ impl<T: Real> Leaves<T> {
         })
     }
 
+    /// Writes the weights of the leaves among `places`, in their order.
+    pub(super) fn write(
+        &self,
+        places: usize,
+        is_leaf: impl Fn(usize) -> bool,
+        width: usize,
+        out: &mut Writer,
+    ) {
+        let leaves = || (0..places).filter(|place| is_leaf(*place));
+        match self {
+            Self::One { output, weights } => {
+                out.one(0_u8);
+                out.count(*output);
+                out.many(leaves().map(|place| weights[place]));
+            }
+            Self::Dense { starts, weights } => {
+                out.one(1_u8);
+                let own = |place: usize| &weights[starts[place] as usize..][..width];
+                out.many(leaves().flat_map(own).copied());
+            }
+            Self::Sparse { ranges, weights } => {
+                out.one(2_u8);
+                let own = |place: usize| {
+                    let (start, count) = ranges[place];
+                    &weights[start as usize..(start + count) as usize]
+                };
+                out.many(leaves().map(|place| ranges[place].1));
+                out.many(leaves().flat_map(own).map(|(output, _)| *output));
+                out.many(leaves().flat_map(own).map(|(_, weight)| *weight));
+            }
+        }
+    }
+
+    /// Reads what [`Leaves::write`] wrote. Each place has weights of its own, so that no file makes a row cost
+    /// more than it is long.
+    pub(super) fn read(
+        input: &mut Reader<'_>,
+        places: usize,
+        is_leaf: impl Fn(usize) -> bool,
+        width: usize,
+    ) -> Result<Self, LoadError> {
+        let count = (0..places).filter(|place| is_leaf(*place)).count();
+        match input.one::<u8>()? {
+            0 => {
+                let output = input.count()?;
+                if output >= width {
+                    return Err(input.fault(format!("output {output} of {width}")));
+                }
+                let weights: Vec<T> = input.many(count)?;
+                if count == places {
+                    return Ok(Self::One { output, weights });
+                }
+                let mut weights = weights.into_iter();
+                let mut own = |place| {
+                    let weight = is_leaf(place).then(|| weights.next()).flatten();
+                    weight.unwrap_or_default()
+                };
+                let weights = (0..places).map(&mut own).collect();
+                Ok(Self::One { output, weights })
+            }
+            1 => {
+                let weights: Vec<T> = input.many(count.saturating_mul(width))?;
+                let starts = lay_out(places, is_leaf, |_| width);
+                let starts = starts.ok_or_else(|| input.fault("too many weights"))?;
+                Ok(Self::Dense {
+                    starts: starts.into_iter().map(|(start, _)| start).collect(),
+                    weights,
+                })
+            }
+            2 => {
+                let counts: Vec<u32> = input.many(count)?;
+                let total = counts.iter().map(|count| *count as usize).sum();
+                let outputs: Vec<u32> = input.many(total)?;
+                if !outputs.iter().all(|output| (*output as usize) < width) {
+                    return Err(input.fault(format!("an output beyond {width}")));
+                }
+                let weights: Vec<T> = input.many(total)?;
+                let ranges = lay_out(places, is_leaf, |leaf| counts[leaf] as usize);
+                Ok(Self::Sparse {
+                    ranges: ranges.ok_or_else(|| input.fault("too many weights"))?,
+                    weights: outputs.into_iter().zip(weights).collect(),
+                })
+            }
+            other => Err(input.fault(format!("{other} is no form of leaves"))),
+        }
+    }
+
     /// The outputs that have a weight whatever leaves a row reaches; none where that depends on the leaves.
     pub(super) fn mark_present(&self, present: &mut [bool], width: usize) {
         match self {
@@ -127,4 +215,24 @@ impl<T: Real> Leaves<T> {
             Self::Sparse { .. } => {}
         }
     }
+}
+
+/// Start and length of the weights at each place, leaf after leaf; `(0, 0)` for a branch. None if they are too many.
+fn lay_out(
+    places: usize,
+    is_leaf: impl Fn(usize) -> bool,
+    length: impl Fn(usize) -> usize,
+) -> Option<Vec<(u32, u32)>> {
+    let (mut leaf, mut start) = (0, 0_u32);
+    (0..places)
+        .map(|place| {
+            if !is_leaf(place) {
+                return Some((0, 0));
+            }
+            let own = (start, u32::try_from(length(leaf)).ok()?);
+            leaf += 1;
+            start = start.checked_add(own.1)?;
+            Some(own)
+        })
+        .collect()
 }

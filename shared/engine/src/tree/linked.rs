@@ -7,9 +7,15 @@ use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
+use crate::error::LoadError;
+use crate::limits::LoadLimits;
+use crate::packed::{Reader, Writer};
 
 /// Steps between two looks at whether all walks have ended.
 const STRIDE: usize = 4;
+
+/// Stands for the column of a leaf in the packed form.
+const LEAF: u16 = u16::MAX;
 
 /// A branch or a leaf: 8 bytes for f32.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +78,92 @@ impl<T: Real> Linked<T> {
         }
         let linked = Self { nodes, roots, bits };
         Some((linked, leaves))
+    }
+
+    /// Writes the columns that the nodes ask for and the branches' thresholds. Nodes stand breadth first: where a
+    /// child is need not be said.
+    pub(super) fn pack(&self, out: &mut Writer) {
+        out.count(self.roots.len());
+        out.count(self.nodes.len());
+        let mask = (1 << self.bits) - 1;
+        out.many(self.nodes.iter().enumerate().map(|(at, node)| {
+            if self.is_leaf(at) {
+                LEAF
+            } else {
+                (node.link & mask) as u16
+            }
+        }));
+        let branches = self.nodes.iter().enumerate();
+        let branches = branches.filter(|(at, _)| !self.is_leaf(*at));
+        out.many(branches.map(|(_, node)| node.threshold));
+    }
+
+    /// Reads what [`Linked::pack`] wrote, for rows of `width` columns.
+    pub(super) fn unpack(
+        input: &mut Reader<'_>,
+        width: usize,
+        bits: u32,
+        limits: &LoadLimits,
+    ) -> Result<Self, LoadError> {
+        let trees = input.count()?;
+        let count = input.count()?;
+        if trees == 0 || (count as u64) << bits > u64::from(u32::MAX) {
+            return Err(input.fault(format!("{trees} trees of {count} nodes")));
+        }
+        let columns: Vec<u16> = input.many(count)?;
+        let is_right = |column: &u16| *column == LEAF || usize::from(*column) < width;
+        if !columns.iter().all(is_right) {
+            return Err(input.fault(format!("a branch reads a column beyond {width}")));
+        }
+        let branches = columns.iter().filter(|column| **column != LEAF).count();
+        let thresholds: Vec<T::Key> = input.many(branches)?;
+        let mut thresholds = thresholds.into_iter();
+        let mut nodes = Vec::with_capacity(count);
+        let mut roots = Vec::with_capacity(trees.min(count));
+        while nodes.len() < count {
+            roots.push(nodes.len() as u32);
+            // Where the next child stands, and where the next level begins.
+            let mut end = nodes.len() + 1;
+            let mut level = end;
+            let mut depth = 0;
+            while nodes.len() < end {
+                let own = nodes.len();
+                if own == level {
+                    level = end;
+                    depth += 1;
+                }
+                let Some(&column) = columns.get(own) else {
+                    return Err(input.fault("the last tree is cut off"));
+                };
+                if column == LEAF {
+                    nodes.push(Node {
+                        threshold: T::TOP,
+                        link: (own as u32) << bits,
+                    });
+                } else {
+                    nodes.push(Node {
+                        threshold: thresholds.next().unwrap_or(T::TOP),
+                        link: ((end as u32) << bits) | u32::from(column),
+                    });
+                    end += 2;
+                }
+            }
+            if depth > limits.max_tree_depth {
+                return Err(input.fault(format!("a tree has a depth of {depth}")));
+            }
+        }
+        if roots.len() != trees {
+            return Err(input.fault(format!("{} trees where {trees} were said", roots.len())));
+        }
+        Ok(Self { nodes, roots, bits })
+    }
+
+    pub(super) fn places(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn is_leaf(&self, place: usize) -> bool {
+        (self.nodes[place].link >> self.bits) as usize == place
     }
 
     pub(super) fn bits(&self) -> u32 {
@@ -137,4 +229,14 @@ impl<T: Real> Linked<T> {
             }
         }
     }
+}
+
+/// Bits that columns of a row take beside a place; none for rows too wide.
+pub(super) fn column_bits(width: usize) -> Option<u32> {
+    Some(match width {
+        0..=64 => 6,
+        65..=256 => 8,
+        257..=1024 => 10,
+        _ => return None,
+    })
 }

@@ -6,6 +6,8 @@ use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
+use crate::error::LoadError;
+use crate::packed::{Reader, Writer};
 
 /// Deepest tree, in levels.
 const MAX_DEPTH: usize = 16;
@@ -81,6 +83,53 @@ impl<T: Real> Oblivious<T> {
             leaves.extend(level);
         }
         Some((oblivious, leaves))
+    }
+
+    /// Writes the trees' depths and what their levels ask.
+    pub(super) fn pack(&self, out: &mut Writer) {
+        out.count(self.trees.len());
+        out.many(self.trees.iter().map(|tree| tree.depth as u8));
+        out.many(self.levels.iter().map(|level| level.column));
+        out.many(self.levels.iter().map(|level| level.threshold));
+    }
+
+    /// Reads what [`Oblivious::pack`] wrote, for rows of `width` columns.
+    pub(super) fn unpack(input: &mut Reader<'_>, width: usize) -> Result<Self, LoadError> {
+        let depths: Vec<u8> = input.list()?;
+        if depths.is_empty() {
+            return Err(input.fault("there is no tree"));
+        }
+        let mut trees = Vec::with_capacity(depths.len());
+        let (mut first, mut leaf) = (0_u32, 0_u32);
+        for depth in depths.into_iter().map(u32::from) {
+            let next = (depth as usize <= MAX_DEPTH)
+                .then(|| leaf.checked_add(1 << depth))
+                .flatten();
+            let Some(next) = next else {
+                return Err(input.fault(format!("{leaf} leaves before a depth of {depth}")));
+            };
+            trees.push(Tree { first, depth, leaf });
+            // No more levels than leaves.
+            first += depth;
+            leaf = next;
+        }
+        let columns: Vec<u32> = input.many(first as usize)?;
+        if !columns.iter().all(|column| (*column as usize) < width) {
+            return Err(input.fault(format!("a branch reads a column beyond {width}")));
+        }
+        let thresholds: Vec<T::Key> = input.many(first as usize)?;
+        let levels = thresholds.into_iter().zip(columns);
+        let levels = levels.map(|(threshold, column)| Level { threshold, column });
+        Ok(Self {
+            levels: levels.collect(),
+            trees,
+        })
+    }
+
+    pub(super) fn places(&self) -> usize {
+        self.trees
+            .last()
+            .map_or(0, |tree| tree.leaf as usize + (1 << tree.depth))
     }
 
     pub(super) fn tree_count(&self) -> usize {

@@ -6,13 +6,15 @@ use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
+use crate::error::LoadError;
+use crate::packed::{Reader, Writer};
 
 /// Deepest tree that is filled up.
 const MAX_DEPTH: usize = 8;
 /// Columns of a row: as many as a byte can name.
 pub(super) const WIDTH: usize = 256;
 /// Places that all trees may take together, for each node that they have.
-const MAX_FILL: usize = 3;
+pub(super) const MAX_FILL: usize = 3;
 
 /// A branch.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +106,55 @@ impl<T: Real> Perfect<T> {
             }
         }
         Some((perfect, leaves))
+    }
+
+    /// Writes the groups' depths and the branches, by place.
+    pub(super) fn pack(&self, out: &mut Writer) {
+        out.count(self.trees);
+        out.many(self.groups.iter().map(|group| group.depth as u8));
+        out.many(self.nodes.iter().map(|node| node.column));
+        out.many(self.nodes.iter().map(|node| node.threshold));
+    }
+
+    /// Reads what [`Perfect::pack`] wrote, for rows of `width` columns.
+    pub(super) fn unpack(input: &mut Reader<'_>, width: usize) -> Result<Self, LoadError> {
+        let trees = input.count()?;
+        if trees == 0 || width > WIDTH {
+            return Err(input.fault(format!("{trees} shallow trees of {width} columns")));
+        }
+        let depths: Vec<u8> = input.many(trees.div_ceil(LANES))?;
+        let mut groups = Vec::with_capacity(depths.len());
+        let mut places = 0_usize;
+        for (at, depth) in depths.into_iter().enumerate() {
+            let depth = u32::from(depth);
+            if !(1..=MAX_DEPTH as u32).contains(&depth) {
+                return Err(input.fault(format!("a shallow tree has a depth of {depth}")));
+            }
+            groups.push(Group {
+                depth,
+                first: places as u32,
+            });
+            places += (trees - at * LANES).min(LANES) << depth;
+        }
+        if u32::try_from(places).is_err() {
+            return Err(input.fault(format!("{places} places in shallow trees")));
+        }
+        let columns: Vec<u8> = input.many(places)?;
+        if !columns.iter().all(|column| usize::from(*column) < width) {
+            return Err(input.fault(format!("a branch reads a column beyond {width}")));
+        }
+        let thresholds: Vec<T::Key> = input.many(places)?;
+        let nodes = thresholds.into_iter().zip(columns);
+        let nodes = nodes.map(|(threshold, column)| Node { threshold, column });
+        Ok(Self {
+            nodes: nodes.collect(),
+            groups,
+            trees,
+        })
+    }
+
+    pub(super) fn places(&self) -> usize {
+        self.nodes.len()
     }
 
     pub(super) fn tree_count(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::ops::Add;
 
+use crate::packed::Element;
 use crate::tensor::TensorData;
 
 /// f32 or f64.
@@ -11,13 +12,14 @@ pub(crate) trait Real:
     + Add<Output = Self>
     + Into<f64>
     + Default
+    + Element
     + Send
     + Sync
     + std::fmt::Debug
     + 'static
 {
     /// An integer of the same width. See [`Real::key`].
-    type Key: Copy + Ord + Default + Send + Sync + std::fmt::Debug + 'static;
+    type Key: Ord + Default + Element + Send + Sync + std::fmt::Debug + 'static;
     const INFINITY: Self;
     const NEG_INFINITY: Self;
     const IS_DOUBLE: bool;

@@ -120,47 +120,56 @@ impl Topology {
 
     /// Edges on the longest path from the root; an error if a path never ends.
     fn measure(&self, raw: &RawTrees<'_>, run: &Run, order: &[u32]) -> Result<usize, LoadError> {
-        let first = run.places.start;
-        let of_branch = |at: u32| {
-            let is_leaf = raw.modes[at as usize] == Mode::Leaf;
-            let children = self.children[at as usize];
-            children.into_iter().filter(move |_| !is_leaf)
+        let children = |at: u32| {
+            let at = at as usize;
+            (raw.modes[at] != Mode::Leaf).then_some(self.children[at])
         };
-        let mut parents = vec![0_u32; run.places.len()];
-        for child in order.iter().flat_map(|at| of_branch(*at)) {
-            parents[child as usize - first] += 1;
-        }
-        // A node is measured once all its parents are.
-        let mut depths = vec![0_usize; run.places.len()];
-        let mut ready: Vec<u32> = order[..1].to_vec();
-        ready.retain(|root| parents[*root as usize - first] == 0);
-        let (mut done, mut deepest) = (0, 0);
-        while let Some(at) = ready.pop() {
-            done += 1;
-            let depth = depths[at as usize - first];
-            deepest = deepest.max(depth);
-            for child in of_branch(at) {
-                let local = child as usize - first;
-                depths[local] = depths[local].max(depth + 1);
-                parents[local] -= 1;
-                if parents[local] == 0 {
-                    ready.push(child);
-                }
+        measure_paths(order, run.places.clone(), children).map_err(|at| {
+            let at = at as usize;
+            let reason = format!(
+                "node {} of tree {} leads back to itself: a cycle",
+                raw.node_ids[at], raw.tree_ids[at]
+            );
+            invalid(raw.node, reason)
+        })
+    }
+}
+
+/// Edges on the longest path from the first of the nodes `order`, all of which stand within `places` as their
+/// children do; an error with a node if not every one of them is on paths from the first that all end.
+pub(super) fn measure_paths(
+    order: &[u32],
+    places: Range<usize>,
+    children: impl Fn(u32) -> Option<[u32; 2]>,
+) -> Result<usize, u32> {
+    let first = places.start;
+    let mut parents = vec![0_u32; places.len()];
+    for child in order.iter().filter_map(|at| children(*at)).flatten() {
+        parents[child as usize - first] += 1;
+    }
+    // A node is measured once all its parents are.
+    let mut depths = vec![0_usize; places.len()];
+    let mut ready: Vec<u32> = order[..1].to_vec();
+    ready.retain(|root| parents[*root as usize - first] == 0);
+    let (mut done, mut deepest) = (0, 0);
+    while let Some(at) = ready.pop() {
+        done += 1;
+        let depth = depths[at as usize - first];
+        deepest = deepest.max(depth);
+        for child in children(at).into_iter().flatten() {
+            let local = child as usize - first;
+            depths[local] = depths[local].max(depth + 1);
+            parents[local] -= 1;
+            if parents[local] == 0 {
+                ready.push(child);
             }
         }
-        if done == order.len() {
-            return Ok(deepest);
-        }
-        let at = order
-            .iter()
-            .find(|at| parents[**at as usize - first] > 0)
-            .map_or(first, |at| *at as usize);
-        let reason = format!(
-            "node {} of tree {} leads back to itself: a cycle",
-            raw.node_ids[at], raw.tree_ids[at]
-        );
-        Err(invalid(raw.node, reason))
     }
+    if done == order.len() {
+        return Ok(deepest);
+    }
+    let stuck = order.iter().find(|at| parents[**at as usize - first] > 0);
+    Err(stuck.copied().unwrap_or(first as u32))
 }
 
 impl Run {
