@@ -105,7 +105,8 @@ fn run(args: &[String]) -> Outcome {
             );
             let files = ArtifactFiles {
                 manifest_json: &manifest_json,
-                sealed: &sealed,
+                sealed: Some(&sealed),
+                packed: None,
                 bundle: &bundle,
             };
             let expected = (ModelName::parse(name)?, ModelVersion::parse(version)?);

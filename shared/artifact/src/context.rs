@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::ids::{ModelName, ModelVersion, Sha256Digest};
 
-/// Bound into the container's key derivation and into the wrapping of the data key, so that neither serves
-/// another model.
+/// Bound into the containers' key derivation and into the wrapping of the data key, so that neither serves
+/// another model. The data key is wrapped under the digest of the ONNX file; each container is bound to the digest
+/// of what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     /// The model's name.
     pub model: ModelName,
     /// The model's version.
     pub version: ModelVersion,
-    /// SHA-256 of the plain ONNX file.
+    /// SHA-256 of the plain ONNX file, or packed form.
     pub sha256: Sha256Digest,
 }
 
@@ -26,6 +27,15 @@ impl Context {
             sha256,
         } = self;
         format!(r#"{{"model":"{model}","sha256":"{sha256}","version":"{version}"}}"#).into_bytes()
+    }
+
+    /// The context of another file of the same model, by the SHA-256 of its plain bytes.
+    #[must_use]
+    pub fn of_file(&self, sha256: Sha256Digest) -> Self {
+        Self {
+            sha256,
+            ..self.clone()
+        }
     }
 
     /// The same as a map of strings: the encryption context of a key service.

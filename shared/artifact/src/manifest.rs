@@ -45,6 +45,9 @@ pub struct Manifest {
     /// Digest and size of the plain ONNX file. `seal` fills it in; a manifest without it is not sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelFile>,
+    /// Version, digest and length of the model's packed form, where it has one. `seal` fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<PackedFile>,
     /// The tensors that the model takes, by name.
     pub inputs: Vec<InputTensor>,
     /// What the model promises to answer.
@@ -65,6 +68,19 @@ pub struct Manifest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFile {
+    /// SHA-256 of the plain bytes.
+    pub sha256: Sha256Digest,
+    /// Length of the plain bytes.
+    pub size: u64,
+}
+
+/// The plain packed form that the second container holds: the same model, in the form in which an engine loads it
+/// fastest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackedFile {
+    /// The version of the form, which is the engine's: one that does not know it loads the ONNX file.
+    pub format: u32,
     /// SHA-256 of the plain bytes.
     pub sha256: Sha256Digest,
     /// Length of the plain bytes.

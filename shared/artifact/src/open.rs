@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::container::{self, ContainerError, DataKey};
 use crate::context::Context;
-use crate::files::{ArtifactFiles, CONTAINER_FILE, MANIFEST_FILE};
+use crate::files::{ArtifactFiles, CONTAINER_FILE, MANIFEST_FILE, PACKED_FILE};
 use crate::ids::{ModelName, ModelVersion, Sha256Digest};
-use crate::manifest::{Manifest, ManifestError, ModelFile};
+use crate::manifest::{Manifest, ManifestError, ModelFile, PackedFile};
 use crate::sidecar::{Sidecar, SidecarError};
 use crate::signature::{self, SignatureError, Statement, TrustedKey};
 
@@ -32,6 +32,7 @@ use crate::signature::{self, SignatureError, Statement, TrustedKey};
 /// | `artifact.predicate` | a valid statement about something else |
 /// | `artifact.statement_malformed` | the signed statement contradicts itself |
 /// | `artifact.files_mismatch` | the statement is about other files |
+/// | `artifact.file_missing` | a file that was signed is not there |
 /// | `artifact.digest_mismatch` | a file is not the one that was signed |
 /// | `artifact.manifest_malformed` | the manifest is not JSON of its form |
 /// | `artifact.manifest_format_unknown` | the manifest has another version's form |
@@ -47,16 +48,25 @@ use crate::signature::{self, SignatureError, Statement, TrustedKey};
 /// | `artifact.chunk_unauthentic` | a chunk was changed, moved or cut |
 /// | `artifact.chunk_out_of_range` | a chunk was asked for that the container does not have |
 /// | `artifact.model_digest_mismatch` | the ONNX file inside is not the one that the manifest names |
+/// | `artifact.packed_digest_mismatch` | the packed form inside is not the one that the manifest names |
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OpenError {
     /// The bundle does not vouch for the files.
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// The statement is about other files than those of an artifact.
-    #[error("signed files: expected [\"manifest.json\", \"model.onnx.sealed\"], found {found:?}")]
+    #[error(
+        "signed files: expected [\"manifest.json\", \"model.onnx.sealed\"], with \"model.packed.sealed\" where the manifest names a packed form, found {found:?}"
+    )]
     FilesMismatch {
         /// The files that were signed, at most 8 of them.
         found: Vec<String>,
+    },
+    /// A file that was signed is not there.
+    #[error("{file}: expected the file that was signed, found none")]
+    FileMissing {
+        /// The file's name.
+        file: &'static str,
     },
     /// A file is not the one that was signed.
     #[error("{file}: expected SHA-256 {expected} as signed, found {found}")]
@@ -109,6 +119,15 @@ pub enum OpenError {
         /// What the container holds.
         found: ModelFile,
     },
+    /// The packed form inside is not the one that the manifest names.
+    #[error("packed form: expected {} bytes with SHA-256 {}, found {} bytes with {}",
+        .expected.size, .expected.sha256, .found.size, .found.sha256)]
+    PackedMismatch {
+        /// What the manifest says.
+        expected: PackedFile,
+        /// What the container holds.
+        found: ModelFile,
+    },
 }
 
 impl OpenError {
@@ -117,6 +136,7 @@ impl OpenError {
         match self {
             Self::Signature(error) => error.code(),
             Self::FilesMismatch { .. } => "artifact.files_mismatch",
+            Self::FileMissing { .. } => "artifact.file_missing",
             Self::DigestMismatch { .. } => "artifact.digest_mismatch",
             Self::Manifest(error) => error.code(),
             Self::Unsealed => "artifact.manifest_unsealed",
@@ -125,6 +145,7 @@ impl OpenError {
             Self::SidecarMismatch { .. } => "artifact.sidecar_mismatch",
             Self::Container(error) => error.code(),
             Self::ModelMismatch { .. } => "artifact.model_digest_mismatch",
+            Self::PackedMismatch { .. } => "artifact.packed_digest_mismatch",
         }
     }
 }
@@ -143,6 +164,9 @@ pub fn verify<'a>(
     let statement = signature::verify(files.bundle, trusted, now)?;
     compare_digests(&statement, files)?;
     let manifest = Manifest::from_json(files.manifest_json)?;
+    if manifest.packed.is_some() != (statement.resources.len() == 3) {
+        return Err(other_files(&statement));
+    }
     let model = manifest.model.ok_or(OpenError::Unsealed)?;
     let (name, version) = expected;
     if (&manifest.name, &manifest.version) != (name, version) {
@@ -162,25 +186,39 @@ pub fn verify<'a>(
         context,
         statement,
         sealed: files.sealed,
+        packed: files.packed,
     })
 }
 
 fn compare_digests(statement: &Statement, files: ArtifactFiles<'_>) -> Result<(), OpenError> {
-    let [manifest, container] = statement.resources.as_slice() else {
-        return Err(other_files(statement));
-    };
-    if (manifest.name.as_str(), container.name.as_str()) != (MANIFEST_FILE, CONTAINER_FILE) {
+    let names: Vec<&str> = statement
+        .resources
+        .iter()
+        .map(|resource| resource.name.as_str())
+        .collect();
+    let is_known = names == [MANIFEST_FILE, CONTAINER_FILE]
+        || names == [MANIFEST_FILE, CONTAINER_FILE, PACKED_FILE];
+    if !is_known || files.packed.is_some() && names.len() < 3 {
         return Err(other_files(statement));
     }
-    for (file, expected, bytes) in [
-        (MANIFEST_FILE, manifest.digest, files.manifest_json),
-        (CONTAINER_FILE, container.digest, files.sealed),
-    ] {
+    let given = [
+        (MANIFEST_FILE, Some(files.manifest_json)),
+        (CONTAINER_FILE, files.sealed),
+        (PACKED_FILE, files.packed),
+    ];
+    for (resource, (file, bytes)) in statement.resources.iter().zip(given) {
+        let Some(bytes) = bytes else {
+            // Whoever loads the packed form need not fetch the ONNX file.
+            if file == CONTAINER_FILE && files.packed.is_some() {
+                continue;
+            }
+            return Err(OpenError::FileMissing { file });
+        };
         let found = Sha256Digest::of(bytes);
-        if found != expected {
+        if found != resource.digest {
             return Err(OpenError::DigestMismatch {
                 file,
-                expected,
+                expected: resource.digest,
                 found,
             });
         }
@@ -205,7 +243,8 @@ pub struct Verified<'a> {
     model: ModelFile,
     context: Context,
     statement: Statement,
-    sealed: &'a [u8],
+    sealed: Option<&'a [u8]>,
+    packed: Option<&'a [u8]>,
 }
 
 /// An opened artifact.
@@ -271,27 +310,18 @@ impl Verified<'_> {
         Ok(())
     }
 
-    /// Decrypts the model under the unwrapped data key.
+    /// Decrypts the ONNX file under the unwrapped data key.
     ///
     /// Order: length and key commitment, then every chunk while hashing, then
     /// size and digest against the manifest. Nothing is given out before the end.
     ///
     /// # Errors
-    /// [`OpenError::Container`] and [`OpenError::ModelMismatch`].
+    /// [`OpenError::FileMissing`] where its container was not given, [`OpenError::Container`] and
+    /// [`OpenError::ModelMismatch`].
     pub fn open(&self, key: &DataKey) -> Result<Opened, OpenError> {
-        let mut hash = Sha256::new();
-        let onnx = container::decrypt_watched(
-            key,
-            &self.context.to_canonical_json(),
-            self.sealed,
-            |chunk| {
-                hash.update(chunk);
-            },
-        )?;
-        let found = ModelFile {
-            sha256: Sha256Digest(hash.finalize().into()),
-            size: onnx.len() as u64,
-        };
+        let file = CONTAINER_FILE;
+        let sealed = self.sealed.ok_or(OpenError::FileMissing { file })?;
+        let (onnx, found) = decrypt(key, &self.context, sealed)?;
         if found != self.model {
             return Err(OpenError::ModelMismatch {
                 expected: self.model,
@@ -303,6 +333,41 @@ impl Verified<'_> {
             onnx,
         })
     }
+
+    /// Decrypts the packed form under the unwrapped data key, in the order of [`Verified::open`]; zeroised when
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`OpenError::FileMissing`] where there is none, [`OpenError::Container`] and [`OpenError::PackedMismatch`].
+    pub fn open_packed(&self, key: &DataKey) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let missing = OpenError::FileMissing { file: PACKED_FILE };
+        let (Some(sealed), Some(expected)) = (self.packed, self.manifest.packed) else {
+            return Err(missing);
+        };
+        let context = self.context.of_file(expected.sha256);
+        let (packed, found) = decrypt(key, &context, sealed)?;
+        if (found.sha256, found.size) != (expected.sha256, expected.size) {
+            return Err(OpenError::PackedMismatch { expected, found });
+        }
+        Ok(packed)
+    }
+}
+
+/// Decrypts a container, and says what it holds.
+fn decrypt(
+    key: &DataKey,
+    context: &Context,
+    sealed: &[u8],
+) -> Result<(Zeroizing<Vec<u8>>, ModelFile), OpenError> {
+    let mut hash = Sha256::new();
+    let plain = container::decrypt_watched(key, &context.to_canonical_json(), sealed, |chunk| {
+        hash.update(chunk);
+    })?;
+    let found = ModelFile {
+        sha256: Sha256Digest(hash.finalize().into()),
+        size: plain.len() as u64,
+    };
+    Ok((plain, found))
 }
 
 #[cfg(test)]
@@ -341,6 +406,6 @@ mod tests {
         returned.sort_unstable();
         listed.sort_unstable();
         assert_eq!(listed, returned);
-        assert_eq!(listed.len(), 26);
+        assert_eq!(listed.len(), 28);
     }
 }

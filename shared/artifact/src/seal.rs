@@ -6,9 +6,11 @@
 
 use crate::container::{self, ContainerError, DataKey, Salt};
 use crate::context::Context;
-use crate::files::{ArtifactFiles, CONTAINER_FILE, MANIFEST_FILE, SIDECAR_FILE, SIGNATURE_FILE};
+use crate::files::{
+    ArtifactFiles, CONTAINER_FILE, MANIFEST_FILE, PACKED_FILE, SIDECAR_FILE, SIGNATURE_FILE,
+};
 use crate::ids::Sha256Digest;
-use crate::manifest::{Manifest, ManifestError, ModelFile};
+use crate::manifest::{Manifest, ManifestError, ModelFile, PackedFile};
 use crate::sidecar::Sidecar;
 use crate::signature::{self, PublicKey, SignError};
 
@@ -60,8 +62,20 @@ impl SealError {
 pub struct UnsignedArtifact {
     manifest_json: Vec<u8>,
     sealed: Vec<u8>,
+    packed: Option<Vec<u8>>,
     context: Context,
     statement: signature::Unsigned,
+}
+
+/// The packed form of the ONNX file, as its engine made it.
+#[derive(Debug, Clone, Copy)]
+pub struct PackedModel<'a> {
+    /// The version of the form.
+    pub format: u32,
+    /// The plain bytes, at least one.
+    pub bytes: &'a [u8],
+    /// Random: another one than the ONNX file's.
+    pub salt: Salt,
 }
 
 /// The context that `manifest`'s data key is generated and wrapped under once it seals `onnx`.
@@ -80,8 +94,36 @@ pub fn context_of(manifest: &Manifest, onnx: &[u8]) -> Context {
 /// # Errors
 /// [`SealError`].
 pub fn seal(
+    manifest: Manifest,
+    onnx: &[u8],
+    key: &DataKey,
+    salt: &Salt,
+) -> Result<UnsignedArtifact, SealError> {
+    seal_files(manifest, onnx, None, key, salt)
+}
+
+/// As [`seal`], with the packed form of `onnx` in a container of its own, under the same key and signature. Fills in
+/// [`Manifest::packed`] too.
+///
+/// # Errors
+/// [`SealError`].
+pub fn seal_packed(
+    manifest: Manifest,
+    onnx: &[u8],
+    packed: PackedModel<'_>,
+    key: &DataKey,
+    salt: &Salt,
+) -> Result<UnsignedArtifact, SealError> {
+    if packed.bytes.is_empty() {
+        return Err(SealError::EmptyModel);
+    }
+    seal_files(manifest, onnx, Some(packed), key, salt)
+}
+
+fn seal_files(
     mut manifest: Manifest,
     onnx: &[u8],
+    packed: Option<PackedModel<'_>>,
     key: &DataKey,
     salt: &Salt,
 ) -> Result<UnsignedArtifact, SealError> {
@@ -97,19 +139,36 @@ pub fn seal(
         return Err(SealError::OtherModel { expected, found });
     }
     manifest.model = Some(found);
+    manifest.packed = packed.map(|packed| PackedFile {
+        format: packed.format,
+        sha256: Sha256Digest::of(packed.bytes),
+        size: packed.bytes.len() as u64,
+    });
     let manifest_json = manifest.to_canonical_json()?;
     let sealed = container::encrypt(key, salt, &context.to_canonical_json(), onnx)?;
+    let packed = packed.map(|packed| {
+        let own = context.of_file(Sha256Digest::of(packed.bytes));
+        container::encrypt(key, &packed.salt, &own.to_canonical_json(), packed.bytes)
+    });
+    let packed = packed.transpose()?;
+    let mut files = vec![
+        (MANIFEST_FILE, Sha256Digest::of(&manifest_json)),
+        (CONTAINER_FILE, Sha256Digest::of(&sealed)),
+    ];
+    files.extend(
+        packed
+            .as_ref()
+            .map(|packed| (PACKED_FILE, Sha256Digest::of(packed))),
+    );
     let statement = signature::state(
         &format!("{}@{}", context.model, context.version),
-        &[
-            (MANIFEST_FILE, Sha256Digest::of(&manifest_json)),
-            (CONTAINER_FILE, Sha256Digest::of(&sealed)),
-        ],
+        &files,
         &[SIDECAR_FILE, SIGNATURE_FILE],
     )?;
     Ok(UnsignedArtifact {
         manifest_json,
         sealed,
+        packed,
         context,
         statement,
     })
@@ -139,6 +198,7 @@ impl UnsignedArtifact {
         let Self {
             manifest_json,
             sealed,
+            packed,
             context,
             statement,
         } = self;
@@ -146,19 +206,22 @@ impl UnsignedArtifact {
         Ok(SealedArtifact {
             manifest_json,
             sealed,
+            packed,
             bundle,
             context,
         })
     }
 }
 
-/// A signed artifact: its three write-once files.
+/// A signed artifact: its write-once files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedArtifact {
     /// Content of [`MANIFEST_FILE`].
     pub manifest_json: Vec<u8>,
     /// Content of [`CONTAINER_FILE`].
     pub sealed: Vec<u8>,
+    /// Content of [`PACKED_FILE`], of a model that has a packed form.
+    pub packed: Option<Vec<u8>>,
     /// Content of [`SIGNATURE_FILE`].
     pub bundle: Vec<u8>,
     /// What the data key is wrapped under.
@@ -170,7 +233,8 @@ impl SealedArtifact {
     pub fn files(&self) -> ArtifactFiles<'_> {
         ArtifactFiles {
             manifest_json: &self.manifest_json,
-            sealed: &self.sealed,
+            sealed: Some(&self.sealed),
+            packed: self.packed.as_deref(),
             bundle: &self.bundle,
         }
     }

@@ -54,6 +54,17 @@ impl Manifest {
         {
             faults.add("model.size", "1 to 2^53 - 1 bytes", model.size);
         }
+        if let Some(packed) = self.packed {
+            if !(1..=MAX_MODEL_SIZE).contains(&packed.size) {
+                faults.add("packed.size", "1 to 2^53 - 1 bytes", packed.size);
+            }
+            if packed.format == 0 {
+                faults.add("packed.format", "1 or more", packed.format);
+            }
+            if self.model.is_none() {
+                faults.add("packed", "none without a model", "one");
+            }
+        }
         check_inputs(&self.inputs, &mut faults);
         output::check_contract(&self.output, &mut faults);
         if !(1..=MAX_LATENCY_BUDGET_MS).contains(&self.latency_budget_ms) {

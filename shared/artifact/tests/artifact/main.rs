@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod opening;
 #[cfg(test)]
+mod packed;
+#[cfg(test)]
 mod sealing;
 #[cfg(test)]
 mod support;

@@ -31,6 +31,7 @@ fn signed(manifest_json: &[u8], sealed: &[u8], names: [&str; 2]) -> SealedArtifa
     SealedArtifact {
         manifest_json: manifest_json.to_vec(),
         sealed: sealed.to_vec(),
+        packed: None,
         bundle: unsigned.into_bundle(&der, &public_key(1)).unwrap(),
         context: crate::support::sealed().context,
     }
@@ -60,7 +61,7 @@ fn files_of_another_signature_are_refused() {
         (files, ""),
         (
             ArtifactFiles {
-                sealed: &second.sealed,
+                sealed: Some(&second.sealed),
                 ..files
             },
             "artifact.digest_mismatch",
@@ -81,7 +82,7 @@ fn files_of_another_signature_are_refused() {
         ),
         (
             ArtifactFiles {
-                sealed: &first.sealed[..100],
+                sealed: Some(&first.sealed[..100]),
                 ..files
             },
             "artifact.digest_mismatch",

@@ -3,7 +3,7 @@
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
 use artifact::context::Context;
-use artifact::seal::{self, SealedArtifact};
+use artifact::seal::{self, PackedModel, SealedArtifact};
 use artifact::{
     ArtifactFiles, DataKey, Manifest, ModelName, ModelVersion, Opened, PublicKey, Salt, Sidecar,
     TrustedKey, open,
@@ -58,6 +58,22 @@ pub(crate) fn seal_as(manifest: Manifest, onnx: &[u8]) -> SealedArtifact {
 
 pub(crate) fn sealed() -> SealedArtifact {
     seal_as(manifest(), ONNX)
+}
+
+/// What stands for a packed form.
+pub(crate) const PACKED: &[u8] = b"the same model, packed";
+
+/// As [`sealed`], with a packed form of version 1.
+pub(crate) fn sealed_with_packed() -> SealedArtifact {
+    let packed = PackedModel {
+        format: 1,
+        bytes: PACKED,
+        salt: Salt([0xb2; 24]),
+    };
+    let unsigned =
+        seal::seal_packed(manifest(), ONNX, packed, &data_key(), &Salt([0xa1; 24])).unwrap();
+    let der = sign(1, unsigned.pae());
+    unsigned.sign(&der, &public_key(1)).unwrap()
 }
 
 pub(crate) fn expected() -> (ModelName, ModelVersion) {

@@ -26,7 +26,8 @@ fn load_files(
     load(
         artifact::ArtifactFiles {
             manifest_json,
-            sealed,
+            sealed: Some(sealed),
+            packed: None,
             bundle,
         },
         key_json,

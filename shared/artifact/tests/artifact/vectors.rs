@@ -72,7 +72,8 @@ struct Facts {
 fn the_committed_artifact_opens() {
     let files = ArtifactFiles {
         manifest_json: include_bytes!("../vectors/artifact/manifest.json"),
-        sealed: include_bytes!("../vectors/artifact/model.onnx.sealed"),
+        sealed: Some(include_bytes!("../vectors/artifact/model.onnx.sealed")),
+        packed: None,
         bundle: include_bytes!("../vectors/artifact/model.sig"),
     };
     let facts: Facts = serde_json::from_slice(include_bytes!("../vectors/artifact.json")).unwrap();
