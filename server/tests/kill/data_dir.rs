@@ -146,6 +146,7 @@ async fn seal(
             .unwrap(),
         manifest: sealed.manifest_json,
         sealed: sealed.sealed,
+        packed: sealed.packed,
         bundle: sealed.bundle,
     };
     artifacts.create(&name, &version, &files).await.unwrap();

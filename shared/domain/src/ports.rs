@@ -13,7 +13,7 @@ mod keys;
 mod log;
 mod releases;
 
-pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter};
+pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter, LoadableFiles, ModelContainer};
 pub use audit::{AuditAppender, AuditReader, AuditSearch};
 pub use claims::{Claim, ClaimKey, ClaimToken, RequestClaims};
 pub use fleet::{

@@ -3,6 +3,7 @@
 //! ```text
 //! models/<name>/<version>/manifest.json        write-once
 //! models/<name>/<version>/model.onnx.sealed    write-once
+//! models/<name>/<version>/model.packed.sealed  write-once; of a model that has a packed form
 //! models/<name>/<version>/model.sig            write-once
 //! models/<name>/<version>/key.json             replaced where its key is wrapped anew
 //! models/<name>/<version>/complete.json        write-once, last: makes the version exist
@@ -13,7 +14,7 @@
 
 mod marker;
 
-use artifact::files::{CONTAINER_FILE, MANIFEST_FILE, SIDECAR_FILE, SIGNATURE_FILE};
+use artifact::files::{CONTAINER_FILE, MANIFEST_FILE, PACKED_FILE, SIDECAR_FILE, SIGNATURE_FILE};
 use artifact::manifest::MAX_MANIFEST_SIZE;
 use artifact::sidecar::MAX_SIDECAR_SIZE;
 use artifact::signature::MAX_BUNDLE_SIZE;
@@ -22,10 +23,10 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use bytes::Bytes;
 use domain::StoreError;
-use domain::ports::{ArtifactFiles, ArtifactReader, ArtifactWriter};
-use futures::future::{FutureExt, try_join4};
+use domain::ports::{ArtifactFiles, ArtifactReader, ArtifactWriter, LoadableFiles, ModelContainer};
+use futures::future::{OptionFuture, try_join, try_join3};
 
-use self::marker::{COMPLETE_FILE, MAX_MARKER_BYTES, Marker};
+use self::marker::{COMPLETE_FILE, Digested, MAX_MARKER_BYTES, Marker};
 use crate::attempt::{Access, Patience};
 use crate::bucket::{Bucket, Object, Replaces};
 
@@ -60,6 +61,58 @@ impl S3Artifacts {
         Marker::from_json(&object.bytes).map_err(|error| {
             StoreError::Corrupt(format!("s3://{}/{key}: {error}", self.bucket.name))
         })
+    }
+
+    /// A file that is written once, of a version that exists. It is no longer than it was: a longer object is
+    /// refused before it is read.
+    async fn once(
+        &self,
+        prefix: &str,
+        file: &str,
+        known: &Digested,
+        max: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let object = self
+            .file(prefix, file, known.size, known.size.min(max))
+            .await?;
+        Ok(object.bytes)
+    }
+
+    /// Manifest, bundle and sidecar.
+    async fn small_files(
+        &self,
+        prefix: &str,
+        marker: &Marker,
+    ) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), StoreError> {
+        let (max_manifest, max_bundle) = (MAX_MANIFEST_SIZE as u64, MAX_BUNDLE_SIZE as u64);
+        let (size, max_sidecar) = (marker.sidecar.size, MAX_SIDECAR_SIZE as u64);
+        let (manifest, bundle, sidecar) = try_join3(
+            self.once(prefix, MANIFEST_FILE, &marker.manifest, max_manifest),
+            self.once(prefix, SIGNATURE_FILE, &marker.bundle, max_bundle),
+            self.file(prefix, SIDECAR_FILE, size, max_sidecar),
+        )
+        .await?;
+        Ok((manifest, bundle, sidecar.bytes))
+    }
+
+    /// The container of the ONNX file.
+    async fn sealed(&self, prefix: &str, marker: &Marker) -> Result<Vec<u8>, StoreError> {
+        self.once(
+            prefix,
+            CONTAINER_FILE,
+            &marker.container,
+            MAX_CONTAINER_BYTES,
+        )
+        .await
+    }
+
+    /// The container of the packed form, where there is one.
+    async fn packed(&self, prefix: &str, marker: &Marker) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = marker
+            .packed
+            .as_ref()
+            .map(|known| self.once(prefix, PACKED_FILE, known, MAX_CONTAINER_BYTES));
+        OptionFuture::from(read).await.transpose()
     }
 
     /// A file of a version that exists.
@@ -98,25 +151,41 @@ impl ArtifactReader for S3Artifacts {
     ) -> Result<ArtifactFiles, StoreError> {
         let prefix = prefix(name, version);
         let marker = self.marker(&prefix).await?;
-        let file = |file, size, max| self.file(&prefix, file, size, max).boxed();
-        // What is written once is no longer than it was: a longer object is refused before it is read.
-        let once = |name, size: u64, max| file(name, size, size.min(max));
-        let (manifest, sealed, bundle, sidecar) = try_join4(
-            once(
-                MANIFEST_FILE,
-                marker.manifest.size,
-                MAX_MANIFEST_SIZE as u64,
-            ),
-            once(CONTAINER_FILE, marker.container.size, MAX_CONTAINER_BYTES),
-            once(SIGNATURE_FILE, marker.bundle.size, MAX_BUNDLE_SIZE as u64),
-            file(SIDECAR_FILE, marker.sidecar.size, MAX_SIDECAR_SIZE as u64),
-        )
-        .await?;
+        let containers = try_join(self.sealed(&prefix, &marker), self.packed(&prefix, &marker));
+        let ((manifest, bundle, sidecar), (sealed, packed)) =
+            try_join(self.small_files(&prefix, &marker), containers).await?;
         Ok(ArtifactFiles {
-            manifest: manifest.bytes,
-            sealed: sealed.bytes,
-            bundle: bundle.bytes,
-            sidecar: sidecar.bytes,
+            manifest,
+            sealed,
+            packed,
+            bundle,
+            sidecar,
+        })
+    }
+
+    async fn read_loadable(
+        &self,
+        name: &ModelName,
+        version: &ModelVersion,
+    ) -> Result<LoadableFiles, StoreError> {
+        let prefix = prefix(name, version);
+        let marker = self.marker(&prefix).await?;
+        let container = async {
+            match self.packed(&prefix, &marker).await? {
+                Some(packed) => Ok(ModelContainer::Packed(packed)),
+                None => self
+                    .sealed(&prefix, &marker)
+                    .await
+                    .map(ModelContainer::Onnx),
+            }
+        };
+        let ((manifest, bundle, sidecar), container) =
+            try_join(self.small_files(&prefix, &marker), container).await?;
+        Ok(LoadableFiles {
+            manifest,
+            container,
+            bundle,
+            sidecar,
         })
     }
 
@@ -166,17 +235,20 @@ impl ArtifactWriter for S3Artifacts {
     ) -> Result<(), StoreError> {
         let prefix = prefix(name, version);
         let marker = Marker::of(files).to_json();
+        let packed = files.packed.as_deref();
         for (file, content, max) in [
             (
                 MANIFEST_FILE,
-                files.manifest.as_slice(),
+                Some(files.manifest.as_slice()),
                 MAX_MANIFEST_SIZE as u64,
             ),
-            (CONTAINER_FILE, &files.sealed, MAX_CONTAINER_BYTES),
-            (SIGNATURE_FILE, &files.bundle, MAX_BUNDLE_SIZE as u64),
-            (SIDECAR_FILE, &files.sidecar, MAX_SIDECAR_SIZE as u64),
-            (COMPLETE_FILE, &marker, MAX_MARKER_BYTES),
+            (CONTAINER_FILE, Some(&*files.sealed), MAX_CONTAINER_BYTES),
+            (PACKED_FILE, packed, MAX_CONTAINER_BYTES),
+            (SIGNATURE_FILE, Some(&*files.bundle), MAX_BUNDLE_SIZE as u64),
+            (SIDECAR_FILE, Some(&*files.sidecar), MAX_SIDECAR_SIZE as u64),
+            (COMPLETE_FILE, Some(&*marker), MAX_MARKER_BYTES),
         ] {
+            let Some(content) = content else { continue };
             self.bucket
                 .create_same(&format!("{prefix}{file}"), content, max)
                 .await?;

@@ -1,18 +1,18 @@
-//! Sealed artifacts as directories of four files, created whole by one rename.
+//! Sealed artifacts as directories of four files, or five, created whole by one rename.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use artifact::files::{CONTAINER_FILE, MANIFEST_FILE, SIDECAR_FILE, SIGNATURE_FILE};
+use artifact::files::{CONTAINER_FILE, MANIFEST_FILE, PACKED_FILE, SIDECAR_FILE, SIGNATURE_FILE};
 use artifact::manifest::MAX_MANIFEST_SIZE;
 use artifact::sidecar::MAX_SIDECAR_SIZE;
 use artifact::signature::MAX_BUNDLE_SIZE;
 use artifact::{ModelName, ModelVersion};
 use async_trait::async_trait;
 use domain::StoreError;
-use domain::ports::{ArtifactFiles, ArtifactReader, ArtifactWriter};
+use domain::ports::{ArtifactFiles, ArtifactReader, ArtifactWriter, LoadableFiles, ModelContainer};
 
 use crate::durable;
 use crate::error::{OpenError, corrupt, outcome_unknown, run_blocking, unavailable};
@@ -64,6 +64,15 @@ impl ArtifactReader for FileArtifacts {
         run_blocking(move || read(&dir)).await
     }
 
+    async fn read_loadable(
+        &self,
+        name: &ModelName,
+        version: &ModelVersion,
+    ) -> Result<LoadableFiles, StoreError> {
+        let dir = self.dir(name, version);
+        run_blocking(move || read_loadable(&dir)).await
+    }
+
     async fn versions(&self, name: &ModelName) -> Result<Vec<ModelVersion>, StoreError> {
         let dir = self.root.join(name.as_str());
         run_blocking(move || versions(&dir).map_err(unavailable("list", &dir))).await
@@ -91,9 +100,7 @@ impl ArtifactWriter for FileArtifacts {
         let (dir, workshop, sidecar) = (self.dir(name, version), self.workshop(), sidecar.to_vec());
         run_blocking(move || {
             check_size(SIDECAR_FILE, &sidecar, MAX_SIDECAR_SIZE as u64)?;
-            if !exists(&dir)? {
-                return Err(StoreError::NotFound(dir.display().to_string()));
-            }
+            check_exists(&dir)?;
             let path = dir.join(SIDECAR_FILE);
             durable::replace(&workshop, &path, &sidecar).map_err(|error| error.into_store(&path))
         })
@@ -102,13 +109,17 @@ impl ArtifactWriter for FileArtifacts {
 }
 
 /// Name, content and largest size of each file.
-fn parts(files: &ArtifactFiles) -> [(&'static str, &[u8], u64); 4] {
-    [
-        (MANIFEST_FILE, &files.manifest, MAX_MANIFEST_SIZE as u64),
+fn parts(files: &ArtifactFiles) -> Vec<(&'static str, &[u8], u64)> {
+    let mut parts = vec![
+        (MANIFEST_FILE, &*files.manifest, MAX_MANIFEST_SIZE as u64),
         (CONTAINER_FILE, &files.sealed, MAX_CONTAINER_BYTES),
         (SIGNATURE_FILE, &files.bundle, MAX_BUNDLE_SIZE as u64),
         (SIDECAR_FILE, &files.sidecar, MAX_SIDECAR_SIZE as u64),
-    ]
+    ];
+    if let Some(packed) = &files.packed {
+        parts.push((PACKED_FILE, packed, MAX_CONTAINER_BYTES));
+    }
+    parts
 }
 
 fn check_size(name: &str, bytes: &[u8], max: u64) -> Result<(), StoreError> {
@@ -126,24 +137,52 @@ fn exists(dir: &Path) -> Result<bool, StoreError> {
 }
 
 fn read(dir: &Path) -> Result<ArtifactFiles, StoreError> {
-    if !exists(dir)? {
-        return Err(StoreError::NotFound(dir.display().to_string()));
-    }
-    let part = |name: &str, max: u64| {
-        let path = dir.join(name);
-        durable::read_file(&path, max).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                corrupt(&path, "missing from an artifact that was created whole")
-            }
-            io::ErrorKind::InvalidData => corrupt(&path, error),
-            _ => unavailable("read", &path)(error),
-        })
-    };
+    check_exists(dir)?;
     Ok(ArtifactFiles {
-        manifest: part(MANIFEST_FILE, MAX_MANIFEST_SIZE as u64)?,
-        sealed: part(CONTAINER_FILE, MAX_CONTAINER_BYTES)?,
-        bundle: part(SIGNATURE_FILE, MAX_BUNDLE_SIZE as u64)?,
-        sidecar: part(SIDECAR_FILE, MAX_SIDECAR_SIZE as u64)?,
+        manifest: read_part(dir, MANIFEST_FILE, MAX_MANIFEST_SIZE as u64)?,
+        sealed: read_part(dir, CONTAINER_FILE, MAX_CONTAINER_BYTES)?,
+        packed: read_packed(dir)?,
+        bundle: read_part(dir, SIGNATURE_FILE, MAX_BUNDLE_SIZE as u64)?,
+        sidecar: read_part(dir, SIDECAR_FILE, MAX_SIDECAR_SIZE as u64)?,
+    })
+}
+
+fn read_loadable(dir: &Path) -> Result<LoadableFiles, StoreError> {
+    check_exists(dir)?;
+    Ok(LoadableFiles {
+        manifest: read_part(dir, MANIFEST_FILE, MAX_MANIFEST_SIZE as u64)?,
+        container: match read_packed(dir)? {
+            Some(packed) => ModelContainer::Packed(packed),
+            None => ModelContainer::Onnx(read_part(dir, CONTAINER_FILE, MAX_CONTAINER_BYTES)?),
+        },
+        bundle: read_part(dir, SIGNATURE_FILE, MAX_BUNDLE_SIZE as u64)?,
+        sidecar: read_part(dir, SIDECAR_FILE, MAX_SIDECAR_SIZE as u64)?,
+    })
+}
+
+fn check_exists(dir: &Path) -> Result<(), StoreError> {
+    if exists(dir)? {
+        Ok(())
+    } else {
+        Err(StoreError::NotFound(dir.display().to_string()))
+    }
+}
+
+/// The container of the packed form; whether there should be one is for the signature to say.
+fn read_packed(dir: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    exists(&dir.join(PACKED_FILE))?
+        .then(|| read_part(dir, PACKED_FILE, MAX_CONTAINER_BYTES))
+        .transpose()
+}
+
+fn read_part(dir: &Path, name: &str, max: u64) -> Result<Vec<u8>, StoreError> {
+    let path = dir.join(name);
+    durable::read_file(&path, max).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            corrupt(&path, "missing from an artifact that was created whole")
+        }
+        io::ErrorKind::InvalidData => corrupt(&path, error),
+        _ => unavailable("read", &path)(error),
     })
 }
 
@@ -219,6 +258,12 @@ fn assemble(dir: &Path, files: &ArtifactFiles) -> io::Result<File> {
 /// The version exists: a success if it has these files, so that a lost reply can be retried.
 fn confirm_same(dir: &Path, files: &ArtifactFiles) -> Result<(), StoreError> {
     let stored = read(dir)?;
+    if stored.packed.is_some() != files.packed.is_some() {
+        return Err(StoreError::Conflict(format!(
+            "{} exists with other files",
+            dir.display()
+        )));
+    }
     for ((name, new, _), (_, old, _)) in parts(files).into_iter().zip(parts(&stored)) {
         if new != old {
             return Err(StoreError::Conflict(format!(

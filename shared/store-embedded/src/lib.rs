@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! DATA/keys/                      local keys, each file 0600
-//! DATA/artifacts/NAME/VERSION/    manifest.json, model.onnx.sealed, model.sig, key.json
+//! DATA/artifacts/NAME/VERSION/    manifest.json, model.onnx.sealed, model.packed.sealed (or none), model.sig, key.json
 //! DATA/audit/STREAM.jsonl         one audit stream a file, in the export form of `audit::export`
 //! DATA/log/                       the sealed log: tile/…, checkpoint, and what was committed last
 //! DATA/releases/r-000001.json     one release a file

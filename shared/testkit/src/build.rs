@@ -74,6 +74,7 @@ pub fn artifact_files(salt: &str) -> ArtifactFiles {
     ArtifactFiles {
         manifest: format!("{{\"manifest\":\"{salt}\"}}").into_bytes(),
         sealed: format!("sealed {salt} ").repeat(1000).into_bytes(),
+        packed: None,
         bundle: format!("{{\"bundle\":\"{salt}\"}}").into_bytes(),
         sidecar: format!("{{\"sidecar\":\"{salt}\"}}").into_bytes(),
     }

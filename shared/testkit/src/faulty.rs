@@ -23,10 +23,11 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 29] = [
+const CALLS: [&str; 30] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
+    "ArtifactReader::read_loadable",
     "ArtifactReader::versions",
     "ArtifactWriter::create",
     "ArtifactWriter::replace_sidecar",

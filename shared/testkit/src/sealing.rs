@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use artifact::seal::PackedModel;
 use artifact::{Manifest, Salt, TrustedKey, open, seal};
 use domain::ports::{ArtifactFiles, ArtifactWriter, KeyWrapper, ReleaseWriter, Signer};
 use domain::release::ReleaseFormat;
@@ -31,13 +32,42 @@ impl Sealing {
     /// # Panics
     /// Where anything fails.
     pub async fn push(&self, manifest: Manifest, onnx: &[u8], role: ReleaseRole) -> ReleaseModel {
+        self.push_files(manifest, onnx, None, role).await
+    }
+
+    /// Seals the model with what is said to be its packed form, and pushes both.
+    ///
+    /// # Panics
+    /// Where anything fails.
+    pub async fn push_packed(
+        &self,
+        manifest: Manifest,
+        onnx: &[u8],
+        packed: PackedModel<'_>,
+        role: ReleaseRole,
+    ) -> ReleaseModel {
+        self.push_files(manifest, onnx, Some(packed), role).await
+    }
+
+    async fn push_files(
+        &self,
+        manifest: Manifest,
+        onnx: &[u8],
+        packed: Option<PackedModel<'_>>,
+        role: ReleaseRole,
+    ) -> ReleaseModel {
         let context = seal::context_of(&manifest, onnx);
         let (key, wrapped) = self
             .wrapper
             .generate(&self.data_key, &context.to_map())
             .await
             .expect("a data key");
-        let unsigned = seal::seal(manifest, onnx, &key, &Salt(random())).expect("a sealed model");
+        let salt = Salt(random());
+        let unsigned = match packed {
+            Some(packed) => seal::seal_packed(manifest, onnx, packed, &key, &salt),
+            None => seal::seal(manifest, onnx, &key, &salt),
+        };
+        let unsigned = unsigned.expect("a sealed model");
         let signature = self.signer.sign(unsigned.pae()).await.expect("a signature");
         let sealed = unsigned
             .sign(&signature, &self.trusted.key)
@@ -56,6 +86,7 @@ impl Sealing {
         let files = ArtifactFiles {
             manifest: sealed.manifest_json.clone(),
             sealed: sealed.sealed.clone(),
+            packed: sealed.packed.clone(),
             bundle: sealed.bundle.clone(),
             sidecar: sidecar.to_json().expect("JSON"),
         };

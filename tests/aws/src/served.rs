@@ -181,6 +181,7 @@ async fn push(
     let files = ArtifactFiles {
         manifest: sealed.manifest_json.clone(),
         sealed: sealed.sealed.clone(),
+        packed: sealed.packed.clone(),
         bundle: sealed.bundle.clone(),
         sidecar: sidecar.to_json().expect("a sidecar"),
     };

@@ -3,17 +3,41 @@ use async_trait::async_trait;
 
 use super::StoreError;
 
-/// The four files of a sealed artifact, as bytes; nothing in them is believed before it is verified.
+/// The files of a sealed artifact, as bytes; nothing in them is believed before it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactFiles {
     /// `manifest.json`.
     pub manifest: Vec<u8>,
     /// `model.onnx.sealed`.
     pub sealed: Vec<u8>,
-    /// `model.sig`: the signature bundle over the two above.
+    /// `model.packed.sealed`, of a model that has a packed form.
+    pub packed: Option<Vec<u8>>,
+    /// `model.sig`: the signature bundle over those above.
     pub bundle: Vec<u8>,
     /// `key.json`: the wrapped data key.
     pub sidecar: Vec<u8>,
+}
+
+/// The files of a sealed artifact that a model is loaded from; nothing in them is believed before it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadableFiles {
+    /// `manifest.json`.
+    pub manifest: Vec<u8>,
+    /// The model.
+    pub container: ModelContainer,
+    /// `model.sig`.
+    pub bundle: Vec<u8>,
+    /// `key.json`.
+    pub sidecar: Vec<u8>,
+}
+
+/// The model in the form that loads fastest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelContainer {
+    /// `model.packed.sealed`, where there is one.
+    Packed(Vec<u8>),
+    /// `model.onnx.sealed`.
+    Onnx(Vec<u8>),
 }
 
 /// Reads sealed artifacts.
@@ -21,7 +45,7 @@ pub struct ArtifactFiles {
 pub trait ArtifactReader: Send + Sync {
     /// The files of `name@version`.
     ///
-    /// MUST give either all four files or an error. A version that was not
+    /// MUST give either all files that the version was created with or an error. A version that was not
     /// created whole MUST be [`StoreError::NotFound`].
     async fn read(
         &self,
@@ -29,11 +53,21 @@ pub trait ArtifactReader: Send + Sync {
         version: &ModelVersion,
     ) -> Result<ArtifactFiles, StoreError>;
 
+    /// As [`ArtifactReader::read`], but of the model its packed form alone, where it was created with one: a cold
+    /// start fetches one container.
+    ///
+    /// MUST NOT read the other container.
+    async fn read_loadable(
+        &self,
+        name: &ModelName,
+        version: &ModelVersion,
+    ) -> Result<LoadableFiles, StoreError>;
+
     /// All versions of the model that were created whole, ascending; none is an empty list.
     async fn versions(&self, name: &ModelName) -> Result<Vec<ModelVersion>, StoreError>;
 }
 
-/// Creates sealed artifacts. Manifest, container and bundle are write-once.
+/// Creates sealed artifacts. Manifest, containers and bundle are write-once.
 #[async_trait]
 pub trait ArtifactWriter: Send + Sync {
     /// Creates `name@version`.

@@ -24,6 +24,9 @@ pub(super) struct Marker {
     pub(super) format: MarkerFormat,
     pub(super) manifest: Digested,
     pub(super) container: Digested,
+    /// The container of the packed form; none for a model that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) packed: Option<Digested>,
     pub(super) bundle: Digested,
     /// The sidecar as it was at first; it may have been replaced since.
     pub(super) sidecar: Digested,
@@ -51,6 +54,7 @@ impl Marker {
             format: MarkerFormat::V1,
             manifest: Digested::of(&files.manifest),
             container: Digested::of(&files.sealed),
+            packed: files.packed.as_deref().map(Digested::of),
             bundle: Digested::of(&files.bundle),
             sidecar: Digested::of(&files.sidecar),
         }
@@ -91,6 +95,10 @@ mod tests {
             },
             ArtifactFiles {
                 sealed: other.sealed,
+                ..files.clone()
+            },
+            ArtifactFiles {
+                packed: Some(b"packed".to_vec()),
                 ..files.clone()
             },
             ArtifactFiles {

@@ -1,4 +1,4 @@
-use domain::ports::{ArtifactFiles, ArtifactReader, ArtifactWriter};
+use domain::ports::{ArtifactFiles, ArtifactReader, ArtifactWriter, LoadableFiles, ModelContainer};
 use domain::{ModelName, ModelVersion, StoreError};
 use futures::future::{join, join_all};
 
@@ -81,7 +81,69 @@ pub async fn artifact_contract(reader: &dyn ArtifactReader, writer: &dyn Artifac
         "the sidecar is replaced and nothing else"
     );
 
+    check_packed(reader, writer).await;
     check_rivals(reader, writer).await;
+}
+
+/// Models with and without a packed form.
+async fn check_packed(reader: &dyn ArtifactReader, writer: &dyn ArtifactWriter) {
+    let (name, first, second) = (fresh_name("packed"), version("1.0.0"), version("2.0.0"));
+    assert_not_found(
+        &reader.read_loadable(&name, &first).await,
+        "a model that nobody created",
+    );
+    let without = artifact_files("without");
+    let with = ArtifactFiles {
+        packed: Some(b"packed ".repeat(500)),
+        ..artifact_files("with")
+    };
+    for (version, files) in [(&first, &without), (&second, &with)] {
+        assert_eq!(writer.create(&name, version, files).await, Ok(()));
+        assert_eq!(reader.read(&name, version).await.as_ref(), Ok(files));
+        let container = match &files.packed {
+            Some(packed) => ModelContainer::Packed(packed.clone()),
+            None => ModelContainer::Onnx(files.sealed.clone()),
+        };
+        let loadable = LoadableFiles {
+            manifest: files.manifest.clone(),
+            container,
+            bundle: files.bundle.clone(),
+            sidecar: files.sidecar.clone(),
+        };
+        assert_eq!(
+            reader.read_loadable(&name, version).await,
+            Ok(loadable),
+            "what is loaded is the packed form, where there is one"
+        );
+    }
+    for (version, other) in [
+        (
+            &first,
+            ArtifactFiles {
+                packed: Some(b"other".to_vec()),
+                ..without.clone()
+            },
+        ),
+        (
+            &second,
+            ArtifactFiles {
+                packed: Some(b"other".to_vec()),
+                ..with.clone()
+            },
+        ),
+        (
+            &second,
+            ArtifactFiles {
+                packed: None,
+                ..with.clone()
+            },
+        ),
+    ] {
+        assert_conflict(
+            &writer.create(&name, version, &other).await,
+            "another packed form, or one where there was none",
+        );
+    }
 }
 
 /// The same files but one, for each of the four.

@@ -7,8 +7,8 @@ use audit::{Record, SignedRegistration, StreamId};
 use domain::ports::{
     Alias, AliasReader, AliasWriter, ArtifactFiles, ArtifactReader, ArtifactWriter, AuditAppender,
     AuditReader, AuditSearch, Claim, ClaimKey, ClaimToken, Clock, Entropy, KeyContext,
-    KeyUnwrapper, KeyWrapper, LogLock, LogPublisher, LogReader, LogWriter, ReleaseReader,
-    ReleaseWriter, RequestClaims, Signer,
+    KeyUnwrapper, KeyWrapper, LoadableFiles, LogLock, LogPublisher, LogReader, LogWriter,
+    ReleaseReader, ReleaseWriter, RequestClaims, Signer,
 };
 use domain::{EventPage, EventQuery, LogPath, Release, ReleaseId, StoreError};
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -24,6 +24,15 @@ impl<P: ArtifactReader + ?Sized> ArtifactReader for Faulty<P> {
     ) -> Result<ArtifactFiles, StoreError> {
         self.play("ArtifactReader::read", self.inner.read(name, version))
             .await
+    }
+
+    async fn read_loadable(
+        &self,
+        name: &ModelName,
+        version: &ModelVersion,
+    ) -> Result<LoadableFiles, StoreError> {
+        let work = self.inner.read_loadable(name, version);
+        self.play("ArtifactReader::read_loadable", work).await
     }
 
     async fn versions(&self, name: &ModelName) -> Result<Vec<ModelVersion>, StoreError> {
