@@ -6,14 +6,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use artifact::{ArtifactFiles, OpenError, Sidecar, TrustedKey, open};
+use artifact::{ArtifactFiles, OpenError, Sidecar, TrustedKey, Verified, open};
 use audit::EventBody;
 use audit::event::{ModelAccess, Security};
-use domain::ports::{ArtifactReader, Clock, KeyUnwrapper, ReleaseReader, StoreError};
+use domain::ports::{
+    ArtifactFiles as WholeFiles, ArtifactReader, Clock, KeyUnwrapper, LoadableFiles,
+    ModelContainer, ReleaseReader, StoreError,
+};
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, Release, ReleaseId, ReleaseModel, ReleaseRole, Sha256Digest};
-use engine::{LoadError, LoadLimits, Model, Scorer};
-use tokio::sync::Semaphore;
+use engine::{LoadError, LoadLimits, Model, PACKED_FORMAT, Scorer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serving::{LoadedModel, Serving, can_stand_in};
 
@@ -244,16 +247,38 @@ impl Loader {
     }
 
     async fn load_model(&self, member: &ReleaseModel) -> Result<LoadedModel, LoadModelError> {
-        let slot = Arc::clone(&self.slot.0).acquire_owned().await;
-        let files = self
-            .artifacts
-            .read(&member.name, &member.version)
-            .await
-            .map_err(LoadModelError::Read)?;
+        let slot = Arc::clone(&self.slot.0).acquire_owned().await.ok();
+        let (name, version) = (&member.name, &member.version);
+        let files = self.artifacts.read_loadable(name, version).await;
+        let files = Fetched::from(files.map_err(LoadModelError::Read)?);
+        let verified = self.verify(member, &files)?;
+        let packed = files.packed.as_ref().and(verified.manifest().packed);
+        match packed {
+            None => self.build(&verified, &files, Form::Onnx, slot).await,
+            Some(packed) if packed.format == PACKED_FORMAT => {
+                self.build(&verified, &files, Form::Packed, slot).await
+            }
+            // Packed by an engine of another version: the ONNX file is the same model.
+            Some(_) => {
+                let files = self.artifacts.read(name, version).await;
+                let files = Fetched::from(files.map_err(LoadModelError::Read)?);
+                let verified = self.verify(member, &files)?;
+                self.build(&verified, &files, Form::Onnx, slot).await
+            }
+        }
+    }
+
+    /// Verifies that the files are those that the release pins.
+    fn verify<'a>(
+        &self,
+        member: &ReleaseModel,
+        files: &'a Fetched,
+    ) -> Result<Verified<'a>, LoadModelError> {
         let verified = open::verify(
             ArtifactFiles {
                 manifest_json: &files.manifest,
-                sealed: &files.sealed,
+                sealed: files.sealed.as_deref(),
+                packed: files.packed.as_deref(),
                 bundle: &files.bundle,
             },
             &(member.name.clone(), member.version.clone()),
@@ -264,6 +289,17 @@ impl Loader {
             let (pinned, found) = (member.digest, verified.digest());
             return Err(LoadModelError::OtherDigest { pinned, found });
         }
+        Ok(verified)
+    }
+
+    /// Decrypts one form of the model and builds it.
+    async fn build(
+        &self,
+        verified: &Verified<'_>,
+        files: &Fetched,
+        form: Form,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<LoadedModel, LoadModelError> {
         let sidecar = Sidecar::from_json(&files.sidecar).map_err(OpenError::Sidecar)?;
         verified.check_sidecar(&sidecar)?;
         let key = self
@@ -275,17 +311,68 @@ impl Loader {
             )
             .await
             .map_err(LoadModelError::Unwrap)?;
-        let opened = verified.open(&key)?;
+        let plain = match form {
+            Form::Onnx => verified.open(&key)?.onnx,
+            Form::Packed => verified.open_packed(&key)?,
+        };
+        let manifest = verified.manifest().clone();
         let sha256 = verified.context().sha256;
         let limits = self.limits.clone();
         let build = move || -> Result<LoadedModel, LoadError> {
-            let model = Model::load(&opened.onnx, &limits)?;
-            let scorer = Scorer::new(&opened.manifest, model)?;
+            let model = match form {
+                Form::Onnx => Model::load(&plain, &limits)?,
+                Form::Packed => Model::load_packed(plain, &limits)?,
+            };
+            let scorer = Scorer::new(&manifest, model)?;
             drop(slot);
-            Ok(LoadedModel::new(opened.manifest, &sha256, scorer))
+            Ok(LoadedModel::new(manifest, &sha256, scorer))
         };
         let model = tokio::task::spawn_blocking(build).await;
         Ok(model.map_err(|_| LoadModelError::Abandoned)??)
+    }
+}
+
+/// Which form of a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Onnx,
+    Packed,
+}
+
+/// The files of an artifact, as far as they were fetched.
+struct Fetched {
+    manifest: Vec<u8>,
+    sealed: Option<Vec<u8>>,
+    packed: Option<Vec<u8>>,
+    bundle: Vec<u8>,
+    sidecar: Vec<u8>,
+}
+
+impl From<LoadableFiles> for Fetched {
+    fn from(files: LoadableFiles) -> Self {
+        let (sealed, packed) = match files.container {
+            ModelContainer::Onnx(sealed) => (Some(sealed), None),
+            ModelContainer::Packed(packed) => (None, Some(packed)),
+        };
+        Self {
+            manifest: files.manifest,
+            sealed,
+            packed,
+            bundle: files.bundle,
+            sidecar: files.sidecar,
+        }
+    }
+}
+
+impl From<WholeFiles> for Fetched {
+    fn from(files: WholeFiles) -> Self {
+        Self {
+            manifest: files.manifest,
+            sealed: Some(files.sealed),
+            packed: files.packed,
+            bundle: files.bundle,
+            sidecar: files.sidecar,
+        }
     }
 }
 

@@ -216,7 +216,7 @@ async fn a_released_artifact_that_is_gone_is_a_security_event_and_an_outage_is_n
         .await;
         faulty
             .unwrap()
-            .fail_next("ArtifactReader::read", Fault::Before(cause));
+            .fail_next("ArtifactReader::read_loadable", Fault::Before(cause));
         let release = ReleaseId::from_number(1).unwrap();
         let refused = served.predict.activate(release).await.unwrap_err();
         assert_eq!(refused.code(), code);

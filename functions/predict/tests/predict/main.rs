@@ -8,6 +8,7 @@ mod failing_stores;
 mod heartbeats;
 mod limits;
 mod loading;
+mod packed;
 mod pinned;
 mod protocol;
 mod request_id;

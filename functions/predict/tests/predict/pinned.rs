@@ -32,7 +32,7 @@ fn gone() -> Fault {
     Fault::Before(StoreError::Unavailable("gone".to_owned()))
 }
 
-const READ: &str = "ArtifactReader::read";
+const READ: &str = "ArtifactReader::read_loadable";
 
 #[tokio::test]
 async fn the_first_requests_load_the_release_once_and_all_of_them_wait_for_it() {

@@ -27,7 +27,7 @@ pub(crate) struct Served {
     pub(crate) store: EmbeddedStore,
     pub(crate) predict: Arc<Predict>,
     pub(crate) router: Router,
-    _dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 /// A model of a release: manifest, ONNX file, role.
@@ -159,20 +159,25 @@ pub(crate) async fn prepare(
         store,
         predict,
         router,
-        _dir: dir,
+        dir,
     }
 }
 
-async fn create_release(store: &EmbeddedStore, number: u64, members: Vec<Member>) -> Release {
+/// What seals with the keys of a store.
+pub(crate) fn sealing(store: &EmbeddedStore) -> Sealing {
     let keys = store.keys();
-    let sealing = Sealing {
+    Sealing {
         artifacts: store.artifact_writer(),
         releases: store.release_writer(),
         wrapper: store.key_wrapper(),
         data_key: keys.master_key_id().to_owned(),
         signer: store.model_signer(),
         trusted: keys.trusted_model_keys().remove(0),
-    };
+    }
+}
+
+async fn create_release(store: &EmbeddedStore, number: u64, members: Vec<Member>) -> Release {
+    let sealing = sealing(store);
     let mut models = Vec::new();
     for member in members {
         models.push(
