@@ -49,9 +49,10 @@ def load() -> tuple[dict, onnxruntime.InferenceSession]:
     public_key = serialization.load_der_public_key(base64.b64decode(os.environ["SEALCAST_TRUSTED_KEYS"]))
     signature = base64.b64decode(envelope["signatures"][0]["sig"])
     public_key.verify(signature, pae(envelope["payloadType"], payload), ec.ECDSA(hashes.SHA256()))
-    for resource in json.loads(payload)["predicate"]["resources"]:
-        if hashlib.sha256(files[resource["name"]]).hexdigest() != resource["digest"]:
-            raise ValueError(f"{resource['name']} is not what was signed")
+    signed = {resource["name"]: resource["digest"] for resource in json.loads(payload)["predicate"]["resources"]}
+    for name in ("manifest.json", "model.onnx.sealed"):
+        if hashlib.sha256(files[name]).hexdigest() != signed[name]:
+            raise ValueError(f"{name} is not what was signed")
     manifest, sidecar = json.loads(files["manifest.json"]), json.loads(files["key.json"])
     context = {"model": NAME, "sha256": manifest["model"]["sha256"], "version": VERSION}
     data_key = kms.decrypt(

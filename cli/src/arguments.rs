@@ -11,6 +11,7 @@ use crate::commands::{
     audit::AuditCommand, inspect::InspectArguments, key::KeyCommand, keygen::KeygenArguments,
     manifest::ManifestCommand, predict::PredictArguments, push::PushArguments,
     release::ReleaseCommand, score::ScoreArguments, seal::SealArguments, token::TokenCommand,
+    verify::VerifyArguments,
 };
 use crate::failure::Failure;
 
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Token(TokenCommand),
     Seal(SealArguments),
     Push(PushArguments),
+    Verify(VerifyArguments),
     /// Create, show and activate releases.
     #[command(subcommand)]
     Release(ReleaseCommand),

@@ -11,6 +11,7 @@ pub(crate) mod release;
 pub(crate) mod score;
 pub(crate) mod seal;
 pub(crate) mod token;
+pub(crate) mod verify;
 
 use crate::arguments::Command;
 use crate::failure::Failure;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command) -> Result<Report, Failure> {
         Command::Token(command) => token::run(&command),
         Command::Seal(arguments) => seal::run(&arguments),
         Command::Push(arguments) => push::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Release(command) => release::run(&command),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Audit(command) => audit::run(&command),

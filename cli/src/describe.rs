@@ -64,6 +64,7 @@ pub(crate) fn draft_manifest(
         owner: facts.owner,
         algo_id: facts.algo_id,
         model: None,
+        packed: None,
         inputs,
         output,
         latency_budget_ms: facts.latency_budget_ms,

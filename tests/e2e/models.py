@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-CONTAINER, MANIFEST, SIDECAR, SIGNATURE = "model.onnx.sealed", "manifest.json", "key.json", "model.sig"
+CONTAINER, MANIFEST, SIDECAR, SIGNATURE = "model.packed.sealed", "manifest.json", "key.json", "model.sig"
+"""The example's model has a packed form, whose container is the one that a function reads."""
 MARKER = "complete.json"
 """Written last: what makes a version exist."""
 

@@ -4,13 +4,12 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use engine::{Inspection, LoadLimits, TensorSpec, TreeSummary};
+use engine::{Cost, Inspection, LoadLimits, TensorSpec, TreeSummary};
 use serde::Serialize;
 
 use crate::arguments::{ModelLabel, StoreArguments};
 use crate::failure::{Exit, Failure};
 use crate::output::{Report, Text};
-use crate::sealed::OpenedModel;
 use crate::stores::Stores;
 use crate::{files, sealed};
 
@@ -47,7 +46,7 @@ struct Stored {
 /// Describes the model; one that is not supported is described too, but ends with exit code 1.
 pub(crate) fn run(arguments: &InspectArguments) -> Result<Report, Failure> {
     if let Some(label) = &arguments.stored {
-        let model = open_stored(&Stores::open(&arguments.store)?, label)?;
+        let model = sealed::open_stored(&Stores::open(&arguments.store)?, label)?;
         let stored = Stored {
             model: label.to_string(),
             digest: model.digest,
@@ -57,18 +56,6 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<Report, Failure> {
     }
     let path = arguments.model.as_deref().unwrap_or(Path::new(""));
     inspect(&files::read(path, files::MAX_FILE)?, path.display(), None)
-}
-
-fn open_stored(stores: &Stores, label: &ModelLabel) -> Result<OpenedModel, Failure> {
-    let artifacts = stores.artifacts()?.reader;
-    let unwrapper = stores.keys()?.unwrapper;
-    stores.wait(async {
-        let trusted = stores.trusted_model_keys().await?;
-        let files = sealed::read_stored(artifacts.as_ref(), label).await?;
-        sealed::open_model(&files, label, &trusted, unwrapper.as_ref())
-            .await
-            .map_err(|failure| failure.while_doing(label).at(label.to_string()))
-    })
 }
 
 fn inspect(onnx: &[u8], place: impl Display, stored: Option<Stored>) -> Result<Report, Failure> {
@@ -134,11 +121,20 @@ fn describe(text: Text, inspection: &Inspection) -> Text {
         .field("opsets", opsets.join(", "))
         .field("nodes", inspection.nodes)
         .field("parameters", inspection.parameters)
+        .field("cost of a row", describe_cost(&inspection.cost))
+        .field("memory", format!("{} bytes", inspection.memory))
         .table("inputs", &describe_specs(&inspection.inputs))
         .table("outputs", &describe_specs(&inspection.outputs))
         .table("operators", &operators)
         .table("trees", &trees)
         .table("unsupported", &unsupported)
+}
+
+fn describe_cost(cost: &Cost) -> String {
+    format!(
+        "{} operations, {} tree nodes, {} bytes read",
+        cost.operations, cost.tree_nodes, cost.bytes
+    )
 }
 
 fn describe_trees(summary: &TreeSummary) -> Vec<String> {

@@ -20,7 +20,7 @@ pub(crate) struct PushArguments {
     store: StoreArguments,
 }
 
-/// Pushes what verifies and opens; other files under a version that exists are refused.
+/// Pushes what verifies, opens and, if it has a packed form, is the same model in both; other files under a version that exists are refused.
 pub(crate) fn run(arguments: &PushArguments) -> Result<Report, Failure> {
     let stores = Stores::open(&arguments.store)?;
     let files = sealed::read_folder(&arguments.folder)?;
@@ -29,7 +29,9 @@ pub(crate) fn run(arguments: &PushArguments) -> Result<Report, Failure> {
     let trusted = stores.wait(stores.trusted_model_keys())?;
     let checked = sealed::label_of(&files).and_then(|label| {
         let opened = sealed::open_model(&files, &label, &trusted, unwrapper.as_ref());
-        Ok((stores.wait(opened)?, label))
+        let model = stores.wait(opened)?;
+        sealed::check_packed(&model)?;
+        Ok((model, label))
     });
     let (model, label) = checked.map_err(|failure| failure.while_doing(&place).at(&place))?;
     let artifacts = stores.artifacts()?.writer;

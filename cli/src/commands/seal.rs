@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use artifact::Manifest;
 use artifact::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use clap::Args;
-use engine::{LoadLimits, Model, Scorer};
+use engine::{LoadLimits, Model, Scorer, pack};
 use serde_json::json;
 
 use crate::arguments::StoreArguments;
 use crate::describe;
 use crate::failure::Failure;
 use crate::output::{Report, Text};
+use crate::sealed::describe_packed;
 use crate::stores::Stores;
 use crate::{files, sealed};
 
-/// Encrypt and sign a model with its manifest; the four files of the artifact go to a new folder.
+/// Encrypt and sign a model with its manifest; the files of the artifact go to a new folder.
 #[derive(Debug, Args)]
 pub(crate) struct SealArguments {
     /// The ONNX file.
@@ -44,12 +45,13 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
         Some(csv) => read_and_fill(&arguments.manifest, csv)?,
         None => read_manifest(&arguments.manifest)?,
     };
-    check_fit(&manifest, &onnx)
+    let packed = check_fit(&manifest, &onnx)
         .map_err(|failure| failure.while_doing(arguments.model.display()))?;
     let stores = Stores::open_keys(&arguments.store, arguments.keys.as_deref())?;
     let keys = stores.keys()?;
     let trusted = stores.wait(stores.trusted_model_keys())?;
-    let made = stores.wait(sealed::seal_model(manifest, &onnx, &keys))?;
+    let made = sealed::seal_model(manifest, &onnx, packed.as_deref(), &keys);
+    let made = stores.wait(made)?;
     let label = sealed::label_of(&made)?;
     let mut seen = None;
     sealed::write_folder(&arguments.out, &made, |read| {
@@ -59,6 +61,7 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
             let message = "the sealed model does not open to the bytes that were sealed";
             return Err(Failure::internal(message));
         }
+        sealed::check_packed(&model)?;
         seen = Some(model);
         Ok(())
     })?;
@@ -71,6 +74,7 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
         .field("folder", &out)
         .field("digest", model.digest)
         .optional("model sha256", sha256.as_ref())
+        .field("packed form", describe_packed(&model))
         .field("signed by", &model.signed_by)
         .field("data key under", &keys.wrapping_key);
     Report::new(
@@ -80,6 +84,7 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
             "digest": model.digest,
             "model_sha256": sha256,
             "model_size": found.map(|file| file.size),
+            "packed": model.opened.manifest.packed,
             "signed_by": model.signed_by,
             "master_key": keys.wrapping_key,
         }),
@@ -113,9 +118,14 @@ fn blame(path: &Path, error: &ManifestError) -> Failure {
         .at(path.display().to_string())
 }
 
-/// Loads the model, binds it to the manifest and scores a row: what a server does before it serves it.
-fn check_fit(manifest: &Manifest, onnx: &[u8]) -> Result<(), Failure> {
-    let model = Model::load(onnx, &LoadLimits::default())?;
-    Scorer::new(manifest, model)?;
-    Ok(())
+/// Loads the model, binds it to the manifest and scores a row: what a server does before it serves it. The same for
+/// its packed form, which is given back where it has one.
+fn check_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    let limits = LoadLimits::default();
+    Scorer::new(manifest, Model::load(onnx, &limits)?)?;
+    let packed = pack(onnx, &limits)?;
+    if let Some(packed) = &packed {
+        Scorer::new(manifest, Model::load_packed(packed.clone(), &limits)?)?;
+    }
+    Ok(packed)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::tempdir;
 
-use crate::support::run_in;
+use crate::support::{example, run_in};
 
 /// Keys, both models of the example sealed and pushed.
 fn prepare(dir: &Path) {
@@ -139,12 +139,102 @@ fn keys_and_sealed_folders_are_never_overwritten() {
 }
 
 #[test]
+fn a_sealed_model_and_its_packed_form_are_proven_equal() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    let folder = run_in(dir, "verify {}/spx-direction --data {}/data --json")
+        .ends_with(0)
+        .json();
+    assert_eq!(folder["packed"]["format"], 1);
+    let stored = run_in(
+        dir,
+        "verify --stored spx-direction@1.0.0 --data {}/data --json",
+    );
+    assert_eq!(stored.ends_with(0).json(), folder);
+    let text = run_in(dir, "verify {}/spx-direction --data {}/data").ends_with(0);
+    assert!(text.stdout.contains("equal to the ONNX file"), "{text:?}");
+    // The net needs the graph engine.
+    let net = run_in(dir, "verify {}/spx-direction-mlp --data {}/data --json");
+    assert_eq!(net.ends_with(0).json()["packed"], serde_json::Value::Null);
+    assert!(!dir.join("spx-direction-mlp/model.packed.sealed").exists());
+    assert_eq!(run_in(dir, "verify {}/absent --data {}/data").code, 3);
+}
+
+/// Whoever has the keys can sign another model as the packed form; nobody else notices before it answers.
+#[test]
+fn a_packed_form_of_another_model_is_signed_but_not_pushed() {
+    use artifact::seal::{PackedModel, context_of, seal_packed};
+
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let keys = store_embedded::LocalKeys::open(&dir.join("data/keys")).unwrap();
+    let onnx = std::fs::read(example("spx-direction.onnx")).unwrap();
+    let right = engine::pack(&onnx, &engine::LoadLimits::default());
+    let right = right.unwrap().unwrap();
+    let mut other = right.clone();
+    *other.last_mut().unwrap() ^= 1;
+    for (format, bytes, code) in [
+        (1, &right, ""),
+        (1, &other, "artifact.packed_differs"),
+        (2, &right, "artifact.packed_format_unknown"),
+    ] {
+        let manifest = std::fs::read(example("manifest.json")).unwrap();
+        let mut manifest = artifact::Manifest::from_json(&manifest).unwrap();
+        manifest.version = "1.0.9".parse().unwrap();
+        let key_id = keys.master_key_id().to_owned();
+        let context = context_of(&manifest, &onnx).to_map();
+        let (key, wrapped) = runtime
+            .block_on(keys.wrapper().generate(&key_id, &context))
+            .unwrap();
+        let packed = PackedModel {
+            format,
+            bytes,
+            salt: artifact::Salt([1; 24]),
+        };
+        let unsigned =
+            seal_packed(manifest, &onnx, packed, &key, &artifact::Salt([2; 24])).unwrap();
+        let signature = runtime
+            .block_on(keys.model_signer().sign(unsigned.pae()))
+            .unwrap();
+        let public = keys.trusted_model_keys().remove(0).key;
+        let sealed = unsigned.sign(&signature, &public).unwrap();
+        let folder = dir.join("spoilt");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        let sidecar = sealed.wrap(key_id, wrapped).to_json().unwrap();
+        for (name, bytes) in [
+            ("manifest.json", &sealed.manifest_json),
+            ("model.onnx.sealed", &sealed.sealed),
+            ("model.packed.sealed", sealed.packed.as_ref().unwrap()),
+            ("model.sig", &sealed.bundle),
+            ("key.json", &sidecar),
+        ] {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        let verified = run_in(dir, "verify {}/spoilt --data {}/data --json");
+        if code.is_empty() {
+            verified.ends_with(0);
+            continue;
+        }
+        assert_eq!(verified.failure().1, code);
+        let pushed = run_in(dir, "push {}/spoilt --data {}/data --json");
+        assert_eq!(pushed.failure().1, code);
+    }
+}
+
+#[test]
 fn a_changed_artifact_is_neither_pushed_nor_released() {
     let temp = tempdir().unwrap();
     let dir = temp.path();
     prepare(dir);
     for (file, code) in [
         ("model.onnx.sealed", "artifact.digest_mismatch"),
+        ("model.packed.sealed", "artifact.digest_mismatch"),
         ("manifest.json", "artifact."),
         ("model.sig", "artifact."),
         ("key.json", "artifact.sidecar_malformed"),
@@ -161,6 +251,13 @@ fn a_changed_artifact_is_neither_pushed_nor_released() {
         assert!(
             found.starts_with(code) || file == "key.json",
             "{file}: {found}: {error}"
+        );
+        let (exit, found, _) =
+            run_in(dir, "verify {}/spx-direction --data {}/data --json").failure();
+        assert_eq!(exit, 1, "{file}");
+        assert!(
+            found.starts_with(code) || file == "key.json",
+            "{file}: {found}"
         );
         std::fs::write(&path, &whole).unwrap();
     }

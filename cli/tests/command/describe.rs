@@ -17,11 +17,14 @@ fn the_example_is_described() {
     assert_eq!(found["outputs"][1]["name"], "probabilities");
     assert_eq!(found["trees"][0]["trees"], 100);
     assert_eq!(found["size"], 235_652);
+    assert!(found["cost"]["tree_nodes"].as_u64().unwrap() > 100);
+    assert!(found["memory"].as_u64().unwrap() > 10_000);
     assert_eq!(found["unsupported"], serde_json::json!([]));
     let text = run_in(temp.path(), "inspect EXAMPLE/spx-direction.onnx")
         .ends_with(0)
         .stdout;
     assert!(text.contains("ai.onnx.ml.TreeEnsembleClassifier"), "{text}");
+    assert!(text.contains("tree nodes"), "{text}");
 }
 
 #[test]
