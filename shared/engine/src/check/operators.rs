@@ -5,6 +5,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 use super::unsupported;
 use crate::error::LoadError;
 use crate::ml::OPERATORS;
+use crate::precision::{MICROSOFT_DOMAIN, MICROSOFT_OPERATORS, hint};
 
 /// The domain of classical machine learning operators.
 pub(crate) const ML_DOMAIN: &str = "ai.onnx.ml";
@@ -33,6 +34,7 @@ const ALLOWED: &[&str] = &[
     "Constant",
     "ConstantOfShape",
     "Conv",
+    "ConvInteger",
     "ConvTranspose",
     "Cos",
     "Cosh",
@@ -41,6 +43,7 @@ const ALLOWED: &[&str] = &[
     "DequantizeLinear",
     "Div",
     "Dropout",
+    "DynamicQuantizeLinear",
     "Einsum",
     "Elu",
     "Equal",
@@ -211,6 +214,15 @@ fn check_operator(node: &NodeProto) -> Result<(), LoadError> {
                     node,
                     "this operator is not run",
                     hint_for_ml(operator),
+                ));
+            }
+        }
+        MICROSOFT_DOMAIN => {
+            if MICROSOFT_OPERATORS.binary_search(&operator).is_err() {
+                return Err(unsupported(
+                    node,
+                    "this operator is not run",
+                    hint(operator),
                 ));
             }
         }

@@ -15,6 +15,7 @@ use crate::error::{LoadError, describe_panic};
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::pipeline;
+use crate::precision::{self, Batching};
 
 /// Stack of the loading thread, in bytes: the graph engine recurses along chains of nodes.
 const STACK_SIZE: usize = 64 << 20;
@@ -97,7 +98,8 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
     {
         Operator::parse(node, None, limits)?;
     }
-    let plans = read_graph(&proto, &inputs, &outputs, limits)?;
+    let batching = precision::lower(graph, opset)?;
+    let plans = read_graph(&proto, &inputs, &outputs, limits, batching)?;
     Ok(Model {
         inputs,
         outputs,
@@ -111,17 +113,25 @@ fn read_graph(
     inputs: &[TensorSpec],
     outputs: &[TensorSpec],
     limits: &LoadLimits,
+    batching: Batching,
 ) -> Result<Plans, LoadError> {
     let mut onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true);
     ml::register(&mut onnx);
+    precision::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {
             reason: format!("{error:#}"),
         })?;
-    let plans = Plans::new(graph, outputs.to_vec(), limits.max_elements);
+    let plans = Plans::new(
+        graph,
+        inputs.to_vec(),
+        outputs.to_vec(),
+        limits.max_elements,
+        batching,
+    );
     // Inputs of an open shape cannot be planned ahead of the first request.
     if inputs.iter().all(|spec| !spec.shape.is_empty()) {
         let shapes = inputs

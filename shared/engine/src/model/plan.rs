@@ -11,10 +11,11 @@ use tract_onnx::prelude::{
 };
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
 
-use super::TensorSpec;
 use super::tract_tensor::{from_tract, read_datatype, to_tract};
+use super::{TensorSpec, rows};
 use crate::error::{LoadError, RunError};
-use crate::tensor::Tensor;
+use crate::precision::Batching;
+use crate::tensor::{Tensor, TensorData};
 
 /// Sets of shapes that are kept planned; the one unused for longest makes room.
 const MAX_PLANS: usize = 16;
@@ -25,11 +26,13 @@ const MAX_IDLE_STATES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Plans {
     graph: InferenceModel,
+    inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     kept: RwLock<Vec<Arc<Plan>>>,
     clock: AtomicU64,
     /// Most elements of any tensor of the plan of one row.
     max_elements: usize,
+    batching: Batching,
 }
 
 /// One plan, with the run states that are idle.
@@ -44,20 +47,33 @@ struct Plan {
 impl Plans {
     pub(super) fn new(
         graph: InferenceModel,
+        inputs: Vec<TensorSpec>,
         outputs: Vec<TensorSpec>,
         max_elements: usize,
+        batching: Batching,
     ) -> Self {
         Self {
             graph,
+            inputs,
             outputs,
             kept: RwLock::new(Vec::new()),
             clock: AtomicU64::new(0),
             max_elements,
+            batching,
         }
     }
 
-    /// Runs the graph on tensors in its order.
+    /// Runs the graph on tensors in its order, whose first dimension is the row's wherever the graph leaves it open.
     pub(super) fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
+        match (self.batching, rows::count(&self.inputs, inputs)) {
+            (Batching::OneByOne, Some(count)) if count > 1 => {
+                rows::each(count, inputs, |row| self.run_whole(row))
+            }
+            _ => self.run_whole(inputs),
+        }
+    }
+
+    fn run_whole(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
         let failed = |error: TractError| RunError::Failed {
             reason: format!("{error:#}"),
         };
@@ -154,8 +170,50 @@ impl Plans {
             .into_decluttered()
             .and_then(TypedModel::into_optimized)
             .and_then(TypedSimplePlan::new);
-        self.keep(shapes, plan.map_err(refused)?);
-        Ok(())
+        self.keep(shapes.clone(), plan.map_err(refused)?);
+        self.warm_up(&shapes)
+    }
+
+    /// Runs the planned shapes, so that an operator that cannot be run in its type is found before a request comes.
+    ///
+    /// What operators say of their values (a place, a length) is no fault of the graph: it is refused where neither
+    /// zeros nor ones run.
+    fn warm_up(&self, shapes: &[Vec<usize>]) -> Result<(), LoadError> {
+        let ask = |fill: u8| {
+            let tensors: Vec<Tensor> = self
+                .inputs
+                .iter()
+                .zip(shapes)
+                .map(|(spec, shape)| Tensor {
+                    name: spec.name.clone(),
+                    shape: shape.clone(),
+                    data: TensorData::filled(spec.datatype, shape.iter().product(), fill),
+                })
+                .collect();
+            self.run_whole(&tensors.iter().collect::<Vec<_>>())
+        };
+        let made = match ask(0).or_else(|_| ask(1)) {
+            Ok(made) => made,
+            Err(error) => {
+                return Err(LoadError::Refused {
+                    reason: error.to_string(),
+                });
+            }
+        };
+        let is_split = self.batching == Batching::OneByOne
+            && self
+                .inputs
+                .iter()
+                .all(|spec| spec.shape.first() == Some(&-1));
+        let mixed = made.iter().find(|tensor| tensor.shape.first() != Some(&1));
+        match mixed {
+            Some(tensor) if is_split => Err(LoadError::graph(format!(
+                "output `{}` has the shape {:?} for one row, and an int8 graph is run row by row: its first dimension \
+                 must be the row's",
+                tensor.name, tensor.shape
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Plans a set of shapes; no lock is held meanwhile.
