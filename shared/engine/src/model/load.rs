@@ -66,11 +66,7 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
         return Err(error);
     }
     check::validate(&proto, limits)?;
-    let opset = proto
-        .opset_import
-        .iter()
-        .find(|import| matches!(&*import.domain, "" | "ai.onnx"))
-        .map_or(0, |import| import.version);
+    let opset = check::opset(&proto);
     let Some(graph) = &mut proto.graph else {
         return Err(LoadError::Malformed {
             reason: "it holds no graph".to_owned(),
@@ -99,6 +95,8 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
         Operator::parse(node, None, limits)?;
     }
     let batching = precision::lower(graph, opset)?;
+    // Those that were written anew.
+    rewrite::name_nodes(graph);
     let plans = read_graph(&proto, &inputs, &outputs, limits, batching)?;
     Ok(Model {
         inputs,

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use artifact::manifest::DataType;
 use tract_onnx::prelude::{
     InferenceModel, InferenceModelExt, TVec, TractError, TractResult, TypedModel, TypedSimplePlan,
     TypedSimpleState,
@@ -12,7 +13,7 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
 
 use super::tract_tensor::{from_tract, read_datatype, to_tract};
-use super::{TensorSpec, rows};
+use super::{TensorSpec, guard, rows};
 use crate::error::{LoadError, RunError};
 use crate::precision::Batching;
 use crate::tensor::{Tensor, TensorData};
@@ -104,9 +105,12 @@ impl Plans {
             .map(|(spec, value)| from_tract(&spec.name, &value))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
-        let mut idle = plan.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE_STATES {
-            idle.push(state);
+        // The graph engine's loops go on where the last run ended: such a state is not used again.
+        if state.op_states.iter().all(Option::is_none) {
+            let mut idle = plan.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < MAX_IDLE_STATES {
+                idle.push(state);
+            }
         }
         Ok(outputs)
     }
@@ -176,8 +180,8 @@ impl Plans {
 
     /// Runs the planned shapes, so that an operator that cannot be run in its type is found before a request comes.
     ///
-    /// What operators say of their values (a place, a length) is no fault of the graph: it is refused where neither
-    /// zeros nor ones run.
+    /// What operators say of a value (a place, a divisor) is no fault of the graph: it is refused where neither zeros
+    /// nor ones run, unless an input of whole numbers may say what shape something has.
     fn warm_up(&self, shapes: &[Vec<usize>]) -> Result<(), LoadError> {
         let ask = |fill: u8| {
             let tensors: Vec<Tensor> = self
@@ -190,10 +194,15 @@ impl Plans {
                     data: TensorData::filled(spec.datatype, shape.iter().product(), fill),
                 })
                 .collect();
-            self.run_whole(&tensors.iter().collect::<Vec<_>>())
+            guard(|| self.run_whole(&tensors.iter().collect::<Vec<_>>()))
         };
+        let may_be_shapes = self.inputs.iter().any(|spec| {
+            matches!(spec.datatype, DataType::Int32 | DataType::Int64)
+                && spec.shape.first() != Some(&-1)
+        });
         let made = match ask(0).or_else(|_| ask(1)) {
             Ok(made) => made,
+            Err(_) if may_be_shapes => return Ok(()),
             Err(error) => {
                 return Err(LoadError::Refused {
                     reason: error.to_string(),

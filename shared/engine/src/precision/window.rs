@@ -215,3 +215,87 @@ impl Placed {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Pads, Window};
+
+    /// The definition over two dimensions: every place of the result, by the padded input.
+    fn by_definition(
+        (x, [rows, channels, height, width]): (&[i32], [usize; 4]),
+        (w, [filters, within, tall, wide]): (&[i32], [usize; 4]),
+        (stride, dilation, pads): ([usize; 2], [usize; 2], [usize; 4]),
+    ) -> Vec<i32> {
+        let group = channels / within;
+        let at = |row: usize, channel: usize, i: i64, j: i64| {
+            if i < 0 || j < 0 || i >= height as i64 || j >= width as i64 {
+                0
+            } else {
+                x[((row * channels + channel) * height + i as usize) * width + j as usize]
+            }
+        };
+        let rows_made = (height + pads[0] + pads[2] - dilation[0] * (tall - 1) - 1) / stride[0] + 1;
+        let columns_made =
+            (width + pads[1] + pads[3] - dilation[1] * (wide - 1) - 1) / stride[1] + 1;
+        let mut made = Vec::new();
+        for row in 0..rows {
+            for filter in 0..filters {
+                let first = filter / (filters / group) * within;
+                for i in 0..rows_made {
+                    for j in 0..columns_made {
+                        let mut sum = 0;
+                        for channel in 0..within {
+                            for p in 0..tall {
+                                for q in 0..wide {
+                                    let i =
+                                        (i * stride[0] + p * dilation[0]) as i64 - pads[0] as i64;
+                                    let j =
+                                        (j * stride[1] + q * dilation[1]) as i64 - pads[1] as i64;
+                                    let weight =
+                                        w[((filter * within + channel) * tall + p) * wide + q];
+                                    sum += at(row, first + channel, i, j) * weight;
+                                }
+                            }
+                        }
+                        made.push(sum);
+                    }
+                }
+            }
+        }
+        made
+    }
+
+    proptest! {
+        #[test]
+        fn convolution_is_its_definition(
+            (rows, group, within, each) in (1..3_usize, 1..3_usize, 1..3_usize, 1..3_usize),
+            (height, width, tall, wide) in (4..7_usize, 4..7_usize, 1..3_usize, 1..4_usize),
+            stride in prop::array::uniform2(1..3_usize),
+            dilation in prop::array::uniform2(1..3_usize),
+            pads in prop::array::uniform4(0..3_usize),
+            seed in any::<u32>(),
+        ) {
+            let x_shape = [rows, group * within, height, width];
+            let w_shape = [group * each, within, tall, wide];
+            prop_assume!(width + pads[1] + pads[3] > dilation[1] * (wide - 1));
+            let numbers = |count: usize, by: u32| -> Vec<i32> {
+                (0..count as u32).map(|at| (at.wrapping_mul(seed | 1).wrapping_mul(by) >> 20) as i32 % 100 - 50).collect()
+            };
+            let x = numbers(x_shape.iter().product(), 2_654_435_761);
+            let w = numbers(w_shape.iter().product(), 40_503);
+            let window = Window {
+                strides: stride.to_vec(),
+                dilations: dilation.to_vec(),
+                pads: Pads::Given(pads.to_vec()),
+                group,
+            };
+            let found = window
+                .place(&x_shape, &w_shape)
+                .map_err(|error| TestCaseError::fail(error.to_string()))?
+                .convolve(&x, &w, |sum: i32, value, weight| sum + value * weight);
+            prop_assert_eq!(found, by_definition((&x, x_shape), (&w, w_shape), (stride, dilation, pads)));
+        }
+    }
+}

@@ -146,3 +146,51 @@ impl Kernel for Multiply {
         Ok(tvec![TractTensor::from_shape(&dims.shape(), &made)?])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tract_onnx::prelude::Tensor as TractTensor;
+
+    use super::Multiply;
+    use crate::precision::kernel::{Kernel, elements};
+
+    fn small(count: usize, seed: u32) -> Vec<u8> {
+        (0..count as u32)
+            .map(|at| (at.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn product_is_that_of_every_row_and_column_less_zero_points(
+            (batch, rows, inner, columns) in (1..4_usize, 1..4_usize, 1..9_usize, 1..5_usize),
+            shares_right in any::<bool>(),
+            seed in any::<u32>(),
+        ) {
+            let fail = |error: tract_onnx::prelude::TractError| TestCaseError::fail(error.to_string());
+            let right_batch = if shares_right { 1 } else { batch };
+            let left = small(batch * rows * inner, seed);
+            let right: Vec<i8> = small(right_batch * inner * columns, !seed).iter().map(|v| *v as i8).collect();
+            let zeros = small(columns, seed / 7).iter().map(|v| *v as i8).collect::<Vec<_>>();
+            let a = TractTensor::from_shape(&[batch, rows, inner], &left).map_err(fail)?;
+            let b = TractTensor::from_shape(&[right_batch, inner, columns], &right).map_err(fail)?;
+            let zero_a = TractTensor::from_shape(&[], &[7_u8]).map_err(fail)?;
+            let zero_b = TractTensor::from_shape(&[columns], &zeros).map_err(fail)?;
+            let made = Multiply.run(&[Some(&a), Some(&b), Some(&zero_a), Some(&zero_b)]).map_err(fail)?;
+            prop_assert_eq!(made[0].shape(), &[batch, rows, columns]);
+            let found = elements::<i32>(&made[0]).map_err(fail)?;
+            for (at, found) in found.iter().enumerate() {
+                let (place, row, column) = (at / (rows * columns), at / columns % rows, at % columns);
+                let from = if shares_right { 0 } else { place * inner * columns };
+                let expected: i32 = (0..inner)
+                    .map(|k| {
+                        let value = i32::from(left[(place * rows + row) * inner + k]) - 7;
+                        value * (i32::from(right[from + k * columns + column]) - i32::from(zeros[column]))
+                    })
+                    .sum();
+                prop_assert_eq!(*found, expected);
+            }
+        }
+    }
+}
