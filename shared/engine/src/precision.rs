@@ -127,7 +127,7 @@ fn parse_kernel(node: &NodeProto) -> TractResult<Arc<dyn Kernel>> {
         "int8.Convolve" => Arc::new(Convolve::parse(node)?),
         "int8.Dequantise" => Arc::new(Dequantise::parse(node)?),
         "int8.Lstm" => Arc::new(QuantisedLstm::parse(node)?),
-        "int8.Multiply" => Arc::new(Multiply),
+        "int8.Multiply" => Arc::new(Multiply::default()),
         "int8.Quantise" => Arc::new(Quantise::parse(node)?),
         "int8.QuantiseByRange" => Arc::new(QuantiseByRange),
         "int8.Requantise" => Arc::new(Requantise::parse(node)),

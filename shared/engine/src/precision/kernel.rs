@@ -21,6 +21,11 @@ pub(super) trait Kernel: Debug + Send + Sync {
     /// The types and shapes of all outputs. An input that the node leaves out is none.
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>>;
 
+    /// The kernel for inputs of which some never change; none where it can prepare nothing.
+    fn bind(&self, _constants: &[Option<&TractTensor>]) -> TractResult<Option<Arc<dyn Kernel>>> {
+        Ok(None)
+    }
+
     /// The outputs, of the types and shapes that [`Self::facts`] says.
     fn run(&self, inputs: &[Option<&TractTensor>]) -> TractResult<TVec<TractTensor>>;
 }
@@ -166,7 +171,24 @@ impl Expansion for Placed {
         model: &mut TypedModel,
         inputs: &[OutletId],
     ) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, self.clone(), inputs)
+        let constants = inputs
+            .iter()
+            .map(|input| Ok(model.outlet_fact(*input)?.konst.clone()))
+            .collect::<TractResult<Vec<Option<Arc<TractTensor>>>>>()?;
+        let given: TVec<Option<&TractTensor>> = self
+            .spread(&constants)
+            .into_iter()
+            .map(|constant| constant.and_then(Option::as_deref))
+            .collect();
+        let mut bound = self.clone();
+        if let Some(kernel) = self
+            .kernel
+            .bind(&given)
+            .with_context(|| self.name.clone())?
+        {
+            bound.kernel = kernel;
+        }
+        model.wire_node(prefix, bound, inputs)
     }
 }
 

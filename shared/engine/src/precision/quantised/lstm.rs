@@ -1,6 +1,7 @@
 //! `com.microsoft.DynamicQuantizeLSTM`: an LSTM whose weights are int8 and whose inputs are quantised as they come.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{DatumExt as _, Tensor as TractTensor};
@@ -9,7 +10,7 @@ use tract_onnx::tract_hir::internal::{
 };
 
 use super::linear::{choose_scale, quantise};
-use super::product::multiply;
+use super::product::Packed;
 use super::{integers, scales, zero_points};
 use crate::precision::kernel::{Kernel, elements, maybe, need, shape};
 use crate::precision::recurrent::{Cell, Given, Products, Recurrent};
@@ -21,21 +22,39 @@ use crate::precision::recurrent::{Cell, Given, Products, Recurrent};
 /// and zero point of `w` and of `r`: one a direction, or one a column of each.
 #[derive(Debug)]
 pub(crate) struct QuantisedLstm {
-    recurrent: Recurrent,
+    recurrent: Arc<Recurrent>,
+    /// The weights, where they never change.
+    weights: Option<Both>,
 }
 
 impl QuantisedLstm {
     pub(crate) fn parse(node: &NodeProto) -> TractResult<Self> {
         Ok(Self {
-            recurrent: Recurrent::parse(node, Cell::Lstm)?,
+            recurrent: Arc::new(Recurrent::parse(node, Cell::Lstm)?),
+            weights: None,
+        })
+    }
+
+    fn read_weights(&self, inputs: &[Option<&TractTensor>]) -> TractResult<Both> {
+        let (directions, columns) = (self.recurrent.directions(), 4 * self.recurrent.hidden);
+        let read = |at: usize, scale: usize, zero: usize| {
+            let (values, scale) = (need(inputs, at)?, need(inputs, scale)?);
+            Weights::read(values, scale, maybe(inputs, zero), directions, columns)
+        };
+        Ok(Both {
+            inputs: read(1, 8, 9)?,
+            states: read(2, 10, 11)?,
+            hidden: self.recurrent.hidden,
         })
     }
 }
 
-/// The weights of one kind, all directions.
+/// The weights of one kind.
+#[derive(Debug)]
 struct Weights {
-    /// Less their zero points.
-    values: Vec<i32>,
+    /// One matrix a direction.
+    matrices: Vec<Packed>,
+    /// `[directions, columns]`.
     scales: Vec<f32>,
     inner: usize,
     columns: usize,
@@ -55,6 +74,7 @@ impl Weights {
             values.shape()
         );
         let inner = values.shape()[1];
+        ensure!(inner > 0, "weights of no inputs");
         let spread = |len: usize| len == directions && directions > 1;
         let by_column = |list: Vec<f32>| -> Vec<f32> {
             if spread(list.len()) {
@@ -71,12 +91,13 @@ impl Weights {
                 .collect(),
             zero => zero_points(zero, directions * columns)?,
         };
-        let mut values = integers(values)?;
-        for (at, value) in values.iter_mut().enumerate() {
-            *value -= zeros[at / (inner * columns) * columns + at % columns];
-        }
+        let matrices = integers(values)?
+            .chunks_exact((inner * columns).max(1))
+            .zip(zeros.chunks_exact(columns))
+            .map(|(matrix, zeros)| Packed::pack(matrix, zeros, inner))
+            .collect();
         Ok(Self {
-            values,
+            matrices,
             scales,
             inner,
             columns,
@@ -93,14 +114,12 @@ impl Weights {
     ) -> Vec<f64> {
         let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
         let (scale, zero_point) = choose_scale(&values);
-        let whole: Vec<i32> = quantise(&values, scale, zero_point)
+        let whole: Vec<i16> = quantise(&values, scale, zero_point)
             .into_iter()
-            .map(|value| value - zero_point)
+            .map(|value| (value - zero_point) as i16)
             .collect();
-        let size = self.inner * self.columns;
-        let own = &self.values[direction * size..(direction + 1) * size];
-        let mut sums = vec![0; rows * self.columns];
-        multiply(&whole, own, &mut sums, self.inner, self.columns);
+        let mut sums = Vec::with_capacity(rows * self.columns);
+        self.matrices[direction].multiply(&whole, &mut sums);
         let own_scales = &self.scales[direction * self.columns..][..self.columns];
         sums.chunks_exact(self.columns)
             .flat_map(|sums| {
@@ -130,6 +149,7 @@ fn scales_of(
 }
 
 /// Both kinds of weights.
+#[derive(Debug)]
 struct Both {
     inputs: Weights,
     states: Weights,
@@ -164,6 +184,19 @@ impl Kernel for QuantisedLstm {
         Ok(tvec![f32::fact(all), f32::fact(&last), f32::fact(&last)])
     }
 
+    fn bind(&self, constants: &[Option<&TractTensor>]) -> TractResult<Option<Arc<dyn Kernel>>> {
+        let is_constant = [1, 2, 8, 9, 10, 11]
+            .iter()
+            .all(|at| maybe(constants, *at).is_some());
+        if !is_constant {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Self {
+            recurrent: Arc::clone(&self.recurrent),
+            weights: Some(self.read_weights(constants)?),
+        })))
+    }
+
     fn run(&self, inputs: &[Option<&TractTensor>]) -> TractResult<TVec<TractTensor>> {
         let x = need(inputs, 0)?;
         let dims: [usize; 3] = x
@@ -171,16 +204,13 @@ impl Kernel for QuantisedLstm {
             .try_into()
             .ok()
             .context("the input has not three dimensions")?;
-        let directions = self.recurrent.directions();
-        let columns = 4 * self.recurrent.hidden;
-        let read = |at: usize, scale: usize, zero: usize| {
-            let (values, scale) = (need(inputs, at)?, need(inputs, scale)?);
-            Weights::read(values, scale, maybe(inputs, zero), directions, columns)
-        };
-        let both = Both {
-            inputs: read(1, 8, 9)?,
-            states: read(2, 10, 11)?,
-            hidden: self.recurrent.hidden,
+        let fresh;
+        let both = match &self.weights {
+            Some(weights) => weights,
+            None => {
+                fresh = self.read_weights(inputs)?;
+                &fresh
+            }
         };
         ensure!(
             both.inputs.inner == dims[2] && both.states.inner == self.recurrent.hidden,
@@ -209,7 +239,7 @@ impl Kernel for QuantisedLstm {
             cell: wide(6)?,
             peepholes: wide(7)?,
         };
-        let made = self.recurrent.walk(&given, &both)?;
+        let made = self.recurrent.walk(&given, both)?;
         let (all, last) = self.recurrent.shapes(dims);
         let narrow = |shape: &[usize], values: &[f64]| {
             let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();

@@ -1,14 +1,19 @@
 //! Products of matrices of small integers, summed in 32 bits: `MatMulInteger`.
 
-use tract_onnx::prelude::{DatumExt as _, Tensor as TractTensor};
+use std::sync::Arc;
+
+use tract_onnx::prelude::{DatumExt as _, DatumType, Tensor as TractTensor};
 use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, ensure, tvec};
 
 use super::{integers, zero_points};
 use crate::precision::kernel::{Kernel, maybe, need, shape};
 
 /// `(a - a_zero_point) × (b - b_zero_point)`, batched as numpy's `matmul` batches.
-#[derive(Debug)]
-pub(crate) struct Multiply;
+#[derive(Debug, Default)]
+pub(crate) struct Multiply {
+    /// The right side, where it never changes.
+    right: Option<Vec<Packed>>,
+}
 
 /// The dimensions of a product.
 #[derive(Debug)]
@@ -89,61 +94,113 @@ fn matrix_at(mut place: usize, batch: &[usize], own: &[usize]) -> usize {
     at
 }
 
-/// Adds the product of `[rows, inner]` and `[inner, columns]` to `[rows, columns]`.
-pub(super) fn multiply(a: &[i32], b: &[i32], made: &mut [i32], inner: usize, columns: usize) {
-    if inner == 0 || columns == 0 {
-        return;
+/// A matrix of small integers less their zero points, column after column.
+#[derive(Debug)]
+pub(super) struct Packed {
+    values: Vec<i16>,
+    inner: usize,
+}
+
+impl Packed {
+    /// Packs `[inner, columns]`, with a zero point for each column.
+    pub(super) fn pack(values: &[i32], zero_points: &[i32], inner: usize) -> Self {
+        let columns = zero_points.len();
+        let packed = zero_points
+            .iter()
+            .enumerate()
+            .flat_map(|(column, zero)| {
+                // Eight bits less eight bits.
+                (0..inner).map(move |at| (values[at * columns + column] - zero) as i16)
+            })
+            .collect();
+        Self {
+            values: packed,
+            inner,
+        }
     }
-    for (row, sums) in a.chunks_exact(inner).zip(made.chunks_exact_mut(columns)) {
-        for (value, weights) in row.iter().zip(b.chunks_exact(columns)) {
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum = sum.wrapping_add(value.wrapping_mul(*weight));
-            }
+
+    /// The product of `[rows, inner]` and this: `[rows, columns]`.
+    pub(super) fn multiply(&self, rows: &[i16], made: &mut Vec<i32>) {
+        for row in rows.chunks_exact(self.inner.max(1)) {
+            made.extend(self.values.chunks_exact(self.inner.max(1)).map(|column| {
+                row.iter()
+                    .zip(column)
+                    .map(|(a, b)| i32::from(*a) * i32::from(*b))
+                    .fold(0, i32::wrapping_add)
+            }));
         }
     }
 }
 
+/// The right side of a product: a matrix for each place in its batch.
+fn pack_right(right: &TractTensor, zero_point: Option<&TractTensor>) -> TractResult<Vec<Packed>> {
+    let (inner, columns) = match *right.shape() {
+        [inner] => (inner, 1),
+        [.., inner, columns] => (inner, columns),
+        [] => (1, 1),
+    };
+    let values = integers(right)?;
+    let zeros = zero_points(zero_point, columns)?;
+    Ok(values
+        .chunks_exact((inner * columns).max(1))
+        .map(|matrix| Packed::pack(matrix, &zeros, inner))
+        .collect())
+}
+
 impl Kernel for Multiply {
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>> {
-        let dims = Dims::read(shape(need(inputs, 0)?)?, shape(need(inputs, 1)?)?)?;
+        let (a, b) = (need(inputs, 0)?, need(inputs, 1)?);
+        for side in [a, b] {
+            ensure!(
+                matches!(side.datum_type, DatumType::U8 | DatumType::I8),
+                "{:?} where eight bits are taken",
+                side.datum_type
+            );
+        }
+        let dims = Dims::read(shape(a)?, shape(b)?)?;
         Ok(tvec![i32::fact(dims.shape())])
+    }
+
+    fn bind(&self, constants: &[Option<&TractTensor>]) -> TractResult<Option<Arc<dyn Kernel>>> {
+        let has_moving_zero = maybe(constants, 3).is_none() && constants.len() > 3;
+        let Some(right) = maybe(constants, 1).filter(|_| !has_moving_zero) else {
+            return Ok(None);
+        };
+        let right = pack_right(right, maybe(constants, 3))?;
+        Ok(Some(Arc::new(Self { right: Some(right) })))
     }
 
     fn run(&self, inputs: &[Option<&TractTensor>]) -> TractResult<TVec<TractTensor>> {
         let (a, b) = (need(inputs, 0)?, need(inputs, 1)?);
         let dims = Dims::read(a.shape(), b.shape())?;
-        let (mut left, mut right) = (integers(a)?, integers(b)?);
-        // A zero point for each row of the left side, one for each column of the right.
-        let zero_a = zero_points(maybe(inputs, 2), dims.rows)?;
-        let zero_b = zero_points(maybe(inputs, 3), dims.columns)?;
-        if dims.inner > 0 {
-            for (row, zero) in left.chunks_exact_mut(dims.inner).zip(zero_a.iter().cycle()) {
-                row.iter_mut().for_each(|value| *value -= zero);
+        let fresh;
+        let right = match &self.right {
+            Some(right) => right,
+            None => {
+                fresh = pack_right(b, maybe(inputs, 3))?;
+                &fresh
             }
-        }
-        if dims.columns > 0 {
-            for row in right.chunks_exact_mut(dims.columns) {
-                for (value, zero) in row.iter_mut().zip(&zero_b) {
-                    *value -= zero;
-                }
-            }
-        }
-        let (size_a, size_b) = (dims.rows * dims.inner, dims.inner * dims.columns);
-        let size = dims.rows * dims.columns;
+        };
+        // A zero point for each row of the left side.
+        let zeros = zero_points(maybe(inputs, 2), dims.rows)?;
+        let left: Vec<i16> = integers(a)?
+            .chunks(dims.inner.max(1))
+            .zip(zeros.iter().cycle())
+            .flat_map(|(row, zero)| row.iter().map(move |value| (value - zero) as i16))
+            .collect();
+        let size = dims.rows * dims.inner;
         let count: usize = dims.batch.iter().product();
-        let mut made = vec![0; count * size];
-        for place in 0..count {
-            let from_a = matrix_at(place, &dims.batch, &dims.batch_a) * size_a;
-            let from_b = matrix_at(place, &dims.batch, &dims.batch_b) * size_b;
-            multiply(
-                &left[from_a..from_a + size_a],
-                &right[from_b..from_b + size_b],
-                &mut made[place * size..(place + 1) * size],
-                dims.inner,
-                dims.columns,
-            );
+        let shape = dims.shape();
+        if size == 0 || dims.columns == 0 {
+            return Ok(tvec![TractTensor::zero::<i32>(&shape)?]);
         }
-        Ok(tvec![TractTensor::from_shape(&dims.shape(), &made)?])
+        let mut made = Vec::with_capacity(count * dims.rows * dims.columns);
+        for place in 0..count {
+            let from = matrix_at(place, &dims.batch, &dims.batch_a) * size;
+            let by = matrix_at(place, &dims.batch, &dims.batch_b);
+            right[by].multiply(&left[from..from + size], &mut made);
+        }
+        Ok(tvec![TractTensor::from_shape(&shape, &made)?])
     }
 }
 
@@ -177,7 +234,7 @@ mod tests {
             let b = TractTensor::from_shape(&[right_batch, inner, columns], &right).map_err(fail)?;
             let zero_a = TractTensor::from_shape(&[], &[7_u8]).map_err(fail)?;
             let zero_b = TractTensor::from_shape(&[columns], &zeros).map_err(fail)?;
-            let made = Multiply.run(&[Some(&a), Some(&b), Some(&zero_a), Some(&zero_b)]).map_err(fail)?;
+            let made = Multiply::default().run(&[Some(&a), Some(&b), Some(&zero_a), Some(&zero_b)]).map_err(fail)?;
             prop_assert_eq!(made[0].shape(), &[batch, rows, columns]);
             let found = elements::<i32>(&made[0]).map_err(fail)?;
             for (at, found) in found.iter().enumerate() {
