@@ -1,6 +1,7 @@
 //! Graphs in float64, float16 and int8: what they answer, and what is refused.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::float_cmp, reason = "equality is what is asked")]
 
 use engine::{LoadError, LoadLimits, Model, Tensor, TensorData, inspect};
 use half::f16;

@@ -2,9 +2,9 @@
 
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{Datum, DatumExt as _, Tensor as TractTensor};
-use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, bail, ensure, tvec};
+use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, bail, tvec};
 
-use super::kernel::{Kernel, elements, need, shape};
+use super::kernel::{Kernel, check_type, elements, need, shape};
 use crate::attributes::{float, text};
 
 /// A function of one number, as ONNX defines the operator of its name.
@@ -154,15 +154,15 @@ impl Activation {
             Self::Relu if x < 0.0 => 0.0,
             Self::Selu { alpha, gamma } if x <= 0.0 => gamma * alpha * x.exp_m1(),
             Self::ThresholdedRelu { alpha } if x <= alpha => 0.0,
+            Self::Selu { gamma, .. } => gamma * x,
+            Self::Clip { low, high } if x < low => low.min(high),
+            Self::Clip { high, .. } if x > high => high,
             Self::Celu { .. }
             | Self::Elu { .. }
             | Self::LeakyRelu { .. }
             | Self::Relu
-            | Self::ThresholdedRelu { .. } => x,
-            Self::Selu { gamma, .. } => gamma * x,
-            Self::Clip { low, high } if x < low => low.min(high),
-            Self::Clip { high, .. } if x > high => high,
-            Self::Clip { .. } => x,
+            | Self::ThresholdedRelu { .. }
+            | Self::Clip { .. } => x,
             Self::Erf => libm::erf(x),
             Self::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
             Self::GeluTanh => {
@@ -201,11 +201,7 @@ fn clamp(x: f64) -> f64 {
 impl Kernel for Activation {
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>> {
         let x = need(inputs, 0)?;
-        ensure!(
-            x.datum_type == f64::datum_type(),
-            "{:?} where float64 is taken",
-            x.datum_type
-        );
+        check_type(x, f64::datum_type())?;
         Ok(tvec![f64::fact(shape(x)?)])
     }
 

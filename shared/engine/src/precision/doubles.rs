@@ -10,9 +10,9 @@ use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, ensure, tvec
 
 use super::draft::{Draft, ints_attribute};
 use super::kernel::{Kernel, elements, maybe, need, shape};
-use super::place;
 use super::types::Types;
 use super::window::Window;
+use super::{KERNELS, place};
 use crate::attributes::{float, int};
 use crate::check::{ML_DOMAIN, unsupported};
 use crate::error::LoadError;
@@ -31,33 +31,6 @@ const IN_SINGLE: &[&str] = &[
     "MeanVarianceNormalization",
     "RMSNormalization",
     "Resize",
-];
-
-/// Operators whose float64 form is a kernel of this crate, by the name `float64.OPERATOR`.
-const OWN: &[&str] = &[
-    "BatchNormalization",
-    "Celu",
-    "Conv",
-    "Elu",
-    "Erf",
-    "GRU",
-    "Gelu",
-    "GlobalAveragePool",
-    "HardSigmoid",
-    "HardSwish",
-    "LSTM",
-    "LayerNormalization",
-    "LeakyRelu",
-    "Mish",
-    "RNN",
-    "Relu",
-    "Selu",
-    "Shrink",
-    "Sigmoid",
-    "Softplus",
-    "Softsign",
-    "Swish",
-    "ThresholdedRelu",
 ];
 
 /// Renames the nodes on float64 values that this crate runs, and refuses those that nothing runs in float64.
@@ -83,13 +56,12 @@ pub(super) fn lower(graph: &mut GraphProto) -> Result<(), LoadError> {
                 "export the model in float32",
             ));
         }
-        let by_attributes = operator == "Clip" && node.input.len() == 1;
+        let kernel = format!("float64.{operator}");
+        // Bounds that are inputs are of the values' own type.
+        let is_own = operator != "Clip" || node.input.len() == 1;
         if operator == "Gemm" {
             lower_gemm(&node, &mut draft);
-            continue;
-        }
-        if by_attributes || OWN.contains(&operator) {
-            let kernel = format!("float64.{operator}");
+        } else if is_own && KERNELS.contains(&kernel.as_str()) {
             draft.nodes.push(place(node, &kernel)?);
         } else {
             draft.nodes.push(node);
@@ -114,7 +86,7 @@ fn lower_gemm(node: &NodeProto, draft: &mut Draft) {
     }
     let scaled = |draft: &mut Draft, value: String, name: &str| {
         let factor = f64::from(float(node, name).unwrap_or(1.0));
-        if factor == 1.0 {
+        if factor.to_bits() == 1.0_f64.to_bits() {
             return value;
         }
         let constant = TensorProto {
@@ -178,7 +150,9 @@ impl Kernel for DoubleConvolve {
             );
             if plane > 0 {
                 for (plane, bias) in made.chunks_exact_mut(plane).zip(bias.iter().cycle()) {
-                    plane.iter_mut().for_each(|value| *value += bias);
+                    for value in plane {
+                        *value += bias;
+                    }
                 }
             }
         }

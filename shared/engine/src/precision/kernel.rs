@@ -59,6 +59,16 @@ pub(super) fn shape(fact: &TypedFact) -> TractResult<&[usize]> {
         .context("its inputs have no settled shape")
 }
 
+/// Refuses a value of another type.
+pub(super) fn check_type(fact: &TypedFact, kind: DatumType) -> TractResult<()> {
+    ensure!(
+        fact.datum_type == kind,
+        "{:?} where {kind:?} is taken",
+        fact.datum_type
+    );
+    Ok(())
+}
+
 /// An input that the operator cannot do without.
 pub(super) fn need<T: Copy>(inputs: &[Option<T>], at: usize) -> TractResult<T> {
     inputs

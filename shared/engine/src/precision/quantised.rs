@@ -47,27 +47,26 @@ fn integers(tensor: &TractTensor) -> TractResult<Vec<i32>> {
     })
 }
 
-/// A zero point: one, or one for each of `count` entries; none is 0.
-fn zero_points(tensor: Option<&TractTensor>, count: usize) -> TractResult<Vec<i32>> {
-    let Some(tensor) = tensor else {
-        return Ok(vec![0; count]);
-    };
-    let found = integers(tensor)?;
+/// One number for each of `count` entries, of which one stands for all.
+fn spread<T: Copy>(found: Vec<T>, count: usize, name: &str) -> TractResult<Vec<T>> {
     match found.len() {
         1 => Ok(vec![found[0]; count]),
         len if len == count => Ok(found),
-        len => bail!("{len} zero points for {count} entries"),
+        len => bail!("{len} {name} for {count} entries"),
     }
 }
 
-/// Scales: one, or one for each of `count` entries.
-fn scales(tensor: &TractTensor, count: usize) -> TractResult<Vec<f32>> {
-    let found = elements::<f32>(tensor)?;
-    match found.len() {
-        1 => Ok(vec![found[0]; count]),
-        len if len == count => Ok(found.to_vec()),
-        len => bail!("{len} scales for {count} entries"),
+/// Zero points; none is 0.
+fn zero_points(tensor: Option<&TractTensor>, count: usize) -> TractResult<Vec<i32>> {
+    match tensor {
+        Some(tensor) => spread(integers(tensor)?, count, "zero points"),
+        None => Ok(vec![0; count]),
     }
+}
+
+/// Scales.
+fn scales(tensor: &TractTensor, count: usize) -> TractResult<Vec<f32>> {
+    spread(elements::<f32>(tensor)?.to_vec(), count, "scales")
 }
 
 /// The least and the largest number of a type.

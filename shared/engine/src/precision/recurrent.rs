@@ -110,14 +110,14 @@ impl Recurrent {
                 String::from_utf8_lossy(other)
             ),
         };
-        let named: Vec<&str> = strings(node, "activations")
+        let stated: Vec<&str> = strings(node, "activations")
             .iter()
             .map(|name| std::str::from_utf8(name).context("an activation is not UTF-8"))
             .collect::<TractResult<_>>()?;
-        let names = if named.is_empty() {
+        let names = if stated.is_empty() {
             cell.defaults().repeat(directions.len())
         } else {
-            named
+            stated
         };
         ensure!(
             names.len() == cell.defaults().len() * directions.len(),

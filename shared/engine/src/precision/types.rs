@@ -86,7 +86,6 @@ impl Types {
                     .unwrap_or(ElementType::Float),
             ),
             ("Cast", _) => stated("to"),
-            ("CastLike", _) => self.of_input(node, 1),
             ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero", _) | ("TopK" | "MaxPool", 1) => {
                 Some(ElementType::Int64)
             }
@@ -96,7 +95,7 @@ impl Types {
                 _,
             )
             | ("Dropout", 1) => Some(ElementType::Bool),
-            ("Where", _) => self.of_input(node, 1),
+            ("CastLike" | "Where", _) => self.of_input(node, 1),
             ("OneHot", _) => self.of_input(node, 2),
             ("QuantizeLinear", _) => Some(
                 self.of_input(node, 2)

@@ -89,7 +89,9 @@ impl Kernel for LayerNormalise {
         if width > 0 {
             for row in made.chunks_exact_mut(width) {
                 let mean = row.iter().sum::<f64>() / width as f64;
-                row.iter_mut().for_each(|value| *value -= mean);
+                for value in row.iter_mut() {
+                    *value -= mean;
+                }
                 let variance = row.iter().map(|value| value * value).sum::<f64>() / width as f64;
                 let factor = 1.0 / (variance + self.epsilon).sqrt();
                 for (at, value) in row.iter_mut().enumerate() {

@@ -116,23 +116,23 @@ impl Kernel for DoubleRecurrent {
             width,
             hidden,
         };
-        let list = |at: usize| -> TractResult<Vec<f64>> {
+        let read = |at: usize| -> TractResult<Vec<f64>> {
             Ok(match maybe(inputs, at) {
                 Some(tensor) => elements::<f64>(tensor)?.to_vec(),
                 None => Vec::new(),
             })
         };
         let given = Given {
-            values: list(0)?,
+            values: read(0)?,
             shape: dims,
-            bias: list(3)?,
+            bias: read(3)?,
             lengths: match maybe(inputs, 4) {
                 Some(lengths) => elements::<i32>(lengths)?.to_vec(),
                 None => Vec::new(),
             },
-            hidden: list(5)?,
-            cell: list(6)?,
-            peepholes: list(7)?,
+            hidden: read(5)?,
+            cell: read(6)?,
+            peepholes: read(7)?,
         };
         let made = self.recurrent.walk(&given, &weights)?;
         let (all, last) = self.recurrent.shapes(dims);

@@ -37,13 +37,17 @@ impl Kernel for Convolve {
         let (mut values, mut weights) = (integers(x)?, integers(w)?);
         let zero_x = zero_points(maybe(inputs, 2), 1)?;
         ensure!(zero_x.len() == 1, "one zero point of the input is run");
-        values.iter_mut().for_each(|value| *value -= zero_x[0]);
+        for value in &mut values {
+            *value -= zero_x[0];
+        }
         let filters = w.shape()[0];
         let zero_w = zero_points(maybe(inputs, 3), filters)?;
         let each = weights.len() / filters.max(1);
         if each > 0 {
             for (filter, zero) in weights.chunks_exact_mut(each).zip(&zero_w) {
-                filter.iter_mut().for_each(|weight| *weight -= zero);
+                for weight in filter {
+                    *weight -= zero;
+                }
             }
         }
         let made = placed.convolve(&values, &weights, |sum: i32, value, weight| {

@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::{
 
 use super::{around, integers, range, round_into, scales, tensor_of, zero_points};
 use crate::attributes::int;
-use crate::precision::kernel::{Kernel, elements, maybe, need, shape};
+use crate::precision::kernel::{Kernel, check_type, elements, maybe, need, shape};
 
 /// `round(x / scale) + zero_point`, within the range of the zero point's type.
 #[derive(Debug)]
@@ -73,11 +73,7 @@ fn blocks(shape: &[usize], axis: i64, scale: &TractTensor) -> TractResult<(usize
 impl Kernel for Quantise {
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>> {
         let x = need(inputs, 0)?;
-        ensure!(
-            x.datum_type == f32::datum_type(),
-            "{:?} where float32 is quantised",
-            x.datum_type
-        );
+        check_type(x, f32::datum_type())?;
         let kind = maybe(inputs, 2).map_or(self.without_zero_point, |fact| fact.datum_type);
         range(kind)?;
         Ok(tvec![kind.fact(shape(x)?)])
@@ -111,11 +107,8 @@ impl Kernel for Quantise {
 
 impl Kernel for Dequantise {
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>> {
-        let scale = need(inputs, 1)?.datum_type;
-        ensure!(
-            scale == f32::datum_type(),
-            "a scale of {scale:?} where float32 is taken"
-        );
+        let scale = need(inputs, 1)?;
+        check_type(scale, f32::datum_type())?;
         Ok(tvec![f32::fact(shape(need(inputs, 0)?)?)])
     }
 
@@ -146,10 +139,10 @@ impl Kernel for Dequantise {
 pub(super) fn choose_scale(values: &[f32]) -> (f32, i32) {
     let low = values.iter().copied().fold(0.0, f32::min);
     let high = values.iter().copied().fold(0.0, f32::max);
-    let scale = if low == high {
-        1.0
-    } else {
+    let scale = if high > low {
         (high - low) / 255.0
+    } else {
+        1.0
     };
     let zero_point = (0.0 - low / scale).clamp(0.0, 255.0).round_ties_even();
     (scale, zero_point as i32)
@@ -166,11 +159,7 @@ pub(super) fn quantise(values: &[f32], scale: f32, zero_point: i32) -> Vec<i32> 
 impl Kernel for QuantiseByRange {
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>> {
         let x = need(inputs, 0)?;
-        ensure!(
-            x.datum_type == f32::datum_type(),
-            "{:?} where float32 is quantised",
-            x.datum_type
-        );
+        check_type(x, f32::datum_type())?;
         let scalar: [usize; 0] = [];
         Ok(tvec![
             u8::fact(shape(x)?),

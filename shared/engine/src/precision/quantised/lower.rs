@@ -124,7 +124,7 @@ impl Lowering {
             "QLinearConv" => self.convolution(&node, output),
             "QGemm" => self.gemm(&node, output, types)?,
             "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => {
-                self.product_of_floats(&node, output)
+                self.product_of_floats(&node, output);
             }
             "QLinearConcat" => self.concatenation(&node, output)?,
             _ => self.through_floats(&node, output)?,

@@ -11,7 +11,7 @@ use tract_onnx::tract_hir::internal::{
 
 use super::linear::{choose_scale, quantise};
 use super::product::Packed;
-use super::{integers, scales, zero_points};
+use super::{integers, spread};
 use crate::precision::kernel::{Kernel, elements, maybe, need, shape};
 use crate::precision::recurrent::{Cell, Given, Products, Recurrent};
 
@@ -75,22 +75,12 @@ impl Weights {
         );
         let inner = values.shape()[1];
         ensure!(inner > 0, "weights of no inputs");
-        let spread = |len: usize| len == directions && directions > 1;
-        let by_column = |list: Vec<f32>| -> Vec<f32> {
-            if spread(list.len()) {
-                list.iter().flat_map(|one| vec![*one; columns]).collect()
-            } else {
-                list
-            }
-        };
-        let scales = scales_of(scale, &by_column, directions * columns)?;
-        let zeros = match zero_point {
-            Some(zero) if spread(zero.len()) => integers(zero)?
-                .iter()
-                .flat_map(|one| vec![*one; columns])
-                .collect(),
-            zero => zero_points(zero, directions * columns)?,
-        };
+        let (scale, zeros) = (
+            elements::<f32>(scale)?,
+            zero_point.map(integers).transpose()?,
+        );
+        let scales = by_column(scale, directions, columns)?;
+        let zeros = by_column(zeros.as_deref().unwrap_or(&[0]), directions, columns)?;
         let matrices = integers(values)?
             .chunks_exact((inner * columns).max(1))
             .zip(zeros.chunks_exact(columns))
@@ -135,17 +125,15 @@ impl Weights {
     }
 }
 
-fn scales_of(
-    scale: &TractTensor,
-    by_column: &dyn Fn(Vec<f32>) -> Vec<f32>,
-    count: usize,
-) -> TractResult<Vec<f32>> {
-    let found = by_column(elements::<f32>(scale)?.to_vec());
-    if found.len() == count {
-        Ok(found)
+/// One number for each column of each direction, where there may be one a direction, or one for all.
+fn by_column<T: Copy>(found: &[T], directions: usize, columns: usize) -> TractResult<Vec<T>> {
+    let repeats = if found.len() == directions {
+        columns
     } else {
-        scales(scale, count)
-    }
+        1
+    };
+    let each = found.iter().flat_map(|one| vec![*one; repeats]).collect();
+    spread(each, directions * columns, "scales or zero points")
 }
 
 /// Both kinds of weights.
@@ -205,12 +193,11 @@ impl Kernel for QuantisedLstm {
             .ok()
             .context("the input has not three dimensions")?;
         let fresh;
-        let both = match &self.weights {
-            Some(weights) => weights,
-            None => {
-                fresh = self.read_weights(inputs)?;
-                &fresh
-            }
+        let both = if let Some(weights) = &self.weights {
+            weights
+        } else {
+            fresh = self.read_weights(inputs)?;
+            &fresh
         };
         ensure!(
             both.inputs.inner == dims[2] && both.states.inner == self.recurrent.hidden,

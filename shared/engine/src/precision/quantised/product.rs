@@ -174,12 +174,11 @@ impl Kernel for Multiply {
         let (a, b) = (need(inputs, 0)?, need(inputs, 1)?);
         let dims = Dims::read(a.shape(), b.shape())?;
         let fresh;
-        let right = match &self.right {
-            Some(right) => right,
-            None => {
-                fresh = pack_right(b, maybe(inputs, 3))?;
-                &fresh
-            }
+        let right = if let Some(right) = &self.right {
+            right
+        } else {
+            fresh = pack_right(b, maybe(inputs, 3))?;
+            &fresh
         };
         // A zero point for each row of the left side.
         let zeros = zero_points(maybe(inputs, 2), dims.rows)?;

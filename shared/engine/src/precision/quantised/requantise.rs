@@ -4,7 +4,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{Datum, Tensor as TractTensor};
 use tract_onnx::tract_hir::internal::{DatumTypeExt, TVec, TractResult, TypedFact, ensure, tvec};
 
-use super::{around, integers, range, round_into, scales, tensor_of};
+use super::{around, integers, range, round_into, scales, spread, tensor_of};
 use crate::attributes::{float, int};
 use crate::precision::kernel::{Kernel, elements, maybe, need, shape};
 
@@ -55,12 +55,7 @@ impl Kernel for Requantise {
         );
         let right = scales(need(inputs, 2)?, count)?;
         let bias = match maybe(inputs, 5) {
-            Some(bias) if bias.len() == count => integers(bias)?,
-            Some(bias) if bias.len() == 1 => vec![integers(bias)?[0]; count],
-            Some(bias) => {
-                ensure!(false, "{} biases for {count} entries", bias.len());
-                Vec::new()
-            }
+            Some(bias) => spread(integers(bias)?, count, "biases")?,
             None => vec![0; count],
         };
         let sums = elements::<i32>(sums)?;
@@ -69,9 +64,9 @@ impl Kernel for Requantise {
             for _ in 0..before {
                 for (entry, bias) in bias.iter().enumerate() {
                     let (block, others) = rest.split_at(after);
-                    block
-                        .iter()
-                        .for_each(|sum| of_entry(entry, sum.wrapping_add(*bias)));
+                    for sum in block {
+                        of_entry(entry, sum.wrapping_add(*bias));
+                    }
                     rest = others;
                 }
             }
@@ -79,7 +74,7 @@ impl Kernel for Requantise {
         let Some(scale) = maybe(inputs, 3) else {
             let mut made = Vec::with_capacity(sums.len());
             by_entry(&mut |entry, sum| {
-                made.push(sum as f32 * (self.alpha * left[0] * right[entry]))
+                made.push(sum as f32 * (self.alpha * left[0] * right[entry]));
             });
             return Ok(tvec![TractTensor::from_shape(shape, &made)?]);
         };
