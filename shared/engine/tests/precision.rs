@@ -262,8 +262,11 @@ fn bfloat16_is_refused_by_its_name() {
     assert!(error.to_string().contains("BFLOAT16"), "{error}");
 }
 
+/// An operator and its definition.
+type Function = (&'static str, fn(f64) -> f64);
+
 /// The functions of one number that float64 graphs have beside arithmetic, and their definitions.
-const FUNCTIONS: &[(&str, fn(f64) -> f64)] = &[
+const FUNCTIONS: &[Function] = &[
     ("Sigmoid", |x| 1.0 / (1.0 + (-x).exp())),
     ("Tanh", f64::tanh),
     ("Exp", f64::exp),
