@@ -125,6 +125,15 @@ fn check_versions(model: &ModelProto) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// The version of `ai.onnx` that a model imports; 0 where it imports none.
+pub(crate) fn opset(model: &ModelProto) -> i64 {
+    model
+        .opset_import
+        .iter()
+        .find(|import| matches!(&*import.domain, "" | "ai.onnx"))
+        .map_or(0, |import| import.version)
+}
+
 /// A node's name, or its first output's where it has none.
 pub(crate) fn node_name(node: &NodeProto) -> String {
     if node.name.is_empty() {

@@ -11,6 +11,7 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{OPERATORS, Operator};
 use crate::model::TensorSpec;
+use crate::precision;
 use crate::tree;
 
 /// What is in a model file.
@@ -108,6 +109,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
     let mut nodes = 0;
     let mut cost = 0_usize;
     let mut specs = (Vec::new(), Vec::new());
+    let opset = check::opset(&model);
     if let Some(graph) = &mut model.graph {
         nodes = graph.node.len();
         cost = estimate_cost(graph);
@@ -132,6 +134,13 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
         }
         check::replace_zip_maps(graph);
         specs = check::read_specs(graph)?;
+        if refused.is_empty() {
+            match precision::lower(graph, opset) {
+                Ok(_) => {}
+                Err(error) if error.is_unsupported() => refused.push(error),
+                Err(error) => return Err(error),
+            }
+        }
     }
     let unsupported = refused
         .into_iter()
@@ -206,8 +215,20 @@ fn estimate_cost(graph: &GraphProto) -> usize {
         "SVMClassifier" | "SVMRegressor" => {
             floats(node, "support_vectors").len() + floats(node, "coefficients").len()
         }
-        "MatMul" | "MatMulInteger" | "QLinearMatMul" | "Gemm" | "Conv" | "ConvTranspose"
-        | "QLinearConv" | "LSTM" | "GRU" | "RNN" => node
+        "MatMul"
+        | "MatMulInteger"
+        | "QLinearMatMul"
+        | "Gemm"
+        | "Conv"
+        | "ConvTranspose"
+        | "QLinearConv"
+        | "ConvInteger"
+        | "QGemm"
+        | "DynamicQuantizeMatMul"
+        | "DynamicQuantizeLSTM"
+        | "LSTM"
+        | "GRU"
+        | "RNN" => node
             .input
             .iter()
             .filter_map(|name| sizes.get(name.as_str()))

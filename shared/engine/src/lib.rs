@@ -18,6 +18,7 @@ mod limits;
 mod ml;
 mod model;
 mod pipeline;
+mod precision;
 mod sanitize;
 mod score;
 mod sequence;

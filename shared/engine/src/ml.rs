@@ -24,7 +24,7 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::tree::TreeOperator;
 
-pub(crate) use array::{Array, Form, View, check_number, matrix};
+pub(crate) use array::{Array, Form, View, check_number, matrix, pick};
 pub(crate) use graph_node::register;
 pub(crate) use labels::ClassLabels;
 pub(crate) use linear::Linear;

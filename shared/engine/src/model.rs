@@ -3,6 +3,7 @@
 mod load;
 mod plan;
 mod rewrite;
+mod rows;
 mod tract_tensor;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -307,6 +307,8 @@ fn check_axes(node: &NodeProto, constants: &Constants<'_>) -> Result<(), LoadErr
         "Unsqueeze" => rank_of_first(node, constants).map(|rank| rank + axes.len()),
         "OneHot" => rank_of_first(node, constants).map(|rank| rank + 1),
         "Flatten" => rank_of_first(node, constants).map(|rank| rank + 1),
+        // Its first input is a scale.
+        "QLinearConcat" => None,
         _ => rank_of_first(node, constants),
     };
     check_each_axis(node, &axes, rank)

@@ -5,6 +5,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 use super::unsupported;
 use crate::error::LoadError;
 use crate::ml::OPERATORS;
+use crate::precision::{MICROSOFT_DOMAIN, MICROSOFT_OPERATORS, hint};
 use crate::sequence;
 
 /// The domain of classical machine learning operators.
@@ -34,6 +35,7 @@ const ALLOWED: &[&str] = &[
     "Constant",
     "ConstantOfShape",
     "Conv",
+    "ConvInteger",
     "ConvTranspose",
     "Cos",
     "Cosh",
@@ -42,6 +44,7 @@ const ALLOWED: &[&str] = &[
     "DequantizeLinear",
     "Div",
     "Dropout",
+    "DynamicQuantizeLinear",
     "Einsum",
     "Elu",
     "Equal",
@@ -212,6 +215,15 @@ fn check_operator(node: &NodeProto) -> Result<(), LoadError> {
                     node,
                     "this operator is not run",
                     hint_for_ml(operator),
+                ));
+            }
+        }
+        MICROSOFT_DOMAIN => {
+            if MICROSOFT_OPERATORS.binary_search(&operator).is_err() {
+                return Err(unsupported(
+                    node,
+                    "this operator is not run",
+                    hint(operator),
                 ));
             }
         }

@@ -15,6 +15,7 @@ use crate::error::{LoadError, describe_panic};
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::pipeline;
+use crate::precision::{self, Batching};
 use crate::sequence;
 
 /// Stack of the loading thread, in bytes: the graph engine recurses along chains of nodes.
@@ -66,11 +67,7 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
         return Err(error);
     }
     check::validate(&proto, limits)?;
-    let opset = proto
-        .opset_import
-        .iter()
-        .find(|import| matches!(&*import.domain, "" | "ai.onnx"))
-        .map_or(0, |import| import.version);
+    let opset = check::opset(&proto);
     let Some(graph) = &mut proto.graph else {
         return Err(LoadError::Malformed {
             reason: "it holds no graph".to_owned(),
@@ -98,7 +95,10 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
     {
         Operator::parse(node, None, limits)?;
     }
-    let plans = read_graph(&proto, &inputs, &outputs, limits)?;
+    let batching = precision::lower(graph, opset)?;
+    // Those that were written anew.
+    rewrite::name_nodes(graph);
+    let plans = read_graph(&proto, &inputs, &outputs, limits, batching)?;
     Ok(Model {
         inputs,
         outputs,
@@ -112,18 +112,26 @@ fn read_graph(
     inputs: &[TensorSpec],
     outputs: &[TensorSpec],
     limits: &LoadLimits,
+    batching: Batching,
 ) -> Result<Plans, LoadError> {
     let mut onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true);
     ml::register(&mut onnx);
     sequence::register(&mut onnx);
+    precision::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {
             reason: format!("{error:#}"),
         })?;
-    let plans = Plans::new(graph, outputs.to_vec(), limits.max_elements);
+    let plans = Plans::new(
+        graph,
+        inputs.to_vec(),
+        outputs.to_vec(),
+        limits.max_elements,
+        batching,
+    );
     // Inputs of an open shape cannot be planned ahead of the first request.
     if inputs.iter().all(|spec| !spec.shape.is_empty()) {
         let shapes = inputs
