@@ -1,10 +1,12 @@
 //! Validates an untrusted model before the graph engine sees it.
 
+mod compress;
 mod constants;
 mod graph;
 mod ml;
 mod node;
 mod operators;
+mod scan;
 mod sizes;
 mod tensors;
 
@@ -15,9 +17,11 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::wire;
 
+pub(crate) use compress::replace as replace_compress;
 pub(crate) use constants::Constants;
 pub(crate) use graph::{read_specs, replace_zip_maps};
 pub(crate) use operators::{ML_DOMAIN, find_unsupported, is_tree_ensemble, qualified_name};
+pub(crate) use scan::replace as replace_scans;
 
 /// Versions of the file format that are read: 3 (2017) to 14.
 const IR_VERSIONS: std::ops::RangeInclusive<i64> = 3..=14;

@@ -2,9 +2,9 @@
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::unsupported;
+use super::{Constants, compress, scan, unsupported};
 use crate::error::LoadError;
-use crate::ml::OPERATORS;
+use crate::ml::{self, OPERATORS};
 
 /// The domain of classical machine learning operators.
 pub(crate) const ML_DOMAIN: &str = "ai.onnx.ml";
@@ -167,17 +167,24 @@ pub(crate) fn qualified_name(node: &NodeProto) -> String {
 
 /// Lists the nodes that are not run, in the graph's order.
 pub(crate) fn find_unsupported(graph: &GraphProto) -> Vec<LoadError> {
+    let constants = Constants::collect(graph);
     graph
         .node
         .iter()
-        .filter_map(|node| check_operator(node).err())
+        .filter_map(|node| check_operator(node, &constants).err())
         .collect()
 }
 
-fn check_operator(node: &NodeProto) -> Result<(), LoadError> {
+fn check_operator(node: &NodeProto, constants: &Constants<'_>) -> Result<(), LoadError> {
     let operator = node.op_type.as_str();
     match node.domain.as_str() {
         "" | "ai.onnx" => {
+            if operator == "Scan" && scan::read_distances(node).is_some() {
+                return Ok(());
+            }
+            if operator == "Compress" {
+                return compress::check(node, constants);
+            }
             if matches!(operator, "If" | "Loop" | "Scan" | "SequenceMap") {
                 return Err(unsupported(
                     node,
@@ -214,6 +221,7 @@ fn check_operator(node: &NodeProto) -> Result<(), LoadError> {
                 ));
             }
         }
+        _ if ml::is_own(node) => {}
         _ => {
             let reason = format!(
                 "the domain `{}` is not run: only ai.onnx and ai.onnx.ml are",

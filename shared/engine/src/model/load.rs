@@ -7,6 +7,7 @@ use std::thread;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Framework;
 
+use super::formulas;
 use super::plan::Plans;
 use super::rewrite;
 use super::{Model, Runner, TensorSpec};
@@ -76,6 +77,8 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
         });
     };
     check::replace_zip_maps(graph);
+    check::replace_scans(graph);
+    check::replace_compress(graph);
     rewrite::steady_log_sums(graph, opset);
     rewrite::name_nodes(graph);
     rewrite::state_defaults(graph);
@@ -90,11 +93,7 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
             runner: Runner::Pipeline(pipeline),
         });
     }
-    for node in graph
-        .node
-        .iter()
-        .filter(|node| node.domain == check::ML_DOMAIN)
-    {
+    for node in graph.node.iter().filter(|node| ml::is_own(node)) {
         Operator::parse(node, None, limits)?;
     }
     let plans = read_graph(&proto, &inputs, &outputs, limits)?;
@@ -116,6 +115,7 @@ fn read_graph(
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true);
     ml::register(&mut onnx);
+    formulas::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {

@@ -10,7 +10,7 @@ use crate::attributes::{elements, tensor};
 use crate::check::{ML_DOMAIN, invalid, node_name, qualified_name};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
-use crate::ml::{Array, Form, Operator};
+use crate::ml::{Array, Form, Operator, is_own};
 use crate::model::TensorSpec;
 use crate::tensor::TensorData;
 
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
         else {
             return Ok(false);
         };
-        let step = if node.domain == ML_DOMAIN {
+        let step = if is_own(node) {
             let first = sources.first().map(|source| self.form(*source).datatype);
             Step::Ml(Box::new(Operator::parse(node, first, limits)?))
         } else {
