@@ -175,8 +175,8 @@ impl Operator {
                 return Ok(vec![array_feature_extractor::form(input, indices)?]);
             }
             (Self::Distances(_), [left, right]) => return Ok(vec![Distances::form(left, right)?]),
-            (Self::Modulo(operator), [left, right]) => {
-                return Ok(vec![operator.form(left, right)?]);
+            (Self::Modulo(_), [left, right]) => {
+                return Ok(vec![modulo::Modulo::form(left, right)?]);
             }
             (Self::FeatureVectorizer(operator), _) => return Ok(vec![operator.form(inputs)?]),
             _ => {}

@@ -186,6 +186,16 @@ add(
     constants={"one": np.float32(1)},
 )
 
+add(
+    "swish",
+    [helper.make_node("Swish", ["features"], ["score"], alpha=1.75)],
+    TABLE,
+    [("score", FLOAT, ["rows", rows.FEATURES])],
+    {"features": "plain"},
+    lambda inputs: {"score": first(inputs) / (1 + np.exp(-1.75 * first(inputs)))},
+    opset=24,
+)
+
 
 def activations(x):
     shrunk = np.where(x < -0.6, x + 0.2, np.where(x > 0.6, x - 0.2, 0))

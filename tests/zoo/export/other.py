@@ -66,7 +66,7 @@ add(
 add(
     "gaussian_process_quadratic",
     lambda: regressor(
-        GaussianProcessRegressor(RationalQuadratic(3.0) + WhiteKernel(0.3), optimizer=None),
+        GaussianProcessRegressor(RationalQuadratic(1.0) + WhiteKernel(3.0), optimizer=None),
         "gaussian process",
         kind="few",
         opset=20,

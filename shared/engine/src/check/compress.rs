@@ -19,10 +19,10 @@ pub(super) fn check(node: &NodeProto, constants: &Constants<'_>) -> Result<(), L
             "impute with SimpleImputer, or choose by a mask that is multiplied",
         ));
     }
-    if int(node, "axis").is_none() {
+    if int(node, "axis").is_none_or(|axis| axis == 0) {
         return Err(unsupported(
             node,
-            "it has no axis: the rows of a batch would be mixed",
+            "it picks among the rows of a batch",
             "state the axis of the columns",
         ));
     }

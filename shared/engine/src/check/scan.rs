@@ -40,7 +40,9 @@ pub(super) fn read_distances(node: &NodeProto) -> Option<Distances> {
         constants: Constants::collect(graph),
     };
     let keeps_state = body.resolve(&state_after.name) == state.name;
-    if !is_plain || !keeps_state || state.name == row.name {
+    let mut attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    let is_own = attributes.all(|attribute| attribute.ref_attr_name.is_empty());
+    if !is_plain || !keeps_state || !is_own || state.name == row.name {
         return None;
     }
     body.read_sum(&made.name, [&state.name, &row.name])

@@ -14,7 +14,7 @@ use crate::tensor::TensorData;
 /// Whose sign the rest has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Modulo {
-    /// The divisor's, as in Python; for integers only.
+    /// The divisor's, as in Python. ONNX defines it for floats since operator set 28.
     Divisor,
     /// The dividend's, as in C's `fmod`.
     Dividend,
@@ -29,7 +29,7 @@ impl Modulo {
         }
     }
 
-    pub(crate) fn form(self, left: &Form, right: &Form) -> Result<Form, String> {
+    pub(crate) fn form(left: &Form, right: &Form) -> Result<Form, String> {
         let datatype = left.datatype;
         if datatype != right.datatype {
             return Err(format!(
@@ -38,21 +38,14 @@ impl Modulo {
                 right.datatype.name()
             ));
         }
-        let is_float = matches!(datatype, DataType::Fp16 | DataType::Fp32 | DataType::Fp64);
         if matches!(datatype, DataType::Bool | DataType::Bytes) {
             return Err(format!("{} where numbers are taken", datatype.name()));
-        }
-        if is_float && self == Self::Divisor {
-            return Err(format!(
-                "{} with fmod 0, which is for integers; export it with fmod 1",
-                datatype.name()
-            ));
         }
         Ok(Form::new(datatype, broadcast(&left.shape, &right.shape)?))
     }
 
     pub(crate) fn run(self, left: View<'_>, right: View<'_>) -> Result<Array, String> {
-        let Form { shape, .. } = self.form(&left.form(), &right.form())?;
+        let Form { shape, .. } = Self::form(&left.form(), &right.form())?;
         macro_rules! rests {
             ($($kind:ident),*) => {
                 match (left.data, right.data) {
@@ -119,8 +112,17 @@ macro_rules! unsigned {
 macro_rules! float {
     ($($kind:ident),*) => {
         $(impl Rest for $kind {
-            fn rest(self, divisor: Self, _: Modulo) -> Self {
-                self % divisor
+            fn rest(self, divisor: Self, modulo: Modulo) -> Self {
+                let rest = self % divisor;
+                if modulo == Modulo::Dividend {
+                    rest
+                } else if rest == 0.0 {
+                    rest.copysign(divisor)
+                } else if (rest < 0.0) == (divisor < 0.0) {
+                    rest
+                } else {
+                    rest + divisor
+                }
             }
 
             fn refuses(self) -> bool {
@@ -130,9 +132,19 @@ macro_rules! float {
     };
 }
 
+impl Rest for f16 {
+    fn rest(self, divisor: Self, modulo: Modulo) -> Self {
+        Self::from_f32(self.to_f32().rest(divisor.to_f32(), modulo))
+    }
+
+    fn refuses(self) -> bool {
+        false
+    }
+}
+
 signed!(i8, i16, i32, i64);
 unsigned!(u8, u16, u32, u64);
-float!(f16, f32, f64);
+float!(f32, f64);
 
 #[cfg(test)]
 mod tests {
@@ -171,16 +183,23 @@ mod tests {
         };
         assert_eq!(rests[..2], [-1.5, 1.5]);
         assert!(rests[2].is_nan());
+        let right = TensorData::Fp32(vec![2.0, -2.0, f32::NEG_INFINITY, -1.0]);
+        let Ok(TensorData::Fp32(rests)) = run(Modulo::Divisor, &left, &right) else {
+            panic!("no floats");
+        };
+        assert_eq!(rests, [0.5, -0.5, f32::NEG_INFINITY, 0.0]);
+        assert!(rests[3].is_sign_negative());
     }
 
     #[test]
-    fn floats_want_the_rule_of_c_and_both_sides_one_type() {
+    fn both_sides_have_one_type_of_numbers() {
         let floats = Form::new(DataType::Fp32, vec![2, 1]);
         let integers = Form::new(DataType::Int64, vec![3]);
-        assert!(Modulo::Divisor.form(&floats, &floats).is_err());
-        assert!(Modulo::Dividend.form(&floats, &integers).is_err());
+        let flags = Form::new(DataType::Bool, vec![3]);
+        assert!(Modulo::form(&floats, &integers).is_err());
+        assert!(Modulo::form(&flags, &flags).is_err());
         let wide = Form::new(DataType::Fp32, vec![3]);
-        let made = Modulo::Dividend.form(&floats, &wide);
+        let made = Modulo::form(&floats, &wide);
         assert_eq!(made, Ok(Form::new(DataType::Fp32, vec![2, 3])));
     }
 }

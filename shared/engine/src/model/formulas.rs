@@ -1,5 +1,5 @@
-//! Activations that the graph engine gets wrong, put together from parts that it gets right: its `Celu` leaves out a
-//! factor, its `Softplus` and `LogSoftmax` are infinite for numbers of a hundred and more.
+//! Activations that the graph engine gets wrong, put together from parts that it gets right: its `Celu` and its
+//! `Swish` leave out a factor, its `Softplus` and `LogSoftmax` are infinite for numbers of a hundred and more.
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
@@ -7,7 +7,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::logic::{Iff, comp_lt};
 use tract_onnx::tract_core::ops::math::{abs, add, div, exp, ln, max, mul, neg, sub};
-use tract_onnx::tract_core::ops::nn::{Softmax, SoftmaxKind};
+use tract_onnx::tract_core::ops::nn::{Softmax, SoftmaxKind, sigmoid};
 use tract_onnx::tract_hir::internal::{
     Expansion, InferenceOp, InferenceResult, OutletId, Solver, SpecialOps, StaticName, TVec,
     TensorProxy, TractResult, TypedModel, TypedOp, anyhow, check_input_arity, check_output_arity,
@@ -19,7 +19,7 @@ use crate::attributes::{float, int};
 
 /// Puts the formulas in the place of the graph engine's own.
 pub(super) fn register(onnx: &mut Onnx) {
-    for operator in ["Celu", "LogSoftmax", "Softplus"] {
+    for operator in ["Celu", "LogSoftmax", "Softplus", "Swish"] {
         onnx.op_register.insert(operator, parse);
     }
 }
@@ -37,6 +37,9 @@ fn parse(
             alpha: float(node, "alpha").unwrap_or(1.0),
         },
         "Softplus" => Formula::Softplus,
+        "Swish" => Formula::Swish {
+            alpha: float(node, "alpha").unwrap_or(1.0),
+        },
         _ if context.onnx_operator_set_version < 13 => Formula::FlatLogSoftmax {
             axis: int(node, "axis").unwrap_or(1),
         },
@@ -58,6 +61,8 @@ enum Formula {
     FlatLogSoftmax { axis: i64 },
     /// `max(x, 0) + log(1 + exp(-|x|))`.
     Softplus,
+    /// `x * sigmoid(alpha * x)`.
+    Swish { alpha: f32 },
 }
 
 impl Expansion for Formula {
@@ -66,6 +71,7 @@ impl Expansion for Formula {
             Self::Celu { .. } => "Celu".into(),
             Self::LogSoftmax { .. } | Self::FlatLogSoftmax { .. } => "LogSoftmax".into(),
             Self::Softplus => "Softplus".into(),
+            Self::Swish { .. } => "Swish".into(),
         }
     }
 
@@ -124,6 +130,12 @@ impl Expansion for Formula {
                 let rest = wiring.wire("rest", ln(), &[more])?;
                 let above = wiring.wire("above", max(), &[x, zero])?;
                 model.wire_node(prefix, add(), &[above, rest])
+            }
+            Self::Swish { alpha } => {
+                let alpha = wiring.constant("alpha", *alpha)?;
+                let scaled = wiring.wire("scaled", mul(), &[x, alpha])?;
+                let share = wiring.wire("share", sigmoid(), &[scaled])?;
+                model.wire_node(prefix, mul(), &[x, share])
             }
         }
     }

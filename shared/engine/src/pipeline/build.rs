@@ -92,10 +92,10 @@ pub(crate) fn build(
     for (spec, (first, second)) in outputs.iter_mut().zip(made) {
         if spec.datatype != first.datatype {
             return Err(LoadError::graph(format!(
-                "output `{}` is said to be {}, but the graph makes {}",
+                "output `{}` is said to be {}, but the graph makes {made}; export it for inputs of {made}",
                 spec.name,
                 spec.datatype.name(),
-                first.datatype.name()
+                made = first.datatype.name()
             )));
         }
         // The steps know their outputs better than the file says.
