@@ -306,6 +306,25 @@ fn unknown_operator_names_its_node() {
 }
 
 #[test]
+fn operators_in_a_form_that_the_graph_engine_gets_wrong_are_unsupported() {
+    let pad = with_ints(node("Pad", &["X"], &["Y"]), "pads", &[0, -1, 0, 0]);
+    let depth = with_string(node("SpaceToDepth", &["X"], &["Y"]), "mode", "CRD");
+    for (node, reason) in [
+        (
+            pad,
+            "the padding -1, which crops, is not run; crop with Slice",
+        ),
+        (
+            depth,
+            "the mode CRD is not run; export it with the mode DCR",
+        ),
+    ] {
+        let model = graph(vec![node], vec![]);
+        assert_refused(&model, "model.unsupported_operator", reason);
+    }
+}
+
+#[test]
 fn control_flow_random_draws_and_reverse_recurrence_are_unsupported() {
     for operator in ["If", "Loop", "Scan", "RandomNormal", "Multinomial"] {
         assert_refused(

@@ -82,6 +82,7 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
     rewrite::steady_log_sums(graph, opset);
     rewrite::name_nodes(graph);
     rewrite::state_defaults(graph);
+    rewrite::drop_fill_values(graph);
     let (inputs, mut outputs) = check::read_specs(graph)?;
     if inputs.is_empty() {
         return Err(LoadError::graph("it has no input"));
