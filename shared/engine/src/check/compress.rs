@@ -47,7 +47,7 @@ pub(crate) fn replace(graph: &mut GraphProto) {
     for (node, places) in graph.node.iter_mut().zip(places) {
         let Some(places) = places else { continue };
         let name = format!("{}.places", node.output.first().map_or("", String::as_str));
-        node.op_type = "Gather".to_owned();
+        "Gather".clone_into(&mut node.op_type);
         node.input[1].clone_from(&name);
         graph.initializer.push(TensorProto {
             name,
