@@ -186,6 +186,19 @@ add(
     constants={"one": np.float32(1)},
 )
 
+# Prices: a mean far from 0, and little around it.
+add(
+    "standard_prices",
+    [
+        helper.make_node("Add", ["features", "level"], ["prices"]),
+        helper.make_node("MeanVarianceNormalization", ["prices"], ["score"], axes=[1]),
+    ],
+    TABLE,
+    [("score", FLOAT, ["rows", rows.FEATURES])],
+    COUNTS,
+    lambda inputs: {"score": standardise(first(inputs))},
+    constants={"level": np.float32(100)},
+)
 # The value is for the mode that these nodes do not have.
 add(
     "pad_modes",
@@ -210,6 +223,10 @@ add(
     lambda inputs: {"score": first(inputs) / (1 + np.exp(-1.75 * first(inputs)))},
     opset=24,
 )
+
+
+def standardise(x):
+    return (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
 
 
 def pad_three_times(x):

@@ -1,25 +1,32 @@
 //! Activations that the graph engine gets wrong, put together from parts that it gets right: its `Celu` and its
-//! `Swish` leave out a factor, its `Softplus` and `LogSoftmax` are infinite for numbers of a hundred and more.
+//! `Swish` leave out a factor, its `Softplus` and `LogSoftmax` are infinite for numbers of a hundred and more, its
+//! `MeanVarianceNormalization` loses all digits where the mean is far from 0.
 
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::logic::{Iff, comp_lt};
-use tract_onnx::tract_core::ops::math::{abs, add, div, exp, ln, max, mul, neg, sub};
-use tract_onnx::tract_core::ops::nn::{Softmax, SoftmaxKind, sigmoid};
+use tract_onnx::tract_core::ops::math::{abs, add, div, exp, ln, max, mul, neg, sqrt, sub};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind, sigmoid};
 use tract_onnx::tract_hir::internal::{
     Expansion, InferenceOp, InferenceResult, OutletId, Solver, SpecialOps, StaticName, TVec,
-    TensorProxy, TractResult, TypedModel, TypedOp, anyhow, check_input_arity, check_output_arity,
-    expand,
+    TensorProxy, TractResult, TypedModel, TypedOp, anyhow, bail, check_input_arity,
+    check_output_arity, expand,
 };
 use tract_onnx::tract_hir::ops::activations::broadcast_scalar;
 
-use crate::attributes::{float, int};
+use crate::attributes::{float, int, ints};
 
 /// Puts the formulas in the place of the graph engine's own.
 pub(super) fn register(onnx: &mut Onnx) {
-    for operator in ["Celu", "LogSoftmax", "Softplus", "Swish"] {
+    for operator in [
+        "Celu",
+        "LogSoftmax",
+        "Softplus",
+        "Swish",
+        "MeanVarianceNormalization",
+    ] {
         onnx.op_register.insert(operator, parse);
     }
 }
@@ -37,6 +44,12 @@ fn parse(
             alpha: float(node, "alpha").unwrap_or(1.0),
         },
         "Softplus" => Formula::Softplus,
+        "MeanVarianceNormalization" => Formula::Standard {
+            axes: match ints(node, "axes") {
+                [] => vec![0, 2, 3],
+                axes => axes.to_vec(),
+            },
+        },
         "Swish" => Formula::Swish {
             alpha: float(node, "alpha").unwrap_or(1.0),
         },
@@ -61,6 +74,8 @@ enum Formula {
     FlatLogSoftmax { axis: i64 },
     /// `max(x, 0) + log(1 + exp(-|x|))`.
     Softplus,
+    /// Less the mean over some axes, by the deviation over these.
+    Standard { axes: Vec<i64> },
     /// `x * sigmoid(alpha * x)`.
     Swish { alpha: f32 },
 }
@@ -71,6 +86,7 @@ impl Expansion for Formula {
             Self::Celu { .. } => "Celu".into(),
             Self::LogSoftmax { .. } | Self::FlatLogSoftmax { .. } => "LogSoftmax".into(),
             Self::Softplus => "Softplus".into(),
+            Self::Standard { .. } => "MeanVarianceNormalization".into(),
             Self::Swish { .. } => "Swish".into(),
         }
     }
@@ -131,6 +147,18 @@ impl Expansion for Formula {
                 let above = wiring.wire("above", max(), &[x, zero])?;
                 model.wire_node(prefix, add(), &[above, rest])
             }
+            Self::Standard { axes } => {
+                let axes = axes.iter().map(|axis| wiring.settle(*axis));
+                let axes: TVec<usize> = axes.collect::<TractResult<_>>()?;
+                let mean = wiring.mean("mean", x, &axes)?;
+                let rest = wiring.wire("rest", sub(), &[x, mean])?;
+                let square = wiring.wire("square", mul(), &[rest, rest])?;
+                let variance = wiring.mean("variance", square, &axes)?;
+                let deviation = wiring.wire("deviation", sqrt(), &[variance])?;
+                let least = wiring.constant("least", 1e-9)?;
+                let divisor = wiring.wire("divisor", add(), &[deviation, least])?;
+                model.wire_node(prefix, div(), &[rest, divisor])
+            }
             Self::Swish { alpha } => {
                 let alpha = wiring.constant("alpha", *alpha)?;
                 let scaled = wiring.wire("scaled", mul(), &[x, alpha])?;
@@ -172,6 +200,22 @@ impl Wiring<'_> {
         let tensor = broadcast_scalar(value, self.model, &[self.input])?;
         self.model
             .add_const(format!("{}.{part}", self.prefix), tensor)
+    }
+
+    /// The mean over some axes, which stay with a length of 1.
+    fn mean(&mut self, part: &str, of: OutletId, axes: &TVec<usize>) -> TractResult<OutletId> {
+        let shape = self.model.outlet_fact(of)?.shape.clone();
+        let Some(dims) = shape.as_concrete() else {
+            bail!("the shape {shape:?} is open")
+        };
+        let count: usize = axes.iter().map(|axis| dims[*axis]).product();
+        let reduce = Reduce {
+            axes: axes.clone(),
+            reducer: Reducer::Sum,
+        };
+        let sum = self.wire(&format!("{part}.sum"), reduce, &[of])?;
+        let count = self.constant(&format!("{part}.count"), count as f32)?;
+        self.wire(part, div(), &[sum, count])
     }
 
     fn rank(&self) -> TractResult<usize> {
