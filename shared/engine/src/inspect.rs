@@ -9,7 +9,7 @@ use crate::attributes::floats;
 use crate::check;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
-use crate::ml::{OPERATORS, Operator};
+use crate::ml::{self, Operator};
 use crate::model::TensorSpec;
 use crate::precision;
 use crate::tree;
@@ -118,7 +118,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
             if check::is_tree_ensemble(node) {
                 trees.push(tree::summarise(node));
             }
-            if node.domain == check::ML_DOMAIN && OPERATORS.contains(&node.op_type.as_str()) {
+            if ml::is_own(node) {
                 match Operator::parse(node, None, limits) {
                     Ok(_) => {}
                     Err(error) if error.is_unsupported() => refused.push(error),

@@ -1,5 +1,6 @@
 //! A loaded model: validated, planned, ready to run.
 
+mod formulas;
 mod load;
 mod plan;
 mod rewrite;

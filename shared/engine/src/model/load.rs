@@ -7,6 +7,7 @@ use std::thread;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Framework;
 
+use super::formulas;
 use super::plan::Plans;
 use super::rewrite;
 use super::{Model, Runner, TensorSpec};
@@ -74,9 +75,12 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
         });
     };
     check::replace_zip_maps(graph);
+    check::replace_scans(graph);
+    check::replace_compress(graph);
     rewrite::steady_log_sums(graph, opset);
     rewrite::name_nodes(graph);
     rewrite::state_defaults(graph);
+    rewrite::drop_fill_values(graph);
     let (inputs, mut outputs) = check::read_specs(graph)?;
     if inputs.is_empty() {
         return Err(LoadError::graph("it has no input"));
@@ -88,11 +92,7 @@ fn load_here(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
             runner: Runner::Pipeline(pipeline),
         });
     }
-    for node in graph
-        .node
-        .iter()
-        .filter(|node| node.domain == check::ML_DOMAIN)
-    {
+    for node in graph.node.iter().filter(|node| ml::is_own(node)) {
         Operator::parse(node, None, limits)?;
     }
     let batching = precision::lower(graph, opset)?;
@@ -120,6 +120,7 @@ fn read_graph(
     ml::register(&mut onnx);
     sequence::register(&mut onnx);
     precision::register(&mut onnx);
+    formulas::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {
