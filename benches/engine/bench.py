@@ -206,7 +206,7 @@ def main():
     parser.add_argument("models", nargs="*")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     rounds, milliseconds = (3, 50) if options.quick else (9, 150)
     load_before = os.getloadavg()[0]
     names = options.models or [file.stem for file in sorted(options.work.glob("*.onnx"))]

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use contender::Contender;
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::Tensor;
@@ -29,6 +30,8 @@ impl Contender for Onnxruntime {
             Some(environment) => environment,
             None => {
                 let made = ort::init().build()?;
+                // A warning a call would be measured.
+                made.set_log_level(LogLevel::Fatal);
                 ENVIRONMENT.get_or_init(|| made)
             }
         };
@@ -64,7 +67,10 @@ impl Contender for Onnxruntime {
 
     fn answers(&mut self, batch: &Self::Batch) -> Result<Vec<f32>, Box<dyn Error>> {
         let outputs = self.session.run(ort::inputs![batch])?;
-        let last = outputs.values().filter_map(|value| Some(value.try_extract_tensor::<f32>().ok()?.1.to_vec())).last();
+        let last = outputs
+            .values()
+            .filter_map(|value| Some(value.try_extract_tensor::<f32>().ok()?.1.to_vec()))
+            .last();
         Ok(last.ok_or("no float output")?)
     }
 }

@@ -54,10 +54,13 @@ impl Contender for Engine {
 
     fn answers(&mut self, batch: &Self::Batch) -> Result<Vec<f32>, Box<dyn Error>> {
         let outputs = self.model.run(batch)?;
-        let last = outputs.into_iter().rev().find_map(|tensor| match tensor.data {
-            TensorData::Fp32(values) => Some(values),
-            _ => None,
-        });
+        let last = outputs
+            .into_iter()
+            .rev()
+            .find_map(|tensor| match tensor.data {
+                TensorData::Fp32(values) => Some(values),
+                _ => None,
+            });
         Ok(last.ok_or("no float output")?)
     }
 }
