@@ -8,7 +8,6 @@ use super::lanes::{LANES, each_lane};
 use super::leaves::Leaves;
 use super::linked::Linked;
 use super::oblivious::Oblivious;
-use super::perfect::{self, Perfect};
 use super::real::Real;
 use super::rows::Missing;
 use super::ruled::Ruled;
@@ -33,7 +32,6 @@ pub(super) struct Forest<T: Real> {
 #[derive(Debug, Clone)]
 enum Shape<T: Real> {
     Oblivious(Oblivious<T>),
-    Perfect(Perfect<T>),
     Linked(Linked<T>),
     Ruled(Ruled<T>),
 }
@@ -104,7 +102,6 @@ impl<T: Real> Forest<T> {
     pub(super) fn tree_count(&self) -> usize {
         match &self.shape {
             Shape::Oblivious(trees) => trees.tree_count(),
-            Shape::Perfect(trees) => trees.tree_count(),
             Shape::Linked(trees) => trees.tree_count(),
             Shape::Ruled(trees) => trees.tree_count(),
         }
@@ -202,6 +199,13 @@ impl<T: Real> Forest<T> {
             Leaves::Dense { starts, weights } => {
                 self.end_block(values, columns, |row, places| {
                     let sums = &mut block.sums[row * width..][..width];
+                    if let [place] = places {
+                        let own = &weights[starts[*place as usize] as usize..][..width];
+                        for (sum, weight) in sums.iter_mut().zip(own) {
+                            *sum = join(*sum, *weight);
+                        }
+                        return;
+                    }
                     // One sum after the other, so that each is held in a register.
                     for (output, sum) in sums.iter_mut().enumerate() {
                         *sum = places.iter().fold(*sum, |sum, place| {
@@ -230,13 +234,6 @@ impl<T: Real> Forest<T> {
     fn end_block(&self, values: &[T], columns: usize, end: impl FnMut(usize, &[u32])) {
         match &self.shape {
             Shape::Oblivious(trees) => self.end_oblivious(trees, values, columns, end),
-            Shape::Perfect(trees) => self.end_lanes::<{ perfect::WIDTH }>(
-                values,
-                columns,
-                |tree, rows| trees.end_rows(tree, rows),
-                |first, row| trees.end_trees(first, row),
-                end,
-            ),
             Shape::Linked(trees) if trees.bits() == 8 => self.end_lanes::<256>(
                 values,
                 columns,
@@ -356,9 +353,6 @@ impl<T: Real> Shape<T> {
     ) -> Option<(Self, Vec<u32>)> {
         if let Some((trees, places)) = Oblivious::build(topology, branch, missing) {
             return Some((Self::Oblivious(trees), places));
-        }
-        if let Some((trees, places)) = Perfect::build(topology, branch, missing, columns) {
-            return Some((Self::Perfect(trees), places));
         }
         let bits = match missing.width(columns) {
             0..=256 => 8,
