@@ -1,6 +1,6 @@
 //! Trees of any form, where a value is less or greater. A node's children are neighbours: the walk goes to
-//! `left + (value > threshold)`, without a branch. A leaf leads to itself, so that 16 walks go in step until
-//! none moves any more.
+//! `left + (value > threshold)`, without a branch. A leaf leads to itself, so that 16 walks go in step, as many steps
+//! as the deepest tree asks for.
 
 use super::branch::Branch;
 use super::lanes::{LANES, each_lane};
@@ -8,8 +8,10 @@ use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
 
-/// Steps between two looks at whether all walks have ended.
-const STRIDE: usize = 4;
+/// Most steps that are made without a look at whether all walks have ended: a look costs more than a step.
+const UNSEEN: u32 = 16;
+/// Steps between two looks, while more are left than that.
+const STRIDE: u32 = 4;
 
 /// A branch or a leaf: 8 bytes for f32.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,8 @@ struct Node<K> {
 pub(super) struct Linked<T: Real> {
     nodes: Vec<Node<T::Key>>,
     roots: Vec<u32>,
+    /// Steps from each root to its farthest leaf.
+    depths: Vec<u32>,
     bits: u32,
 }
 
@@ -70,7 +74,16 @@ impl<T: Real> Linked<T> {
                 order.extend(branch.children);
             }
         }
-        let linked = Self { nodes, roots, bits };
+        let linked = Self {
+            nodes,
+            roots,
+            depths: topology
+                .trees
+                .iter()
+                .map(|tree| tree.depth as u32)
+                .collect(),
+            bits,
+        };
         Some((linked, leaves))
     }
 
@@ -89,7 +102,7 @@ impl<T: Real> Linked<T> {
         rows: &[[T::Key; WIDTH]; LANES],
     ) -> [u32; LANES] {
         let mut at = [self.roots[tree]; LANES];
-        self.walk::<BITS, WIDTH>(&mut at, |lane| &rows[lane]);
+        self.walk::<BITS, WIDTH>(&mut at, self.depths[tree], |lane| &rows[lane]);
         at
     }
 
@@ -101,8 +114,13 @@ impl<T: Real> Linked<T> {
     ) -> [u32; LANES] {
         let last = self.roots.len() - 1;
         let mut at = [0; LANES];
-        each_lane(|lane| at[lane] = self.roots[(first + lane).min(last)]);
-        self.walk::<BITS, WIDTH>(&mut at, |_| row);
+        let mut depth = 0;
+        each_lane(|lane| {
+            let tree = (first + lane).min(last);
+            at[lane] = self.roots[tree];
+            depth = depth.max(self.depths[tree]);
+        });
+        self.walk::<BITS, WIDTH>(&mut at, depth, |_| row);
         at
     }
 
@@ -111,30 +129,33 @@ impl<T: Real> Linked<T> {
     fn walk<'a, const BITS: u32, const WIDTH: usize>(
         &self,
         at: &mut [u32; LANES],
+        depth: u32,
         row: impl Fn(usize) -> &'a [T::Key; WIDTH],
     ) where
         T: 'a,
     {
         let nodes = self.nodes.as_slice();
-        let step = |place: u32, lane: usize| {
-            let node = nodes[place as usize];
-            let column = node.link as usize & (WIDTH - 1);
-            let is_greater = node.threshold < row(lane)[column];
-            (node.link >> BITS) + u32::from(is_greater)
-        };
-        loop {
-            for _ in 1..STRIDE {
-                each_lane(|lane| at[lane] = step(at[lane], lane));
-            }
-            let mut moved = 0;
+        let step = |at: &mut [u32; LANES]| {
             each_lane(|lane| {
-                let next = step(at[lane], lane);
-                moved |= next ^ at[lane];
-                at[lane] = next;
+                let node = nodes[at[lane] as usize];
+                let column = node.link as usize & (WIDTH - 1);
+                let is_greater = node.threshold < row(lane)[column];
+                at[lane] = (node.link >> BITS) + u32::from(is_greater);
             });
-            if moved == 0 {
+        };
+        let mut left = depth;
+        while left > UNSEEN {
+            let before = *at;
+            for _ in 0..STRIDE {
+                step(at);
+            }
+            if *at == before {
                 return;
             }
+            left -= STRIDE;
+        }
+        for _ in 0..left {
+            step(at);
         }
     }
 }
