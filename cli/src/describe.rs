@@ -72,6 +72,7 @@ pub(crate) fn draft_manifest(
             max_rows: facts.max_rows,
         },
         fallback: Fallback::default(),
+        explain: None,
         personal_data: Vec::new(),
     };
     notes.extend(summarise_columns(&mut manifest, &mut data)?);
