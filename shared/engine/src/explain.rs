@@ -256,6 +256,11 @@ impl Explainer {
         &self.input
     }
 
+    /// Scores of a row: see [`Explanations::expectation`].
+    pub fn outputs(&self) -> usize {
+        self.expectation.len()
+    }
+
     /// Explains each row of a tensor.
     ///
     /// # Errors
