@@ -121,34 +121,18 @@ impl Explanation {
         let Self::Found(found) = self else {
             return Vec::new();
         };
-        let text = |names: &[String]| {
-            TensorData::Bytes(names.iter().map(|name| name.as_bytes().to_vec()).collect())
+        let text = |name: &str, texts: &[String]| Tensor {
+            name: name.to_owned(),
+            shape: vec![texts.len()],
+            data: TensorData::Bytes(texts.iter().map(|text| text.as_bytes().to_vec()).collect()),
         };
-        let numbers = &found.numbers;
-        let (rows, features, outputs) = (numbers.rows(), numbers.features, numbers.outputs());
-        let forms = [
-            (vec![features], text(&found.features)),
-            (vec![outputs], text(&found.classes)),
-            (vec![outputs], TensorData::Fp64(numbers.expectation.clone())),
-            (
-                vec![rows, outputs],
-                TensorData::Fp64(numbers.scores.clone()),
-            ),
-            (
-                vec![rows, features, outputs],
-                TensorData::Fp64(numbers.contributions.clone()),
-            ),
-        ];
-        let named = TENSORS
-            .iter()
-            .zip(forms)
-            .map(|(name, (shape, data))| Tensor {
-                name: (*name).to_owned(),
-                shape,
-                data,
-            });
-        // A regression's score is of no class.
-        named.filter(|tensor| !tensor.data.is_empty()).collect()
+        let [features, classes, ..] = TENSORS;
+        let mut tensors = vec![text(features, &found.features)];
+        if !found.classes.is_empty() {
+            tensors.push(text(classes, &found.classes));
+        }
+        tensors.extend(found.numbers.to_tensors());
+        tensors
     }
 }
 

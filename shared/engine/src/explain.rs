@@ -22,7 +22,7 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Linear, Operator, View, matrix};
 use crate::pipeline::ColumnStep;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorData};
 use crate::tree::{Attribution, is_wide};
 use background::Kind;
 pub(crate) use background::{read_count, write_count};
@@ -93,6 +93,23 @@ impl Explanations {
     /// Explained rows.
     pub fn rows(&self) -> usize {
         self.scores.len() / self.outputs().max(1)
+    }
+
+    /// The numbers as FP64 tensors: `explanation.expectation` `[outputs]`, `explanation.score` `[rows, outputs]` and
+    /// `explanation.contributions` `[rows, features, outputs]`.
+    pub fn to_tensors(&self) -> [Tensor; 3] {
+        let (rows, outputs) = (self.rows(), self.outputs());
+        let tensor = |name: &str, shape: Vec<usize>, values: &[f64]| Tensor {
+            name: format!("explanation.{name}"),
+            shape,
+            data: TensorData::Fp64(values.to_vec()),
+        };
+        let shape = vec![rows, self.features, outputs];
+        [
+            tensor("expectation", vec![outputs], &self.expectation),
+            tensor("score", vec![rows, outputs], &self.scores),
+            tensor("contributions", shape, &self.contributions),
+        ]
     }
 
     /// What a feature contributed to an output's score in a row.
