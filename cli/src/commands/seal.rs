@@ -27,6 +27,9 @@ pub(crate) struct SealArguments {
     /// (with a header).
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// The rows that predictions are explained against, where they are not those of --csv (with a header).
+    #[arg(long, value_name = "FILE")]
+    background: Option<PathBuf>,
     /// Whose keys are used.
     #[command(flatten)]
     store: StoreArguments,
@@ -97,7 +100,7 @@ fn complete_manifest(
     onnx: &[u8],
 ) -> Result<(Manifest, String), Failure> {
     let in_model = |failure: Failure| failure.while_doing(arguments.model.display());
-    let Some(csv) = &arguments.csv else {
+    let Some(rows) = arguments.background.as_ref().or(arguments.csv.as_ref()) else {
         let manifest = read_manifest(&arguments.manifest)?;
         check_fit(&manifest, onnx).map_err(in_model)?;
         let bound = Explainer::bind(&manifest, onnx, &LoadLimits::default());
@@ -107,26 +110,28 @@ fn complete_manifest(
                 format!("{method} against {rows} rows")
             }
             None => {
-                "not available: the manifest holds no background, which --csv fills in".to_owned()
+                "not available: the manifest holds no background, which --csv or --background fills in".to_owned()
             }
         };
         return Ok((manifest, explanations));
     };
-    let mut manifest = read_and_fill(&arguments.manifest, csv)?;
+    let mut manifest = read_and_fill(&arguments.manifest, arguments.csv.as_deref())?;
     let scorer = check_fit(&manifest, onnx).map_err(in_model)?;
-    let explanations = describe::fill_background(&mut manifest, &scorer, onnx, csv)?;
+    let explanations = describe::fill_background(&mut manifest, &scorer, onnx, rows)?;
     Ok((manifest, explanations))
 }
 
 /// Reads a manifest whose policies may need the statistics that are filled in here; it is held to its rules
 /// only afterwards. Its background is filled in later.
-fn read_and_fill(path: &Path, csv: &Path) -> Result<Manifest, Failure> {
+fn read_and_fill(path: &Path, csv: Option<&Path>) -> Result<Manifest, Failure> {
     let bytes = files::read(path, MAX_MANIFEST_SIZE as u64)?;
     let Ok(mut manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
         // The strict reader says what is wrong with the form.
         return read_manifest(path);
     };
-    describe::fill_statistics(&mut manifest, csv)?;
+    if let Some(csv) = csv {
+        describe::fill_statistics(&mut manifest, csv)?;
+    }
     let complete = Manifest {
         explain: None,
         ..manifest.clone()

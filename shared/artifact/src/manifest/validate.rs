@@ -101,7 +101,7 @@ impl Manifest {
             Some(_) => {}
             None if explain.when == ExplainWhen::Always => faults.add(
                 "explain.background",
-                "a background to explain against, which `seal --csv` fills in",
+                "a background to explain against, which `seal --csv` or `--background` fills in",
                 "none",
             ),
             None => {}
