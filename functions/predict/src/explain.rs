@@ -25,6 +25,9 @@ pub(crate) const TENSORS: [&str; 5] = [
     "explanation.contributions",
 ];
 
+/// Most contributions in one answer: about 5 MB of JSON, and 100 events.
+pub const MAX_CONTRIBUTIONS: usize = 1 << 18;
+
 /// The explanation of a request's answers, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,6 +99,12 @@ impl NamedExplainer {
         }
     }
 
+    /// How many contributions explain this many rows.
+    fn count(&self, rows: usize) -> usize {
+        let per_row = self.features.len().saturating_mul(self.explainer.outputs());
+        rows.saturating_mul(per_row)
+    }
+
     fn explain(&self, sanitized: &Sanitized, deadline: Instant) -> Explanation {
         let input = sanitized
             .inputs
@@ -161,15 +170,20 @@ pub(crate) async fn explain(
     sanitized: &Arc<Sanitized>,
     deadline: Instant,
 ) -> Explanation {
-    if model.explainer.is_none() {
-        return unavailable(
-            "explain.not_available",
-            format!(
-                "{} was sealed without a background: `sealcast seal --csv` keeps one of a model that is one tree \
-                 ensemble or one linear model",
-                model.label
-            ),
+    let Some(explainer) = &model.explainer else {
+        let reason = format!(
+            "{} was sealed without a background: `sealcast seal --csv` keeps one of a model that is one tree \
+             ensemble or one linear model",
+            model.label
         );
+        return unavailable("explain.not_available", reason);
+    };
+    let count = explainer.count(sanitized.rows);
+    if count > MAX_CONTRIBUTIONS {
+        let reason = format!(
+            "{count} contributions; {MAX_CONTRIBUTIONS} are given at most: send fewer rows"
+        );
+        return unavailable("explain.too_large", reason);
     }
     let late = || {
         let budget = model.budget().as_millis();

@@ -495,6 +495,30 @@ async fn an_explanation_that_takes_too_long_never_costs_the_answer() {
 }
 
 #[tokio::test]
+async fn an_explanation_that_is_too_large_never_costs_the_answer() {
+    let mut live = explained(
+        example_members().remove(0),
+        ExplainWhen::Always,
+        &example_rows(3),
+    );
+    live.manifest.limits.max_rows = 10_000;
+    let served = serve(vec![live], |_| Ports::default()).await;
+    let rows = predict::explain::MAX_CONTRIBUTIONS / (14 * 3) + 1;
+    let mut body = v2(0);
+    let data = body["inputs"][0]["data"].take();
+    body["inputs"][0]["data"] = vec![data; rows].into();
+    body["inputs"][0]["shape"] = json!([rows, 14]);
+    body["parameters"] = json!({"explain": true});
+    body["outputs"] = json!([{"name": "label"}]);
+    let reply = served.post(INFER, body.to_string()).await.json();
+    assert_eq!(reply["outputs"][0]["shape"], json!([rows]));
+    assert_eq!(
+        reply["parameters"]["explanation_unavailable"],
+        "explain.too_large"
+    );
+}
+
+#[tokio::test]
 async fn a_repeated_request_gets_its_explanation_again_and_another_wish_is_another_request() {
     let served = serve_explained(ExplainWhen::OnRequest).await;
     let mut body = v1(5);
