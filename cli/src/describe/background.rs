@@ -73,7 +73,13 @@ pub(super) fn fill_from(
             let message = format!("the manifest wants every prediction explained: {error}");
             Err(Failure::refused(error.code(), message).at("explain.when"))
         }
-        Err(error) => Ok(error.to_string()),
+        Err(error) => {
+            // One that stands there is of other rows, or of another model.
+            if let Some(explain) = &mut manifest.explain {
+                explain.background = None;
+            }
+            Ok(error.to_string())
+        }
     }
 }
 

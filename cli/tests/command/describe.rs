@@ -256,6 +256,18 @@ fn sealing_keeps_the_background_of_explanations() {
     assert!(error.contains(reason), "{error}");
     assert!(!dir.join("refused").exists());
 
+    // Where rows are given, what stood there before goes.
+    let stale = original_of("manifest-mlp.json", |manifest| {
+        manifest["explain"] = written["explain"].clone();
+        manifest["explain"]["when"] = "on_request".into();
+    });
+    std::fs::write(dir.join("stale.json"), stale).unwrap();
+    let stale = seal("spx-direction-mlp", "{}/stale.json", "stale") + background;
+    run_in(dir, &stale).ends_with(0);
+    let stale = std::fs::read(dir.join("stale/manifest.json")).unwrap();
+    let stale: Value = serde_json::from_slice(&stale).unwrap();
+    assert_eq!(stale["explain"], serde_json::json!({"when": "on_request"}));
+
     // The counts of another model are refused before anything is sealed.
     let stolen = original_of("manifest-mlp.json", |manifest| {
         manifest["explain"] = written["explain"].clone()
