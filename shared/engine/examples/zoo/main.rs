@@ -77,9 +77,12 @@ fn run_job(job: &Value) -> Result<Value, Box<dyn Error>> {
 fn explain(onnx: &[u8], wish: &Value) -> Result<Value, Box<dyn Error>> {
     let background = read_tensor(&wish["background"])?;
     let input = read_tensor(&wish["input"])?;
-    let found = Explainer::new(onnx, &background, &LoadLimits::default())
-        .and_then(|explainer| explainer.explain(&input));
-    let found = match found {
+    let found = Explainer::new(onnx, &background, &LoadLimits::default()).and_then(|explainer| {
+        let start = Instant::now();
+        let found = explainer.explain(&input)?;
+        Ok((found, start.elapsed(), explainer.background().len()))
+    });
+    let (found, took, size) = match found {
         Ok(found) => found,
         Err(error) => return Ok(json!({"error": error.to_string()})),
     };
@@ -95,7 +98,12 @@ fn explain(onnx: &[u8], wish: &Value) -> Result<Value, Box<dyn Error>> {
         &files[1],
         npy::encode(&shape[2..], &TensorData::Fp64(found.expectation)),
     )?;
-    Ok(json!({"contributions": files[0], "expectation": files[1]}))
+    Ok(json!({
+        "contributions": files[0],
+        "expectation": files[1],
+        "us": took.as_micros() as u64,
+        "background_bytes": size,
+    }))
 }
 
 /// Reads a named tensor.
