@@ -98,13 +98,12 @@ impl Manifest {
                     background.rows,
                 );
             }
-            Some(_) => {}
             None if explain.when == ExplainWhen::Always => faults.add(
                 "explain.background",
                 "a background to explain against, which `seal --csv` or `--background` fills in",
                 "none",
             ),
-            None => {}
+            Some(_) | None => {}
         }
     }
 
