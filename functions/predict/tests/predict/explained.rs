@@ -465,9 +465,7 @@ async fn an_answer_that_no_model_gave_is_not_explained_and_says_so() {
 #[tokio::test]
 async fn an_explanation_that_takes_too_long_never_costs_the_answer() {
     // In every branch half of these go each way.
-    let rows: Vec<Vec<f32>> = (0..2)
-        .map(|sign| vec![f32::from(sign as i16) - 0.5; 22])
-        .collect();
+    let rows = [vec![-0.5; 22], vec![0.5; 22]];
     let mut woven = explained(small("woven", 22, |_| {}), ExplainWhen::Always, &rows);
     woven.manifest.latency_budget_ms = 400;
     let served = serve(vec![woven], |_| Ports::default()).await;
