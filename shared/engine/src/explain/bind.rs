@@ -51,13 +51,11 @@ impl Explainer {
             .inputs
             .iter()
             .find(|input| input.name == self.input);
-        let columns = match input.map(|input| &*input.shape) {
-            Some([_, columns]) => usize::try_from(*columns).unwrap_or(0),
-            _ => {
-                let reason = format!("the input `{}` is no table of rows and columns", self.input);
-                return Err(unavailable(reason));
-            }
+        let Some([_, columns]) = input.map(|input| &*input.shape) else {
+            let reason = format!("the input `{}` is no table of rows and columns", self.input);
+            return Err(unavailable(reason));
         };
+        let columns = usize::try_from(*columns).unwrap_or(0);
         self.model.check_columns(columns)?;
         let scores = self.expectation.len();
         let (fits, named) = match &manifest.output {
