@@ -271,7 +271,7 @@ fn sealing_keeps_the_background_of_explanations() {
 
     // The counts of another model are refused before anything is sealed.
     let stolen = original_of("manifest-mlp.json", |manifest| {
-        manifest["explain"] = written["explain"].clone()
+        manifest["explain"] = written["explain"].clone();
     });
     std::fs::write(dir.join("stolen.json"), stolen).unwrap();
     let stolen = seal("spx-direction-mlp", "{}/stolen.json", "stolen");

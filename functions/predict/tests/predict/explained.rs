@@ -190,12 +190,12 @@ async fn the_protocol_gives_explanations_as_further_outputs_where_they_are_asked
     body["outputs"] = json!([
         {"name": "explanation.score"}, {"name": "label", "parameters": {"binary_data": true}}
     ]);
-    let named = served.post(INFER, body.to_string()).await;
-    let length: usize = named
+    let chosen = served.post(INFER, body.to_string()).await;
+    let length: usize = chosen
         .header("inference-header-content-length")
         .parse()
         .unwrap();
-    let json: Value = serde_json::from_slice(&named.bytes[..length]).unwrap();
+    let json: Value = serde_json::from_slice(&chosen.bytes[..length]).unwrap();
     let names: Vec<&Value> = json["outputs"]
         .as_array()
         .unwrap()
@@ -319,7 +319,7 @@ async fn a_wish_that_is_no_boolean_is_400_and_named() {
 async fn linear_models_are_explained_exactly_and_without_what_is_personal() {
     let rows = [vec![1.0, 10.0], vec![3.0, 20.0]];
     let line = small("line", 2, |manifest| {
-        manifest["personal_data"] = json!(["c1"])
+        manifest["personal_data"] = json!(["c1"]);
     });
     let served = serve(vec![explained(line, ExplainWhen::Always, &rows)], |_| {
         Ports::default()
