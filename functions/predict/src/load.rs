@@ -12,7 +12,7 @@ use audit::event::{ModelAccess, Security};
 use domain::ports::{ArtifactReader, Clock, KeyUnwrapper, ReleaseReader, StoreError};
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, Release, ReleaseId, ReleaseModel, ReleaseRole, Sha256Digest};
-use engine::{LoadError, LoadLimits, Model, Scorer};
+use engine::{Explainer, LoadError, LoadLimits, Model, Scorer};
 use tokio::sync::Semaphore;
 
 use crate::serving::{LoadedModel, Serving, can_stand_in};
@@ -281,8 +281,14 @@ impl Loader {
         let build = move || -> Result<LoadedModel, LoadError> {
             let model = Model::load(&opened.onnx, &limits)?;
             let scorer = Scorer::new(&opened.manifest, model)?;
+            let explainer = Explainer::bind(&opened.manifest, &opened.onnx, &limits)?;
             drop(slot);
-            Ok(LoadedModel::new(opened.manifest, &sha256, scorer))
+            Ok(LoadedModel::new(
+                opened.manifest,
+                &sha256,
+                scorer,
+                explainer,
+            ))
         };
         let model = tokio::task::spawn_blocking(build).await;
         Ok(model.map_err(|_| LoadModelError::Abandoned)??)

@@ -27,7 +27,7 @@ mod tree;
 mod wire;
 
 pub use error::{InputError, LoadError, RunError, ScoreError};
-pub use explain::{ExplainError, Explainer, Explanation};
+pub use explain::{ExplainError, Explainer, Explanations, Method};
 pub use inspect::{Inspection, OperatorCount, Opset, TreeSummary, Unsupported, inspect};
 pub use limits::LoadLimits;
 pub use model::{Model, TensorSpec};

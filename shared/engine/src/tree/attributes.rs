@@ -69,6 +69,16 @@ pub(super) struct RawTrees<'a> {
     pub(super) sets: Vec<Vec<f64>>,
 }
 
+impl RawTrees<'_> {
+    /// Whether one score stands for two classes: all weights are for one of them.
+    pub(super) fn is_one_score(&self) -> bool {
+        let one_id = |first| self.output_ids.iter().all(|id| id == first);
+        self.class_labels.is_some()
+            && self.width == 2
+            && self.output_ids.first().is_some_and(one_id)
+    }
+}
+
 /// Reads the attributes.
 pub(super) fn read<'a>(
     node: &'a NodeProto,
