@@ -2,6 +2,7 @@
 # make test          every test; installs what it needs into project-local folders
 # make lint          formatting, clippy, licences, which crate may depend on which, and the template
 # make bench         throughput and latency of the whole server, and of the engine
+# make bench-engine  the engine against onnxruntime and the libraries that trained the models
 # make bench-lambda  how the predict function starts and answers, beside a Python function that does the same
 # make fuzz          coverage-guided fuzzing of the parsers (FUZZ_SECONDS each, default 60)
 # make build         the functions for AWS Lambda (ARCH=arm64 or x86_64), held to their sizes
@@ -21,7 +22,7 @@ STAGE ?= dev
 FUNCTION ?= predict
 
 .PHONY: run test test-rust test-aws test-zoo test-template test-interop test-verify test-clients test-run test-bins e2e
-.PHONY: lint style deny dependencies template bench bench-lambda fuzz build deploy deploy-local local stop-local
+.PHONY: lint style deny dependencies template bench bench-engine bench-lambda fuzz build deploy deploy-local local stop-local
 
 run:
 	cargo build --locked --profile $(PROFILE) -p server -p cli
@@ -102,6 +103,9 @@ template:
 bench:
 	cargo bench --locked -p engine
 	tests/load/bench.sh
+
+bench-engine:
+	benches/engine/run.sh
 
 bench-lambda:
 	benches/lambda.sh

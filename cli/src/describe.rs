@@ -1,6 +1,9 @@
 //! Describing a model: a draft of its manifest from the graph itself and the data that it was trained on.
 
+mod background;
 mod output;
+
+pub(crate) use background::fill_background;
 
 use std::path::Path;
 
@@ -38,6 +41,8 @@ pub(crate) struct Facts {
 pub(crate) struct Draft {
     pub(crate) manifest: Manifest,
     pub(crate) notes: Vec<String>,
+    /// How its predictions are explained, or why they are not.
+    pub(crate) explanations: String,
     pub(crate) rows: usize,
 }
 
@@ -73,6 +78,7 @@ pub(crate) fn draft_manifest(
             max_rows: facts.max_rows,
         },
         fallback: Fallback::default(),
+        explain: None,
         personal_data: Vec::new(),
     };
     notes.extend(summarise_columns(&mut manifest, &mut data)?);
@@ -86,10 +92,12 @@ pub(crate) fn draft_manifest(
         let sanitized = scorer.sanitize(tensors)?;
         scorer.score(&sanitized)?;
     }
+    let explanations = background::fill_from(&mut manifest, &scorer, onnx, &data)?;
     let rows = data.rows;
     Ok(Draft {
         manifest,
         notes,
+        explanations,
         rows,
     })
 }
@@ -274,10 +282,8 @@ fn summarise_columns(manifest: &mut Manifest, data: &mut Data) -> Result<Vec<Str
 impl Data {
     /// Statistics of the column of this name, and how many of its values are missing.
     fn summarise(&self, name: &str) -> Result<(Statistics, usize), Failure> {
-        let Some(at) = self.names.iter().position(|other| other == name) else {
-            let message = format!("has no column {name:?}; it has {}", self.names.join(", "));
-            return Err(self.table.refuse(&message).at(name));
-        };
+        let place = self.names.iter().position(|other| other == name);
+        let at = place.ok_or_else(|| self.lacks(name))?;
         let mut values = Vec::with_capacity(self.rows);
         for (row, cell) in self.cells[at].iter().enumerate() {
             if is_missing(cell) {
@@ -303,6 +309,11 @@ impl Data {
                 .at(name)
         })?;
         Ok((stats, missing))
+    }
+
+    fn lacks(&self, name: &str) -> Failure {
+        let message = format!("has no column {name:?}; it has {}", self.names.join(", "));
+        self.table.refuse(&message).at(name)
     }
 
     fn blame(&self, row: usize, column: usize, message: &str) -> Failure {

@@ -43,6 +43,26 @@ pub(crate) fn empty(datatype: DataType) -> TensorData {
     }
 }
 
+/// Adds all elements of another tensor of the same type.
+pub(crate) fn append(data: &mut TensorData, more: &TensorData) {
+    match (data, more) {
+        (TensorData::Bool(v), TensorData::Bool(more)) => v.extend(more),
+        (TensorData::Uint8(v), TensorData::Uint8(more)) => v.extend(more),
+        (TensorData::Uint16(v), TensorData::Uint16(more)) => v.extend(more),
+        (TensorData::Uint32(v), TensorData::Uint32(more)) => v.extend(more),
+        (TensorData::Uint64(v), TensorData::Uint64(more)) => v.extend(more),
+        (TensorData::Int8(v), TensorData::Int8(more)) => v.extend(more),
+        (TensorData::Int16(v), TensorData::Int16(more)) => v.extend(more),
+        (TensorData::Int32(v), TensorData::Int32(more)) => v.extend(more),
+        (TensorData::Int64(v), TensorData::Int64(more)) => v.extend(more),
+        (TensorData::Fp16(v), TensorData::Fp16(more)) => v.extend(more),
+        (TensorData::Fp32(v), TensorData::Fp32(more)) => v.extend(more),
+        (TensorData::Fp64(v), TensorData::Fp64(more)) => v.extend(more),
+        (TensorData::Bytes(v), TensorData::Bytes(more)) => v.extend(more.iter().cloned()),
+        _ => {}
+    }
+}
+
 /// Adds an element; an error says what was expected. Integers must be exact, floats may be rounded but not
 /// to infinity.
 pub(crate) fn push(data: &mut TensorData, element: Element<'_>) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use artifact::{OpenError, SealError};
 use domain::StoreError;
-use engine::{InputError, LoadError, RunError, ScoreError};
+use engine::{ExplainError, InputError, LoadError, RunError, ScoreError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -191,6 +191,12 @@ impl From<LoadError> for Failure {
             LoadError::UnsupportedOperator { node, .. } => failure.at(node),
             _ => failure,
         }
+    }
+}
+
+impl From<ExplainError> for Failure {
+    fn from(error: ExplainError) -> Self {
+        Self::refused(error.code(), error.to_string())
     }
 }
 

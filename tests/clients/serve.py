@@ -60,7 +60,8 @@ def prepare(given: argparse.Namespace) -> None:
     for model, name in ((LIVE, "manifest.json"), (FALLBACK, "manifest-mlp.json")):
         sealed, manifest = data / f"sealed-{model}", data / f"{model}.json"
         manifest.write_text(json.dumps(read_manifest(example / name, given.latency_budget_ms)), encoding="utf-8")
-        sealcast("seal", example / f"{model}.onnx", "--manifest", manifest, *where, "--out", sealed)
+        background = ("--background", example / "features.csv")
+        sealcast("seal", example / f"{model}.onnx", "--manifest", manifest, *background, *where, "--out", sealed)
         sealcast("push", sealed, *where)
     models = ("--live", f"{LIVE}@1.0.0", "--fallback", f"{FALLBACK}@1.0.0={LIVE}")
     sealcast("release", "create", *where, *models, "--created-by", "example-releaser")

@@ -156,6 +156,26 @@ def test_the_symbol_is_a_parameter(served, client):
     assert "DAX" in refused.value.message()
 
 
+@pytest.mark.own_server("the stack's example is sealed without a background")
+def test_an_explanation_comes_as_further_tensors(served, client):
+    result = client.infer(MODEL, features(served, 3), parameters={"explain": True})
+    check(served, result)
+    names = [name.decode() for name in result.as_numpy("explanation.features")]
+    assert len(names) == COLUMNS and "rsi_14" in names
+    assert list(result.as_numpy("explanation.classes")) == [b"sell", b"hold", b"buy"]
+    expectation, score = result.as_numpy("explanation.expectation"), result.as_numpy("explanation.score")
+    contributions = result.as_numpy("explanation.contributions")
+    assert contributions.dtype == numpy.float64 and contributions.shape == (3, COLUMNS, 3)
+    numpy.testing.assert_allclose(contributions.sum(axis=1), score - expectation, atol=1e-9)
+    assert list(score.argmax(axis=1)) == list(result.as_numpy("label"))
+    assert result.get_response()["parameters"]["explanation_method"] == "tree_shap_path_dependent"
+    assert client.infer(MODEL, features(served, 3)).as_numpy("explanation.score") is None
+    with pytest.raises(InferenceServerException) as refused:
+        client.infer(MODEL, features(served, 1), parameters={"explain": "yes"})
+    assert refused.value.status() == "400"
+    assert "true or false" in refused.value.message()
+
+
 def test_several_requests_run_at_once(served):
     with triton.InferenceServerClient(served.address, concurrency=8) as client:
         client.register_plugin(Bearer(served.token))

@@ -48,7 +48,7 @@ class Engine:
         return report
 
     def explain(self, model: pathlib.Path, name: str, background: np.ndarray, asked: np.ndarray) -> dict:
-        """The contributions and the expectation, or the error."""
+        """The contributions and the expectation, how long they took and what the background takes, or the error."""
         wish = {
             "background": self.save("background", name, background),
             "input": self.save("explained", name, asked),
@@ -58,7 +58,9 @@ class Engine:
         if report["load"] is not None:
             return {"error": report["load"]["message"]}
         found = report["explain"]
-        return found if "error" in found else {key: np.load(file) for key, file in found.items()}
+        if "error" not in found:
+            found.update({key: np.load(found[key]) for key in ("contributions", "expectation")})
+        return found
 
     def save(self, stem: str, name: str, values: np.ndarray) -> dict:
         """A tensor of a job."""

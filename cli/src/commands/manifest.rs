@@ -92,7 +92,8 @@ pub(crate) fn run(command: &ManifestCommand) -> Result<Report, Failure> {
     let mut text = Text::new()
         .field("manifest", out.display())
         .field("rows", draft.rows)
-        .field("columns", columns);
+        .field("columns", columns)
+        .field("explanations", &draft.explanations);
     for note in &draft.notes {
         text = text.field("note", note);
     }
@@ -101,6 +102,7 @@ pub(crate) fn run(command: &ManifestCommand) -> Result<Report, Failure> {
             "manifest": out.display().to_string(),
             "rows": draft.rows,
             "columns": columns,
+            "explanations": draft.explanations,
             "notes": draft.notes,
         }),
         text,

@@ -55,6 +55,9 @@ pub(crate) struct PredictArguments {
     /// The request's id; the same id with the same question gets the same, recorded answer.
     #[arg(long, value_name = "ID", value_parser = parse_request_id, conflicts_with = "body")]
     request_id: Option<RequestId>,
+    /// Ask what each feature contributed to the answer.
+    #[arg(long, conflicts_with = "body")]
+    explain: bool,
     /// How long to wait for the answer, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: u64,
@@ -88,6 +91,8 @@ struct PredictRequest<'a> {
     model: Option<&'a ModelName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model_version: Option<&'a ModelVersion>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    explain: bool,
 }
 
 /// Sends the question and prints the answer.
@@ -151,6 +156,7 @@ fn write_body(arguments: &PredictArguments) -> Result<Vec<u8>, Failure> {
         request_id: arguments.request_id.as_ref(),
         model: arguments.model.as_ref(),
         model_version: arguments.model_version.as_ref(),
+        explain: arguments.explain,
     };
     Ok(output::to_json(&request)?.into_bytes())
 }
@@ -243,6 +249,9 @@ fn report(answer: &Answer) -> Result<Report, Failure> {
             text = text.table(field, &rows);
         }
     }
+    if let Some(explanation) = value.get("explanation") {
+        text = write_explanation(text, explanation);
+    }
     if find("degraded") == Some(&Value::Bool(true)) {
         let level = plain("fallback_level").unwrap_or_default();
         let reason = plain("reason").unwrap_or_default();
@@ -253,6 +262,42 @@ fn report(answer: &Answer) -> Result<Report, Failure> {
     }
     let text = text.optional("receipt", answer.receipt.as_ref());
     Ok(Report::document(json, text.into_string()))
+}
+
+/// What each feature contributed, the largest first, by score.
+fn write_explanation(mut text: Text, explanation: &Value) -> Text {
+    let part = |name: &str| explanation.get(name);
+    if let Some(reason) = part("unavailable").and_then(|why| why.get("reason")) {
+        return text.field("explanation", format!("not available: {}", show(reason)));
+    }
+    text = text.optional("explained by", part("method").map(show));
+    for output in part("outputs")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let number = |name: &str| output.get(name).map(show).unwrap_or_default();
+        let (score, expectation) = (number("score"), number("expectation"));
+        let class = output
+            .get("class")
+            .map(|class| format!(" of {}", show(class)));
+        let title = format!(
+            "score{} {score}, on average {expectation}",
+            class.unwrap_or_default()
+        );
+        let size = |value: &Value| value.as_f64().unwrap_or(0.0).abs();
+        let mut features: Vec<(&String, &Value)> = match output.get("contributions") {
+            Some(Value::Object(features)) => features.iter().collect(),
+            _ => Vec::new(),
+        };
+        features.sort_by(|a, b| size(b.1).total_cmp(&size(a.1)));
+        let rows: Vec<Vec<String>> = features
+            .into_iter()
+            .map(|(name, value)| vec![name.clone(), show(value)])
+            .collect();
+        text = text.table(&title, &rows);
+    }
+    text
 }
 
 fn show(value: &Value) -> String {

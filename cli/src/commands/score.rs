@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use engine::{LoadLimits, Model, Tensor};
+use engine::{Explainer, LoadLimits, Method, Model, Tensor};
 use serde::Serialize;
 
 use crate::answer::{self, InferResponse, OutputTensor};
@@ -26,6 +26,12 @@ pub(crate) struct ScoreArguments {
     /// A column of the CSV file that is no feature; repeatable.
     #[arg(long, value_name = "COLUMN")]
     exclude: Vec<String>,
+    /// Say what each feature contributed to the raw score of each row, in further outputs.
+    #[arg(long, requires = "background")]
+    explain: bool,
+    /// The rows that scores are explained against, as --input: the training data, or rows that are typical of them.
+    #[arg(long, value_name = "FILE", requires = "explain")]
+    background: Option<String>,
     /// Run it N more times on one thread and report latencies.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     repeat: Option<u32>,
@@ -39,6 +45,10 @@ pub(crate) struct ScoreArguments {
 struct Parameters {
     load_ms: f64,
     score_us: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation_method: Option<Method>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain_us: Option<f64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     latency: Option<Latency>,
 }
@@ -55,8 +65,19 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<Report, Failure> {
         inputs.extend(read_tensors(given, &arguments.exclude, model.inputs())?);
     }
     let started = Instant::now();
-    let outputs = model.run(&inputs)?;
+    let mut outputs = model.run(&inputs)?;
     let score_us = round(started.elapsed().as_secs_f64() * 1e6);
+    let explained = match &arguments.background {
+        Some(background) => {
+            let explainer = read_background(&onnx, &model, background, &arguments.exclude)?;
+            let started = Instant::now();
+            // A model of several inputs has no explainer.
+            let found = explainer.explain(&inputs[0])?;
+            outputs.extend(found.to_tensors());
+            Some((found.method, round(started.elapsed().as_secs_f64() * 1e6)))
+        }
+        None => None,
+    };
     let latency = arguments
         .repeat
         .map(|runs| measure_runs(&model, inputs, runs, arguments.batch))
@@ -68,6 +89,8 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<Report, Failure> {
         parameters: Parameters {
             load_ms,
             score_us,
+            explanation_method: explained.map(|(method, _)| method),
+            explain_us: explained.map(|(_, us)| us),
             latency,
         },
     };
@@ -75,6 +98,20 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<Report, Failure> {
         output::to_json(&response)?,
         answer::write_readable(&response)?,
     ))
+}
+
+fn read_background(
+    onnx: &[u8],
+    model: &Model,
+    background: &str,
+    excluded: &[String],
+) -> Result<Explainer, Failure> {
+    let rows = read_tensors(background, excluded, model.inputs())?;
+    let [rows] = rows.as_slice() else {
+        let message = "explanations are not available: the graph takes more than one tensor";
+        return Err(Failure::refused("explain.not_available", message).at("--explain"));
+    };
+    Ok(Explainer::new(onnx, rows, &LoadLimits::default())?)
 }
 
 fn measure_runs(

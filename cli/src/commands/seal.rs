@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use artifact::Manifest;
 use artifact::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use clap::Args;
-use engine::{LoadLimits, Model, Scorer, pack};
+use engine::{Explainer, LoadLimits, Model, Scorer, pack};
 use serde_json::json;
 
 use crate::arguments::StoreArguments;
@@ -24,9 +24,13 @@ pub(crate) struct SealArguments {
     /// The manifest: what the model is, takes, promises and may be used for.
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
-    /// Fill in the training statistics of the manifest's columns from this file (with a header).
+    /// Fill in the training statistics of the manifest's columns and the background of explanations from this file
+    /// (with a header).
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// The rows that predictions are explained against, where they are not those of --csv (with a header).
+    #[arg(long, value_name = "FILE")]
+    background: Option<PathBuf>,
     /// Whose keys are used.
     #[command(flatten)]
     store: StoreArguments,
@@ -41,11 +45,8 @@ pub(crate) struct SealArguments {
 /// Seals, and opens what was sealed again before the folder gets its name.
 pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
     let onnx = files::read(&arguments.model, files::MAX_FILE)?;
-    let manifest = match &arguments.csv {
-        Some(csv) => read_and_fill(&arguments.manifest, csv)?,
-        None => read_manifest(&arguments.manifest)?,
-    };
-    let packed = check_fit(&manifest, &onnx)
+    let (manifest, explanations) = complete_manifest(arguments, &onnx)?;
+    let packed = pack_fit(&manifest, &onnx)
         .map_err(|failure| failure.while_doing(arguments.model.display()))?;
     let stores = Stores::open_keys(&arguments.store, arguments.keys.as_deref())?;
     let keys = stores.keys()?;
@@ -76,6 +77,7 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
         .optional("model sha256", sha256.as_ref())
         .field("packed form", describe_packed(&model))
         .field("signed by", &model.signed_by)
+        .field("explanations", &explanations)
         .field("data key under", &keys.wrapping_key);
     Report::new(
         &json!({
@@ -86,6 +88,7 @@ pub(crate) fn run(arguments: &SealArguments) -> Result<Report, Failure> {
             "model_size": found.map(|file| file.size),
             "packed": model.opened.manifest.packed,
             "signed_by": model.signed_by,
+            "explanations": explanations,
             "master_key": keys.wrapping_key,
         }),
         text,
@@ -97,16 +100,50 @@ fn read_manifest(path: &Path) -> Result<Manifest, Failure> {
     Manifest::from_json(&bytes).map_err(|error| blame(path, &error))
 }
 
+/// The manifest, completed from the training data where they are given, and held to the model. The text says how its
+/// predictions are explained, or why they are not.
+fn complete_manifest(
+    arguments: &SealArguments,
+    onnx: &[u8],
+) -> Result<(Manifest, String), Failure> {
+    let in_model = |failure: Failure| failure.while_doing(arguments.model.display());
+    let Some(rows) = arguments.background.as_ref().or(arguments.csv.as_ref()) else {
+        let manifest = read_manifest(&arguments.manifest)?;
+        check_fit(&manifest, onnx).map_err(in_model)?;
+        let bound = Explainer::bind(&manifest, onnx, &LoadLimits::default());
+        let explanations = match bound.map_err(|error| in_model(error.into()))? {
+            Some(explainer) => {
+                let (method, rows) = (explainer.method().name(), explainer.background_rows());
+                format!("{method} against {rows} rows")
+            }
+            None => {
+                "not available: the manifest holds no background, which --csv or --background fills in".to_owned()
+            }
+        };
+        return Ok((manifest, explanations));
+    };
+    let mut manifest = read_and_fill(&arguments.manifest, arguments.csv.as_deref())?;
+    let scorer = check_fit(&manifest, onnx).map_err(in_model)?;
+    let explanations = describe::fill_background(&mut manifest, &scorer, onnx, rows)?;
+    Ok((manifest, explanations))
+}
+
 /// Reads a manifest whose policies may need the statistics that are filled in here; it is held to its rules
-/// only afterwards.
-fn read_and_fill(path: &Path, csv: &Path) -> Result<Manifest, Failure> {
+/// only afterwards. Its background is filled in later.
+fn read_and_fill(path: &Path, csv: Option<&Path>) -> Result<Manifest, Failure> {
     let bytes = files::read(path, MAX_MANIFEST_SIZE as u64)?;
     let Ok(mut manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
         // The strict reader says what is wrong with the form.
         return read_manifest(path);
     };
-    describe::fill_statistics(&mut manifest, csv)?;
-    manifest
+    if let Some(csv) = csv {
+        describe::fill_statistics(&mut manifest, csv)?;
+    }
+    let complete = Manifest {
+        explain: None,
+        ..manifest.clone()
+    };
+    complete
         .validate()
         .map_err(|faults| blame(path, &ManifestError::Invalid(faults)))?;
     Ok(manifest)
@@ -118,11 +155,15 @@ fn blame(path: &Path, error: &ManifestError) -> Failure {
         .at(path.display().to_string())
 }
 
-/// Loads the model, binds it to the manifest and scores a row: what a server does before it serves it. The same for
-/// its packed form, which is given back where it has one.
-fn check_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+/// Loads the model, binds it to the manifest and scores a row: what a server does before it serves it.
+fn check_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Scorer, Failure> {
+    let model = Model::load(onnx, &LoadLimits::default())?;
+    Ok(Scorer::new(manifest, model)?)
+}
+
+/// The model's packed form, where it has one, bound to the manifest as the model was.
+fn pack_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
     let limits = LoadLimits::default();
-    Scorer::new(manifest, Model::load(onnx, &limits)?)?;
     let packed = pack(onnx, &limits)?;
     if let Some(packed) = &packed {
         Scorer::new(manifest, Model::load_packed(packed.clone(), &limits)?)?;

@@ -83,6 +83,9 @@ fn a_draft_has_the_columns_and_statistics_of_the_data() {
         );
     }
 
+    assert_eq!(draft["explain"]["when"], "on_request");
+    assert_eq!(draft["explain"]["background"]["rows"], 300);
+
     // What was drafted can be sealed as it is, and holds no label that was not given.
     std::fs::write(dir.join("draft.json"), &drafted.stdout).unwrap();
     run_in(dir, "keygen --data {}/data").ends_with(0);
@@ -197,6 +200,94 @@ fn sealing_fills_in_statistics_that_a_policy_needs() {
         error.contains("has no column \"ret_5d\"; it has ret_1d"),
         "{error}"
     );
+}
+
+#[test]
+fn sealing_keeps_the_background_of_explanations() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    run_in(dir, "keygen --data {}/data").ends_with(0);
+    let original = std::fs::read(example("manifest.json")).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&original).unwrap();
+    manifest["explain"] = serde_json::json!({"when": "always"});
+    std::fs::write(dir.join("m.json"), manifest.to_string()).unwrap();
+    let seal = |model: &str, manifest: &str, out: &str| {
+        format!(
+            "seal EXAMPLE/{model}.onnx --manifest {manifest} --data {{}}/data --out {{}}/{out} --json"
+        )
+    };
+    let bare = seal("spx-direction", "{}/m.json", "bare");
+    let (exit, code, error) = run_in(dir, &bare).failure();
+    assert_eq!((exit, code.as_str()), (1, "artifact.manifest_invalid"));
+    assert!(error.contains("explain.background"), "{error}");
+
+    let background = " --background EXAMPLE/features.csv";
+    let whole = seal("spx-direction", "{}/m.json", "whole") + background;
+    let sealed = run_in(dir, &whole).ends_with(0).json();
+    let said = "tree_shap_path_dependent against 300 rows";
+    assert_eq!(sealed["explanations"], said);
+    let written = std::fs::read(dir.join("whole/manifest.json")).unwrap();
+    let inputs = |manifest: &[u8]| artifact::Manifest::from_json(manifest).unwrap().inputs;
+    // Nothing else is another than the author wrote.
+    assert_eq!(inputs(&written), inputs(&original));
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written["explain"]["when"], "always");
+    assert_eq!(written["explain"]["background"]["rows"], 300);
+    // What was sealed seals again without the rows.
+    let again = seal("spx-direction", "{}/whole/manifest.json", "again");
+    assert_eq!(
+        run_in(dir, &again).ends_with(0).json()["explanations"],
+        said
+    );
+
+    // A net has no explanation: that is said, or refused where every prediction needs one.
+    let net = original_of("manifest-mlp.json", |_| {});
+    std::fs::write(dir.join("net.json"), net).unwrap();
+    let noted = seal("spx-direction-mlp", "{}/net.json", "net") + background;
+    let noted = run_in(dir, &noted).ends_with(0).json();
+    let reason = "the graph holds neither a tree ensemble nor a linear model of ai.onnx.ml";
+    assert!(
+        noted["explanations"].as_str().unwrap().contains(reason),
+        "{noted}"
+    );
+    let net = original_of("manifest-mlp.json", |manifest| {
+        manifest["explain"] = serde_json::json!({"when": "always"});
+    });
+    std::fs::write(dir.join("net.json"), net).unwrap();
+    let refused = seal("spx-direction-mlp", "{}/net.json", "refused") + background;
+    let (exit, code, error) = run_in(dir, &refused).failure();
+    assert_eq!((exit, code.as_str()), (1, "explain.not_available"));
+    assert!(error.contains(reason), "{error}");
+    assert!(!dir.join("refused").exists());
+
+    // Where rows are given, what stood there before goes.
+    let stale = original_of("manifest-mlp.json", |manifest| {
+        manifest["explain"] = written["explain"].clone();
+        manifest["explain"]["when"] = "on_request".into();
+    });
+    std::fs::write(dir.join("stale.json"), stale).unwrap();
+    let stale = seal("spx-direction-mlp", "{}/stale.json", "stale") + background;
+    run_in(dir, &stale).ends_with(0);
+    let stale = std::fs::read(dir.join("stale/manifest.json")).unwrap();
+    let stale: Value = serde_json::from_slice(&stale).unwrap();
+    assert_eq!(stale["explain"], serde_json::json!({"when": "on_request"}));
+
+    // The counts of another model are refused before anything is sealed.
+    let stolen = original_of("manifest-mlp.json", |manifest| {
+        manifest["explain"] = written["explain"].clone();
+    });
+    std::fs::write(dir.join("stolen.json"), stolen).unwrap();
+    let stolen = seal("spx-direction-mlp", "{}/stolen.json", "stolen");
+    let (exit, code, error) = run_in(dir, &stolen).failure();
+    assert_eq!((exit, code.as_str()), (1, "model.manifest_mismatch"));
+    assert!(error.contains("explain.background.summary"), "{error}");
+}
+
+/// A manifest of the example, changed.
+fn original_of(name: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut manifest = serde_json::from_slice(&std::fs::read(example(name)).unwrap()).unwrap();
+    change(&mut manifest);
+    manifest.to_string()
 }
 
 #[test]

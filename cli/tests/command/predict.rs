@@ -95,6 +95,36 @@ fn a_question_is_asked_and_its_answer_printed_with_the_receipt() {
 }
 
 #[test]
+fn an_explanation_is_asked_for_and_printed_by_size() {
+    let explanation = r#"{"method":"linear","outputs":[{"class":"hold","expectation":0.25,"score":0.5,"contributions":{"a":0.05,"b":-0.5,"c":0.7}}]}"#;
+    let unavailable =
+        r#"{"unavailable":{"code":"explain.no_model","reason":"no model gave this answer"}}"#;
+    for (explanation, expected) in [
+        (
+            explanation,
+            "explained by       linear\nscore of hold 0.5, on average 0.25\n  c  0.7\n  b  -0.5\n  a  0.05\n",
+        ),
+        (
+            unavailable,
+            "explanation        not available: no model gave this answer\n",
+        ),
+    ] {
+        let temp = prepare();
+        let answer = format!(
+            "{},\"explanation\":{explanation}}}",
+            ANSWER.strip_suffix('}').unwrap()
+        );
+        let (address, server) = serve(&respond("200 OK", "", &answer));
+        let run = predict(temp.path(), &address, "--explain --row a=1").ends_with(0);
+        assert_eq!(
+            server.join().unwrap().body,
+            r#"{"features":{"a":1},"explain":true}"#
+        );
+        assert!(run.stdout.contains(expected), "{run:?}");
+    }
+}
+
+#[test]
 fn the_answer_is_printed_to_machines_as_it_came() {
     let temp = prepare();
     std::fs::write(temp.path().join("f.json"), "[1, 2.50]").unwrap();

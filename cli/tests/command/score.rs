@@ -189,3 +189,46 @@ fn an_input_that_does_not_fit_is_named() {
     let (exit, code, _) = score("EXAMPLE/request-v2.json --input EXAMPLE/request-v2.json");
     assert_eq!((exit, code.as_str()), (1, "input.unfit"));
 }
+
+#[test]
+fn scores_are_explained_against_a_background() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    let line = "score EXAMPLE/spx-direction.onnx --input EXAMPLE/request-v2.json --explain \
+        --background EXAMPLE/features.csv --exclude date --json";
+    let found = run_in(dir, line).ends_with(0).json();
+    assert_eq!(
+        found["parameters"]["explanation_method"],
+        "tree_shap_path_dependent"
+    );
+    let output = |name: &str| -> Vec<f64> {
+        let outputs = found["outputs"].as_array().unwrap();
+        let output = outputs
+            .iter()
+            .find(|output| output["name"] == name)
+            .unwrap();
+        let data = output["data"].as_array().unwrap();
+        data.iter().map(|value| value.as_f64().unwrap()).collect()
+    };
+    let (expectation, score) = (
+        output("explanation.expectation"),
+        output("explanation.score"),
+    );
+    let contributions = output("explanation.contributions");
+    assert_eq!(contributions.len(), 14 * 3);
+    for class in 0..3 {
+        let sum: f64 = contributions.iter().skip(class).step_by(3).sum();
+        let moved = score[class] - expectation[class];
+        assert!((sum - moved).abs() <= 1e-9, "{sum} {moved}");
+    }
+    let net = line.replace("spx-direction.onnx", "spx-direction-mlp.onnx");
+    let (exit, code, error) = run_in(dir, &net).failure();
+    assert_eq!(
+        (exit, code.as_str()),
+        (1, "explain.not_available"),
+        "{error}"
+    );
+    let (exit, code, _) =
+        run_in(dir, &line.replace("--background EXAMPLE/features.csv", "")).failure();
+    assert_eq!((exit, code.as_str()), (2, "usage"));
+}

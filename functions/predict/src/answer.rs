@@ -14,6 +14,7 @@ use tracing::Instrument;
 use web::ApiError;
 
 use crate::claim::{Claimed, payload_digest};
+use crate::explain::Explanation;
 use crate::function::{Predict, not_recorded};
 use crate::ladder;
 use crate::place::Place;
@@ -34,6 +35,8 @@ pub struct InferenceRequest {
     pub place: Place,
     /// Who asks.
     pub principal: PrincipalId,
+    /// True where the answer is to be explained.
+    pub explain: bool,
     /// None, one for the whole request, or one a row.
     pub symbols: Vec<Symbol>,
     /// The inputs as they were sent.
@@ -69,6 +72,8 @@ pub struct Answered {
     pub answers: Vec<Answer>,
     /// The labels that the answers' probabilities belong to, in order; none for a regression.
     pub labels: Vec<String>,
+    /// Why the answers are as they are, where the request or the manifest asks for it.
+    pub explanation: Option<Explanation>,
     /// Where the record stands.
     pub receipt: Receipt,
     /// True where the answer was given before.
@@ -182,7 +187,7 @@ impl Predict {
         raw: Option<Vec<Tensor>>,
     ) -> Result<Answered, ApiError> {
         let now_us = self.clock.now_us();
-        let climbed = ladder::climb(live, sanitized, raw, &request.symbols, now_us)
+        let climbed = ladder::climb(live, request, sanitized, raw, now_us)
             .await
             .map_err(exhausted)?;
         let events = record::of_answer(serving, live, request, &climbed);
@@ -229,6 +234,7 @@ impl Predict {
             outputs,
             answers: climbed.answers,
             labels: live.labels().to_vec(),
+            explanation: climbed.explanation,
             receipt,
             replayed: false,
         })

@@ -129,7 +129,8 @@ impl Predict {
     }
 }
 
-/// What makes two payloads the same: model, version where one is named, symbols and the bits of every input.
+/// What makes two payloads the same: model, version where one is named, symbols, whether the answer is to be explained
+/// and the bits of every input.
 /// A new version that goes live in between leaves a repeated request the same.
 pub(crate) fn payload_digest(live: &LiveModel, request: &InferenceRequest) -> Sha256Digest {
     let mut hash = Sha256::new();
@@ -147,6 +148,9 @@ pub(crate) fn payload_digest(live: &LiveModel, request: &InferenceRequest) -> Sh
     put(&request.symbols.len().to_le_bytes());
     for symbol in &request.symbols {
         put(symbol.as_str().as_bytes());
+    }
+    if request.explain {
+        put(b"explain");
     }
     let mut inputs: Vec<&Tensor> = request.inputs.iter().collect();
     inputs.sort_by(|a, b| a.name.cmp(&b.name));

@@ -9,6 +9,8 @@ use audit::event::Failure;
 use domain::Symbol;
 use engine::{Answer, Change, Sanitized, ScoreError, Scored, Tensor, TensorData, TensorSpec};
 
+use crate::answer::InferenceRequest;
+use crate::explain::{self, Explanation};
 use crate::serving::{LiveModel, LoadedModel};
 
 /// A request that is expected to take longer than this is scored off the async threads.
@@ -29,6 +31,8 @@ pub(crate) struct Climbed {
     pub(crate) outputs: Vec<Tensor>,
     /// One answer a row.
     pub(crate) answers: Vec<Answer>,
+    /// Why the answers are as they are, where that is to be said.
+    pub(crate) explanation: Option<Explanation>,
     /// Why the steps above did not answer.
     pub(crate) failures: Vec<Failure>,
 }
@@ -38,23 +42,29 @@ pub(crate) struct Climbed {
 /// `raw` are the inputs before sanitizing, needed where there is a fallback model: it has a schema of its own.
 pub(crate) async fn climb(
     live: &LiveModel,
+    request: &InferenceRequest,
     sanitized: Sanitized,
     raw: Option<Vec<Tensor>>,
-    symbols: &[Symbol],
     now_us: u64,
 ) -> Result<Climbed, Vec<Failure>> {
     let rows = sanitized.rows;
+    let wish = Wish::of(live, request);
     let mut failures = Vec::new();
     let sanitized = Arc::new(sanitized);
+    let began = Instant::now();
     match score(&live.model, &sanitized).await {
         Ok(scored) => {
-            return Ok(climbed(
-                0,
-                Some(Arc::clone(&live.model)),
-                sanitized,
-                scored,
-                failures,
-            ));
+            let explanation = wish.grant(&live.model, &sanitized, began).await;
+            return Ok(Climbed {
+                explanation,
+                ..climbed(
+                    0,
+                    Some(Arc::clone(&live.model)),
+                    sanitized,
+                    scored,
+                    failures,
+                )
+            });
         }
         Err((code, message)) => failures.push(failure(&live.model.label, code, message)),
     }
@@ -62,16 +72,15 @@ pub(crate) async fn climb(
         match fallback.scorer.sanitize(raw) {
             Ok(own) => {
                 let own = Arc::new(own);
+                let began = Instant::now();
                 let scored = score(fallback, &own).await;
                 match scored.and_then(|scored| keep_contract(&live.model.manifest, scored)) {
                     Ok(scored) => {
-                        return Ok(climbed(
-                            1,
-                            Some(Arc::clone(fallback)),
-                            own,
-                            scored,
-                            failures,
-                        ));
+                        let explanation = wish.grant(fallback, &own, began).await;
+                        return Ok(Climbed {
+                            explanation,
+                            ..climbed(1, Some(Arc::clone(fallback)), own, scored, failures)
+                        });
                     }
                     Err((code, message)) => failures.push(failure(&fallback.label, code, message)),
                 }
@@ -82,7 +91,7 @@ pub(crate) async fn climb(
             }
         }
     }
-    let answer = match last_good(live, rows, symbols, now_us) {
+    let answer = match last_good(live, rows, &request.symbols, now_us) {
         Ok(answer) => Some((2, vec![answer])),
         Err(reason) => {
             if let Some((code, message)) = reason {
@@ -102,9 +111,51 @@ pub(crate) async fn climb(
                 outputs: Vec::new(),
                 answers,
             };
-            Ok(climbed(level, None, sanitized, scored, failures))
+            Ok(Climbed {
+                explanation: wish.deny(),
+                ..climbed(level, None, sanitized, scored, failures)
+            })
         }
         None => Err(failures),
+    }
+}
+
+/// Whether the answer is to be explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// The request asks for it, or the live model's manifest wants every prediction explained.
+    Wanted,
+    /// Nobody has asked.
+    NotWanted,
+}
+
+impl Wish {
+    fn of(live: &LiveModel, request: &InferenceRequest) -> Self {
+        if request.explain || explain::is_always(&live.model.manifest) {
+            Self::Wanted
+        } else {
+            Self::NotWanted
+        }
+    }
+
+    /// The explanation of what a model has answered within the latency budget that `began` with it.
+    async fn grant(
+        self,
+        model: &Arc<LoadedModel>,
+        sanitized: &Arc<Sanitized>,
+        began: Instant,
+    ) -> Option<Explanation> {
+        if self == Self::Wanted || explain::is_always(&model.manifest) {
+            Some(explain::explain(model, sanitized, began + model.budget()).await)
+        } else {
+            None
+        }
+    }
+
+    /// There is nothing to explain where no model has answered.
+    fn deny(self) -> Option<Explanation> {
+        let reason = "no model gave this answer";
+        (self == Self::Wanted).then(|| explain::unavailable("explain.no_model", reason))
     }
 }
 
@@ -125,6 +176,7 @@ fn climbed(
         changes,
         outputs: scored.outputs,
         answers: scored.answers,
+        explanation: None,
         failures,
     }
 }

@@ -1,13 +1,15 @@
 //! Predictions: the Open Inference Protocol (`/v2`) and `/v1/predict`.
 //!
 //! One request's way: [`routes`] parse it into an [`InferenceRequest`],
-//! [`Predict::answer`] claims its id, sanitizes, climbs the [`ladder`], records
-//! and only then gives the [`Answered`] that a route writes out.
+//! [`Predict::answer`] claims its id, sanitizes, climbs the [`ladder`], where it
+//! is asked [`explain`]s, records and only then gives the [`Answered`] that a
+//! route writes out.
 
 pub mod answer;
 mod back_off;
 mod claim;
 pub mod config;
+pub mod explain;
 pub mod function;
 pub mod ladder;
 pub mod load;

@@ -3,7 +3,7 @@
 use artifact::Manifest;
 use audit::EventBody;
 use audit::canonical::{double, integer, single};
-use audit::event::{Prediction, RecordedList, RecordedTensor};
+use audit::event::{Prediction, RecordedExplanation, RecordedList, RecordedTensor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine::{Change, Tensor, TensorData};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::answer::{self, InferenceRequest};
+use crate::explain::{self, Explanation};
 use crate::ladder::Climbed;
 use crate::serving::{LiveModel, Serving};
 
@@ -21,12 +22,14 @@ const ROOM: usize = 50_000;
 const LIST_COST: usize = 256;
 
 /// What a prediction's events hold, whole.
+#[derive(Default)]
 struct Contents {
     symbols: Vec<Value>,
     inputs: Vec<RecordedTensor>,
     changes: Vec<Value>,
     outputs: Vec<RecordedTensor>,
     answers: Vec<Value>,
+    explanation: Vec<RecordedTensor>,
 }
 
 /// The events that record what the ladder gave.
@@ -58,6 +61,7 @@ pub(crate) fn of_answer(
         outputs: Vec::new(),
         answers: RecordedList::default(),
         duration_us: request.arrived.elapsed().as_micros() as u64,
+        explanation: climbed.explanation.as_ref().map(head_of_explanation),
     };
     let manifest = &model.manifest;
     let contents = Contents {
@@ -74,8 +78,53 @@ pub(crate) fn of_answer(
             .map(|t| tensor(t, manifest, live))
             .collect(),
         answers: climbed.answers.iter().map(json).collect(),
+        explanation: climbed
+            .explanation
+            .as_ref()
+            .map_or_else(Vec::new, |e| explained(e, live)),
     };
     events(head, contents)
+}
+
+/// What is recorded of an explanation besides its tensors.
+fn head_of_explanation(explanation: &Explanation) -> RecordedExplanation {
+    let (method, unavailable) = match explanation {
+        Explanation::Found(found) => (Some(found.numbers.method.name().to_owned()), None),
+        Explanation::Unavailable(why) => (
+            None,
+            Some(audit::event::Unavailable {
+                code: why.code.clone(),
+                reason: why.reason.clone(),
+            }),
+        ),
+    };
+    RecordedExplanation {
+        method,
+        tensors: Vec::new(),
+        unavailable,
+    }
+}
+
+/// An explanation's tensors as they are recorded: without the names of the features, which are the manifest's
+/// columns, and without what personal columns contributed.
+fn explained(explanation: &Explanation, live: &LiveModel) -> Vec<RecordedTensor> {
+    let Explanation::Found(found) = explanation else {
+        return Vec::new();
+    };
+    let outputs = found.numbers.outputs();
+    let mut tensors = Vec::new();
+    for given in explanation.tensors() {
+        let name = explain::short_name(&given.name);
+        if name == "features" {
+            continue;
+        }
+        let mut tensor = recorded(name, &given);
+        if name == "contributions" {
+            redact(&mut tensor, &found.features, outputs, live);
+        }
+        tensors.push(tensor);
+    }
+    tensors
 }
 
 /// A change as it is recorded: without the values, where the column holds personal data.
@@ -109,6 +158,13 @@ fn events(head: Prediction, contents: Contents) -> Vec<EventBody> {
             changes: part.changes,
             outputs: part.outputs,
             answers: part.answers,
+            explanation: head
+                .explanation
+                .clone()
+                .map(|explanation| RecordedExplanation {
+                    tensors: part.explanation,
+                    ..explanation
+                }),
             ..head.clone()
         })));
     }
@@ -117,29 +173,40 @@ fn events(head: Prediction, contents: Contents) -> Vec<EventBody> {
 
 /// A tensor as it is recorded; the values of personal columns are left out.
 fn tensor(tensor: &Tensor, manifest: &Manifest, live: &LiveModel) -> RecordedTensor {
-    let mut data = values(&tensor.data);
-    let mut redacted = Vec::new();
-    let columns = manifest
-        .inputs
-        .iter()
-        .find(|i| i.name == tensor.name)
-        .map_or(&[][..], |i| &i.columns);
-    for (at, column) in columns.iter().enumerate() {
-        if live.is_personal(&column.name) {
-            redacted.push(column.name.clone());
-            data.iter_mut()
-                .skip(at)
-                .step_by(columns.len())
-                .for_each(|value| *value = Value::Null);
-        }
-    }
+    let input = manifest.inputs.iter().find(|i| i.name == tensor.name);
+    let columns = input.map_or(&[][..], |i| &i.columns);
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let mut whole = recorded(&tensor.name, tensor);
+    redact(&mut whole, &names, 1, live);
+    whole
+}
+
+fn recorded(name: &str, tensor: &Tensor) -> RecordedTensor {
     RecordedTensor {
-        name: tensor.name.clone(),
+        name: name.to_owned(),
         datatype: tensor.data.datatype().name().to_owned(),
         shape: tensor.shape.clone(),
         offset: 0,
-        data,
-        redacted,
+        data: values(&tensor.data),
+        redacted: Vec::new(),
+    }
+}
+
+/// Leaves out the elements of personal columns: `width` in a row, column after column.
+fn redact(
+    tensor: &mut RecordedTensor,
+    columns: &[impl AsRef<str>],
+    width: usize,
+    live: &LiveModel,
+) {
+    for (at, column) in columns.iter().map(AsRef::as_ref).enumerate() {
+        if !live.is_personal(column) {
+            continue;
+        }
+        tensor.redacted.push(column.to_owned());
+        for row in tensor.data.chunks_exact_mut(columns.len() * width) {
+            row[at * width..(at + 1) * width].fill(Value::Null);
+        }
     }
 }
 
@@ -180,6 +247,7 @@ struct Part {
     changes: RecordedList,
     outputs: Vec<RecordedTensor>,
     answers: RecordedList,
+    explanation: Vec<RecordedTensor>,
 }
 
 /// Cuts the lists into parts that fit an entry each, in order.
@@ -191,32 +259,15 @@ fn split(contents: Contents) -> Vec<Part> {
     parts.put(LIST_COST, contents.symbols, |part, offset, values| {
         part.symbols = RecordedList { offset, values }
     });
-    for tensor in contents.inputs {
-        let (shell, data) = empty(tensor);
-        parts.put(cost_of(&shell), data, |part, offset, data| {
-            part.inputs.push(RecordedTensor {
-                offset,
-                data,
-                ..shell.clone()
-            });
-        });
-    }
+    parts.put_tensors(contents.inputs, |part| &mut part.inputs);
     parts.put(LIST_COST, contents.changes, |part, offset, values| {
         part.changes = RecordedList { offset, values }
     });
-    for tensor in contents.outputs {
-        let (shell, data) = empty(tensor);
-        parts.put(cost_of(&shell), data, |part, offset, data| {
-            part.outputs.push(RecordedTensor {
-                offset,
-                data,
-                ..shell.clone()
-            });
-        });
-    }
+    parts.put_tensors(contents.outputs, |part| &mut part.outputs);
     parts.put(LIST_COST, contents.answers, |part, offset, values| {
         part.answers = RecordedList { offset, values }
     });
+    parts.put_tensors(contents.explanation, |part| &mut part.explanation);
     parts.done
 }
 
@@ -226,17 +277,29 @@ fn cost_of(shell: &RecordedTensor) -> usize {
     LIST_COST + shell.name.len() + names
 }
 
-fn empty(mut tensor: RecordedTensor) -> (RecordedTensor, Vec<Value>) {
-    let data = std::mem::take(&mut tensor.data);
-    (tensor, data)
-}
-
 struct Parts {
     done: Vec<Part>,
     room: usize,
 }
 
 impl Parts {
+    fn put_tensors(
+        &mut self,
+        tensors: Vec<RecordedTensor>,
+        list: impl Fn(&mut Part) -> &mut Vec<RecordedTensor>,
+    ) {
+        for mut shell in tensors {
+            let data = std::mem::take(&mut shell.data);
+            self.put(cost_of(&shell), data, |part, offset, data| {
+                list(part).push(RecordedTensor {
+                    offset,
+                    data,
+                    ..shell.clone()
+                });
+            });
+        }
+    }
+
     fn put(
         &mut self,
         cost: usize,
@@ -290,7 +353,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn recorded(name: &str, data: Vec<Value>) -> RecordedTensor {
+    fn tensor_of(name: &str, data: Vec<Value>) -> RecordedTensor {
         RecordedTensor {
             name: name.to_owned(),
             datatype: "FP32".to_owned(),
@@ -305,10 +368,11 @@ mod tests {
     fn a_small_prediction_is_one_part() {
         let parts = split(Contents {
             symbols: vec!["SPX".into()],
-            inputs: vec![recorded("x", vec![1.5.into(); 14])],
+            inputs: vec![tensor_of("x", vec![1.5.into(); 14])],
             changes: vec![],
-            outputs: vec![recorded("y", vec![0.5.into(); 3])],
+            outputs: vec![tensor_of("y", vec![0.5.into(); 3])],
             answers: vec![serde_json::json!({"label": "buy"})],
+            ..Contents::default()
         });
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0].inputs[0].data.len(), 14);
@@ -331,15 +395,16 @@ mod tests {
             let answer = serde_json::json!({"label": "hold", "probabilities": [0.1, 0.2, 0.7]});
             let parts = split(Contents {
                 symbols: vec!["A-RATHER-LONG-SYMBOL".into(); symbols],
-                inputs: inputs.iter().map(|n| recorded("x", (0..*n).map(|i| (i as f64 + 0.123_456_789).into()).collect())).collect(),
+                inputs: inputs.iter().map(|n| tensor_of("x", (0..*n).map(|i| (i as f64 + 0.123_456_789).into()).collect())).collect(),
                 changes: vec![],
-                outputs: vec![recorded("y", vec![0.25.into(); answers * 3])],
+                outputs: vec![tensor_of("y", vec![0.25.into(); answers * 3])],
                 answers: vec![answer; answers],
+                explanation: vec![tensor_of("contributions", vec![0.123_456_789.into(); answers * 9])],
             });
             let mut total = 0;
             let mut next = 0;
             for part in &parts {
-                let lists = serde_json::json!([part.symbols, part.inputs, part.changes, part.outputs, part.answers]);
+                let lists = serde_json::json!([part.symbols, part.inputs, part.changes, part.outputs, part.answers, part.explanation]);
                 prop_assert!(lists.to_string().len() < 60_000);
                 total += part.inputs.iter().map(|t| t.data.len()).sum::<usize>();
                 if !part.answers.values.is_empty() {
@@ -349,6 +414,8 @@ mod tests {
             }
             prop_assert_eq!(total, inputs.iter().sum::<usize>());
             prop_assert_eq!(next, answers);
+            let contributions = parts.iter().flat_map(|part| &part.explanation).map(|t| t.data.len());
+            prop_assert_eq!(contributions.sum::<usize>(), answers * 9);
         }
     }
 }

@@ -9,8 +9,10 @@ use artifact::Manifest;
 use artifact::manifest::OutputContract;
 use audit::event::ModelRef;
 use domain::{ModelName, ModelVersion, Release, ReleaseId, Symbol};
-use engine::{Answer, InputError, Scorer};
+use engine::{Answer, Explainer, InputError, Scorer};
 use tokio::sync::Semaphore;
+
+use crate::explain::NamedExplainer;
 
 /// The models of one release.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct LoadedModel {
     pub reference: ModelRef,
     /// The model itself.
     pub scorer: Scorer,
+    /// What explains it.
+    pub(crate) explainer: Option<NamedExplainer>,
     /// Threads of their own that its long requests may take at once.
     pub(crate) slots: Arc<Semaphore>,
     /// Time that one row took, in nanoseconds, as a moving average; 0 before the first.
@@ -126,9 +130,15 @@ impl Serving {
 }
 
 impl LoadedModel {
-    /// A model that has been bound to its manifest.
-    pub fn new(manifest: Manifest, sha256: &domain::Sha256Digest, scorer: Scorer) -> Self {
+    /// A model that has been bound to its manifest, as its explainer has, where it has one.
+    pub fn new(
+        manifest: Manifest,
+        sha256: &domain::Sha256Digest,
+        scorer: Scorer,
+        explainer: Option<Explainer>,
+    ) -> Self {
         Self {
+            explainer: explainer.map(|explainer| NamedExplainer::new(explainer, &manifest)),
             label: format!("{}@{}", manifest.name, manifest.version),
             reference: ModelRef {
                 name: manifest.name.to_string(),

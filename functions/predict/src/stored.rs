@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::answer::Answered;
+use crate::explain::Explanation;
 use crate::tensor_json::{self, Flat};
 
 /// The version tag of the stored form.
@@ -32,6 +33,8 @@ struct Stored<'a> {
     outputs: Vec<StoredTensor<'a>>,
     answers: &'a [Answer],
     labels: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'a Explanation>,
     receipt: Receipt,
 }
 
@@ -61,6 +64,8 @@ struct Read<'a> {
     outputs: Vec<ReadTensor<'a>>,
     answers: Vec<Answer>,
     labels: Vec<String>,
+    #[serde(default)]
+    explanation: Option<Explanation>,
     receipt: Receipt,
 }
 
@@ -102,6 +107,7 @@ pub(crate) fn write(answered: &Answered) -> serde_json::Result<Vec<u8>> {
             .collect(),
         answers: &answered.answers,
         labels: &answered.labels,
+        explanation: answered.explanation.as_ref(),
         receipt: answered.receipt,
     })
 }
@@ -134,6 +140,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Answered> {
         outputs,
         answers: read.answers,
         labels: read.labels,
+        explanation: read.explanation,
         receipt: read.receipt,
         replayed: true,
     })
@@ -142,8 +149,9 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Answered> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::Found;
     use audit::{LeafHash, StreamId};
-    use engine::{ChangeKind, TensorData};
+    use engine::{ChangeKind, Explanations, Method, TensorData};
 
     fn answered() -> Answered {
         Answered {
@@ -185,6 +193,17 @@ mod tests {
                 probabilities: vec![0.1, 0.9],
             }],
             labels: vec!["sell".to_owned(), "buy".to_owned()],
+            explanation: Some(Explanation::Found(Box::new(Found {
+                features: vec!["vol".to_owned()],
+                classes: vec!["buy".to_owned()],
+                numbers: Explanations {
+                    method: Method::Linear,
+                    features: 1,
+                    expectation: vec![0.1 + 0.2],
+                    scores: vec![1.0 / 3.0],
+                    contributions: vec![1.0 / 3.0 - 0.1 - 0.2],
+                },
+            }))),
             receipt: Receipt {
                 stream: StreamId([1; 16]),
                 seq: 7,
@@ -204,6 +223,17 @@ mod tests {
                 ..answered()
             })
         );
+    }
+
+    #[test]
+    fn an_answer_without_an_explanation_is_stored_as_before() {
+        let plain = Answered {
+            explanation: None,
+            ..answered()
+        };
+        let bytes = write(&plain).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("explanation"));
+        assert_eq!(read(&bytes).unwrap().explanation, None);
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! nothing in it can change afterwards. Every unknown field is an error: a
 //! misspelt limit must not silently be no limit.
 
+mod explain;
 mod parse;
 mod validate;
 
+pub use explain::{Background, Explain, ExplainWhen, Summary};
 pub use parse::{MAX_MANIFEST_SIZE, ManifestError};
 pub use validate::{
     MAX_LATENCY_BUDGET_MS, MAX_MODEL_SIZE, MAX_ROW_ELEMENTS, MAX_ROWS, ManifestFault,
@@ -59,6 +61,9 @@ pub struct Manifest {
     /// What is answered when this model and the release's fallback model both fail.
     #[serde(default, skip_serializing_if = "Fallback::is_empty")]
     pub fallback: Fallback,
+    /// When predictions are explained, and against which background.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Explain>,
     /// Names of columns that hold personal data; their values never stand in an audit event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub personal_data: Vec<String>,

@@ -46,6 +46,7 @@ fn prediction(n: u64) -> EventBody {
         },
         changes: RecordedList::default(),
         duration_us: 90,
+        explanation: None,
         failures: Vec::new(),
         fallback_level: 0,
         fallback_model: None,

@@ -169,6 +169,31 @@ fn is_zero(offset: &usize) -> bool {
     *offset == 0
 }
 
+/// Why a model answered as it did, or why that is not said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordedExplanation {
+    /// How contributions were found: `tree_shap_path_dependent` or `linear`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// `classes` (labels, by score; none for a regression), `expectation` `[scores]`, `score` `[rows, scores]` and
+    /// `contributions` `[rows, features, scores]`, with the features in the manifest's order: of those that are
+    /// personal the contributions are left out. Over the features contributions sum to score minus expectation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensors: Vec<RecordedTensor>,
+    /// Why there is no explanation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<Unavailable>,
+}
+
+/// Why there is no explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unavailable {
+    /// Stable code, for example `explain.not_available`.
+    pub code: String,
+    /// One sentence.
+    pub reason: String,
+}
+
 /// A model was answered with.
 ///
 /// A request that is too large for one entry takes several events in a row, which differ in `part`, in
@@ -185,6 +210,9 @@ pub struct Prediction {
     pub changes: RecordedList,
     /// Time from the request's head to this record, in microseconds.
     pub duration_us: u64,
+    /// Why the answers are as they are, where the request or the manifest asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<RecordedExplanation>,
     /// Why each higher step of the ladder did not answer, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,

@@ -4,7 +4,7 @@
 
 use audit::event::{
     EventBody, Failure, ModelAccess, ModelRef, Outcome, Prediction, ProcessStarted, ProcessStopped,
-    RecordedList, RecordedTensor, Refusal, Replay, Security,
+    RecordedExplanation, RecordedList, RecordedTensor, Refusal, Replay, Security, Unavailable,
 };
 use audit::{
     LeafHash, PublicKey, Receipt, Record, SignedRegistration, Stream, StreamFault, StreamId,
@@ -280,6 +280,18 @@ fn any_body() -> impl Strategy<Value = EventBody> {
         leaf_hash: LeafHash(hash),
     });
     let text = any::<String>();
+    let unavailable =
+        any::<(String, String)>().prop_map(|(code, reason)| Unavailable { code, reason });
+    let explanation = (
+        prop::option::of(text),
+        prop::collection::vec(tensor.clone(), 0..3),
+        prop::option::of(unavailable),
+    )
+        .prop_map(|(method, tensors, unavailable)| RecordedExplanation {
+            method,
+            tensors,
+            unavailable,
+        });
     let prediction = (
         (
             text,
@@ -300,7 +312,11 @@ fn any_body() -> impl Strategy<Value = EventBody> {
             prop::collection::vec(tensor.clone(), 0..3),
             list.clone(),
         ),
-        (prop::collection::vec(tensor, 0..3), list),
+        (
+            prop::collection::vec(tensor, 0..3),
+            list,
+            prop::option::of(explanation),
+        ),
     )
         .prop_map(|(a, b, c, d)| {
             EventBody::Prediction(Box::new(Prediction {
@@ -321,6 +337,7 @@ fn any_body() -> impl Strategy<Value = EventBody> {
                 outputs: d.0,
                 answers: d.1,
                 duration_us: b.3.into(),
+                explanation: d.2,
             }))
         });
     let refusal = (

@@ -134,6 +134,14 @@ fn read_raw<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Optio
         .then(|| chunks.iter().map(|bytes| read(*bytes)).collect())
 }
 
+/// The file's name of an element type, for messages.
+pub(crate) fn element_name(element: i32) -> String {
+    ElementType::try_from(element).map_or_else(
+        |_| format!("number {element}"),
+        |kind| kind.as_str_name().to_owned(),
+    )
+}
+
 /// The request's name of an element type in the file.
 pub(crate) fn read_datatype(element: i32) -> Option<DataType> {
     Some(match ElementType::try_from(element).ok()? {

@@ -1,10 +1,13 @@
 //! Validates an untrusted model before the graph engine sees it.
 
+mod compress;
 mod constants;
+mod functions;
 mod graph;
 mod ml;
 mod node;
 mod operators;
+mod scan;
 mod sizes;
 mod tensors;
 
@@ -15,18 +18,20 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::wire;
 
+pub(crate) use compress::replace as replace_compress;
 pub(crate) use constants::Constants;
 pub(crate) use graph::{read_specs, replace_zip_maps};
 pub(crate) use operators::{ML_DOMAIN, find_unsupported, is_tree_ensemble, qualified_name};
+pub(crate) use scan::replace as replace_scans;
 
 /// Versions of the file format that are read: 3 (2017) to 14.
 const IR_VERSIONS: std::ops::RangeInclusive<i64> = 3..=14;
 /// Versions of the operator set `ai.onnx` that are read.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=27;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 /// Versions of the operator set `ai.onnx.ml` that are read.
 const ML_OPSETS: std::ops::RangeInclusive<i64> = 1..=5;
 
-/// Decodes a file within its limits.
+/// Decodes a file within its limits, and writes out the functions that it defines.
 pub(crate) fn decode(onnx: &[u8], limits: &LoadLimits) -> Result<ModelProto, LoadError> {
     if onnx.len() > limits.max_bytes {
         return Err(LoadError::TooLarge {
@@ -41,9 +46,10 @@ pub(crate) fn decode(onnx: &[u8], limits: &LoadLimits) -> Result<ModelProto, Loa
         });
     }
     wire::weigh(onnx, limits)?;
-    let model = ModelProto::decode(onnx).map_err(|error| LoadError::Malformed {
+    let mut model = ModelProto::decode(onnx).map_err(|error| LoadError::Malformed {
         reason: error.to_string(),
     })?;
+    functions::inline(&mut model, onnx, limits)?;
     let Some(graph) = &model.graph else {
         return Err(LoadError::Malformed {
             reason: "it holds no graph".to_owned(),
@@ -123,6 +129,15 @@ fn check_versions(model: &ModelProto) -> Result<(), LoadError> {
         return Err(LoadError::graph("opset_import names no version of ai.onnx"));
     }
     Ok(())
+}
+
+/// The version of `ai.onnx` that a model imports; 0 where it imports none.
+pub(crate) fn opset(model: &ModelProto) -> i64 {
+    model
+        .opset_import
+        .iter()
+        .find(|import| matches!(&*import.domain, "" | "ai.onnx"))
+        .map_or(0, |import| import.version)
 }
 
 /// A node's name, or its first output's where it has none.

@@ -4,18 +4,31 @@
 //! follows the model in the graph) away from its mean over a background: rows that are typical of what the
 //! model was trained on. The contributions of a row and the expectation sum to its raw score.
 
+mod background;
+mod bind;
+mod explanations;
+mod graph;
+mod rows;
+mod watch;
+
+use std::time::Instant;
+
 use artifact::manifest::DataType;
-use serde::Serialize;
 use thiserror::Error;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::NodeProto;
 
 use crate::check;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Linear, Operator, View, matrix};
 use crate::pipeline::ColumnStep;
-use crate::tensor::{Tensor, TensorData};
+use crate::tensor::Tensor;
 use crate::tree::{Attribution, is_wide};
+use background::Kind;
+pub(crate) use background::{read_count, write_count};
+pub use explanations::{Explanations, Method};
+use rows::{explain_linear, explain_trees, narrow, observe, score_linear, widen};
+pub(crate) use watch::{Late, Watch};
 
 /// What explains a model's scores.
 #[derive(Debug)]
@@ -24,6 +37,9 @@ pub struct Explainer {
     /// What the graph does to each column by itself before the model.
     steps: Vec<ColumnStep>,
     model: Explained,
+    /// Rows of the background.
+    rows: u64,
+    expectation: Vec<f64>,
 }
 
 #[derive(Debug)]
@@ -31,17 +47,6 @@ enum Explained {
     Single(Attribution<f32>),
     Double(Attribution<f64>),
     Linear { linear: Linear, means: Vec<f64> },
-}
-
-/// The explanation of one row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Explanation {
-    /// The mean raw score over the background, one an output.
-    pub expectation: Vec<f64>,
-    /// The row's raw score, one an output.
-    pub score: Vec<f64>,
-    /// One row a feature, one column an output; its sum is score minus expectation.
-    pub contributions: Vec<Vec<f64>>,
 }
 
 /// Why there is no explanation.
@@ -56,12 +61,21 @@ pub enum ExplainError {
         /// What the graph is or has.
         reason: String,
     },
+    /// The background is none of this model's.
+    #[error("the background is none of this model's: {reason}")]
+    Background {
+        /// What does not fit.
+        reason: String,
+    },
     /// The rows are not those that the model takes.
     #[error("{reason}")]
     Input {
         /// What was expected and what was found.
         reason: String,
     },
+    /// The deadline passed first.
+    #[error("no explanation within the time that was left")]
+    Late,
 }
 
 impl ExplainError {
@@ -70,7 +84,9 @@ impl ExplainError {
         match self {
             Self::Load(error) => error.code(),
             Self::NotAvailable { .. } => "explain.not_available",
+            Self::Background { .. } => "explain.background",
             Self::Input { .. } => "explain.input",
+            Self::Late => "explain.deadline_exceeded",
         }
     }
 }
@@ -96,6 +112,156 @@ impl Explainer {
         background: &Tensor,
         limits: &LoadLimits,
     ) -> Result<Self, ExplainError> {
+        let mut explainer = Self::read(onnx, limits)?;
+        let rows = explainer.prepare(background)?;
+        let (count, columns) = matrix(&rows.shape).map_err(wrong_input)?;
+        explainer.model.check_columns(columns)?;
+        match &mut explainer.model {
+            Explained::Single(trees) => observe(trees, &narrow(&rows.data)?, columns),
+            Explained::Double(trees) => observe(trees, &widen(&rows.data)?, columns),
+            Explained::Linear { means, .. } => {
+                for row in widen(&rows.data)?.chunks_exact(columns) {
+                    for (mean, value) in means.iter_mut().zip(row) {
+                        *mean += value / count as f64;
+                    }
+                }
+            }
+        }
+        explainer.rows = count as u64;
+        explainer.expectation = explainer.model.expect();
+        if explainer.expectation.iter().all(|value| value.is_finite()) {
+            return Ok(explainer);
+        }
+        Err(wrong_input(
+            "the background has no finite mean score".to_owned(),
+        ))
+    }
+
+    /// Reads a model file, and the background as [`Explainer::background`] gives it.
+    ///
+    /// # Errors
+    /// As [`Explainer::new`], and [`ExplainError::Background`] for the background of another model.
+    pub fn with_background(
+        onnx: &[u8],
+        mut background: &[u8],
+        limits: &LoadLimits,
+    ) -> Result<Self, ExplainError> {
+        let mut explainer = Self::read(onnx, limits)?;
+        let unfit = |reason: &str| ExplainError::Background {
+            reason: reason.to_owned(),
+        };
+        let bytes = &mut background;
+        let (kind, rows) =
+            background::read_head(bytes).ok_or_else(|| unfit("its form is not known"))?;
+        let read = match (&mut explainer.model, kind) {
+            (Explained::Single(trees), Kind::Trees) => trees.read_covers(rows, bytes),
+            (Explained::Double(trees), Kind::Trees) => trees.read_covers(rows, bytes),
+            (Explained::Linear { means, .. }, Kind::Linear) => {
+                background::read_means(means.len(), bytes).map(|read| *means = read)
+            }
+            _ => return Err(unfit("it is one of another kind of model")),
+        };
+        if read.is_none() || !bytes.is_empty() {
+            return Err(unfit(
+                "its counts are of other trees, or its means of other features",
+            ));
+        }
+        explainer.rows = rows;
+        explainer.expectation = explainer.model.expect();
+        Ok(explainer)
+    }
+
+    /// What explaining needs to know of the background: counts or means, none of its rows.
+    pub fn background(&self) -> Vec<u8> {
+        let kind = match self.method() {
+            Method::TreeShapPathDependent => Kind::Trees,
+            Method::Linear => Kind::Linear,
+        };
+        let mut bytes = background::write_head(kind, self.rows);
+        match &self.model {
+            Explained::Single(trees) => trees.write_covers(&mut bytes),
+            Explained::Double(trees) => trees.write_covers(&mut bytes),
+            Explained::Linear { means, .. } => background::write_means(means, &mut bytes),
+        }
+        bytes
+    }
+
+    /// Rows of the background.
+    pub fn background_rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// How contributions are found.
+    pub fn method(&self) -> Method {
+        match self.model {
+            Explained::Single(_) | Explained::Double(_) => Method::TreeShapPathDependent,
+            Explained::Linear { .. } => Method::Linear,
+        }
+    }
+
+    /// The tensor that is explained: the graph's input.
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// Scores of a row: see [`Explanations::expectation`].
+    pub fn outputs(&self) -> usize {
+        self.expectation.len()
+    }
+
+    /// Explains each row of a tensor.
+    ///
+    /// # Errors
+    /// [`ExplainError::Input`] for another tensor than the model's input.
+    pub fn explain(&self, input: &Tensor) -> Result<Explanations, ExplainError> {
+        self.explain_rows(input, &mut Watch::new(None))
+    }
+
+    /// Explains each row of a tensor, all before the deadline.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`], and [`ExplainError::Late`].
+    pub fn explain_until(
+        &self,
+        input: &Tensor,
+        deadline: Instant,
+    ) -> Result<Explanations, ExplainError> {
+        self.explain_rows(input, &mut Watch::new(Some(deadline)))
+    }
+
+    fn explain_rows(
+        &self,
+        input: &Tensor,
+        watch: &mut Watch,
+    ) -> Result<Explanations, ExplainError> {
+        let rows = self.prepare(input)?;
+        let (count, features) = matrix(&rows.shape).map_err(wrong_input)?;
+        self.model.check_columns(features)?;
+        let outputs = self.expectation.len();
+        let mut found = Explanations {
+            method: self.method(),
+            features,
+            expectation: self.expectation.clone(),
+            scores: Vec::with_capacity(count * outputs),
+            contributions: vec![0.0; count * features * outputs],
+        };
+        let explained = match &self.model {
+            Explained::Single(trees) => {
+                explain_trees(trees, &narrow(&rows.data)?, &mut found, watch)
+            }
+            Explained::Double(trees) => {
+                explain_trees(trees, &widen(&rows.data)?, &mut found, watch)
+            }
+            Explained::Linear { linear, means } => {
+                explain_linear(linear, means, &widen(&rows.data)?, &mut found, watch)
+            }
+        };
+        explained.map_err(|Late| ExplainError::Late)?;
+        Ok(found)
+    }
+
+    /// Reads the model and what stands before it, without a background.
+    fn read(onnx: &[u8], limits: &LoadLimits) -> Result<Self, ExplainError> {
         let mut proto = check::decode(onnx, limits)?;
         check::validate(&proto, limits)?;
         let Some(graph) = &mut proto.graph else {
@@ -106,46 +272,19 @@ impl Explainer {
         let [input] = inputs.as_slice() else {
             return Err(unavailable("the graph takes more than one tensor"));
         };
-        let node = find_model(graph)?;
-        let steps = find_steps(graph, node, &input.name, limits)?;
-        let mut explainer = Self {
+        let node = graph::find_model(graph)?;
+        let steps = graph::find_steps(graph, node, &input.name, limits)?;
+        graph::check_outputs(graph, node, &input.name)?;
+        let datatype = steps
+            .iter()
+            .fold(input.datatype, |from, step| step.gives(from));
+        Ok(Self {
             input: input.name.clone(),
+            model: read_model(node, datatype, limits)?,
             steps,
-            model: Explained::Linear {
-                linear: Linear::default(),
-                means: Vec::new(),
-            },
-        };
-        let rows = explainer.prepare(background)?;
-        explainer.model = read_model(node, &rows, limits)?;
-        Ok(explainer)
-    }
-
-    /// Explains each row of a tensor.
-    pub fn explain(&self, input: &Tensor) -> Result<Vec<Explanation>, ExplainError> {
-        let rows = self.prepare(input)?;
-        match (&self.model, &rows.data) {
-            (Explained::Single(trees), data) => {
-                let values = narrow(data)?;
-                explain_trees(trees, &values, &rows.shape)
-            }
-            (Explained::Double(trees), data) => {
-                let values = widen(data)?;
-                explain_trees(trees, &values, &rows.shape)
-            }
-            (Explained::Linear { linear, means }, data) => {
-                let (_, columns) = matrix(&rows.shape).map_err(wrong_input)?;
-                if columns != means.len() {
-                    return Err(wrong_input(format!(
-                        "{columns} features where the background has {}",
-                        means.len()
-                    )));
-                }
-                let values = widen(data)?;
-                let rows = values.chunks_exact(columns);
-                Ok(rows.map(|row| explain_linear(linear, means, row)).collect())
-            }
-        }
+            rows: 0,
+            expectation: Vec::new(),
+        })
     }
 
     /// Runs the steps before the model.
@@ -179,74 +318,43 @@ impl Explainer {
     }
 }
 
-/// Finds the one node that is a model.
-fn find_model(graph: &GraphProto) -> Result<&NodeProto, ExplainError> {
-    let is_model = |node: &&NodeProto| {
-        node.domain == check::ML_DOMAIN
-            && (check::is_tree_ensemble(node)
-                || matches!(
-                    node.op_type.as_str(),
-                    "LinearClassifier" | "LinearRegressor"
-                ))
-    };
-    let mut models = graph.node.iter().filter(is_model);
-    match (models.next(), models.next()) {
-        (Some(model), None) => Ok(model),
-        (None, _) => Err(unavailable(
-            "the graph holds neither a tree ensemble nor a linear model of ai.onnx.ml",
-        )),
-        _ => Err(unavailable("the graph holds more than one model")),
+impl Explained {
+    /// Holds rows to the features that the model takes.
+    fn check_columns(&self, columns: usize) -> Result<(), ExplainError> {
+        let (fits, wanted) = match self {
+            Self::Single(trees) => (columns >= trees.min_features(), trees.min_features()),
+            Self::Double(trees) => (columns >= trees.min_features(), trees.min_features()),
+            Self::Linear { means, .. } => (columns == means.len(), means.len()),
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(wrong_input(format!(
+            "{columns} features where the model uses {wanted}"
+        )))
     }
-}
 
-/// Finds what stands between the graph's input and the model, in the order in which it runs.
-fn find_steps(
-    graph: &GraphProto,
-    model: &NodeProto,
-    input: &str,
-    limits: &LoadLimits,
-) -> Result<Vec<ColumnStep>, ExplainError> {
-    let mut steps = Vec::new();
-    let mut name = model.input.first().map_or("", String::as_str);
-    while name != input {
-        let producer = graph
-            .node
-            .iter()
-            .find(|node| node.output.iter().any(|output| output == name));
-        let Some(node) = producer else {
-            return Err(unavailable("the model's input is no input of the graph"));
-        };
-        let Some(step) = ColumnStep::read(node, limits)? else {
-            return Err(unavailable(format!(
-                "node `{}` ({}) before the model mixes columns",
-                check::node_name(node),
-                check::qualified_name(node)
-            )));
-        };
-        steps.push(step);
-        name = node.input.first().map_or("", String::as_str);
+    /// The mean score of the background, by output.
+    fn expect(&self) -> Vec<f64> {
+        match self {
+            Self::Single(trees) => trees.expectation(),
+            Self::Double(trees) => trees.expectation(),
+            Self::Linear { linear, means } => score_linear(linear, means),
+        }
     }
-    steps.reverse();
-    Ok(steps)
 }
 
 fn read_model(
     node: &NodeProto,
-    background: &Array,
+    datatype: DataType,
     limits: &LoadLimits,
 ) -> Result<Explained, ExplainError> {
-    let (_, columns) = matrix(&background.shape).map_err(wrong_input)?;
-    let datatype = background.data.datatype();
     if check::is_tree_ensemble(node) {
         let not_summed = || unavailable("the trees are not summed, or too deep");
         return Ok(if is_wide(node, datatype, limits)? {
-            let mut trees = Attribution::read(node, limits)?.ok_or_else(not_summed)?;
-            observe(&mut trees, &widen(&background.data)?, columns)?;
-            Explained::Double(trees)
+            Explained::Double(Attribution::read(node, limits)?.ok_or_else(not_summed)?)
         } else {
-            let mut trees = Attribution::read(node, limits)?.ok_or_else(not_summed)?;
-            observe(&mut trees, &narrow(&background.data)?, columns)?;
-            Explained::Single(trees)
+            Explained::Single(Attribution::read(node, limits)?.ok_or_else(not_summed)?)
         });
     }
     let linear = match Operator::parse(node, Some(datatype), limits)? {
@@ -254,110 +362,6 @@ fn read_model(
         Operator::LinearRegressor(regressor) => regressor.into_linear(),
         _ => return Err(unavailable("the model is of no kind that is explained")),
     };
-    if linear.features() != columns {
-        return Err(wrong_input(format!(
-            "{columns} features where the model was made for {}",
-            linear.features()
-        )));
-    }
-    let values = widen(&background.data)?;
-    let rows = (values.len() / columns) as f64;
-    let mut means = vec![0.0; columns];
-    for row in values.chunks_exact(columns) {
-        for (mean, value) in means.iter_mut().zip(row) {
-            *mean += value / rows;
-        }
-    }
+    let means = vec![0.0; linear.features()];
     Ok(Explained::Linear { linear, means })
-}
-
-fn observe<T: crate::tree::Real>(
-    trees: &mut Attribution<T>,
-    values: &[T],
-    columns: usize,
-) -> Result<(), ExplainError> {
-    if columns < trees.min_features() {
-        return Err(wrong_input(format!(
-            "{columns} features where the trees use {}",
-            trees.min_features()
-        )));
-    }
-    for row in values.chunks_exact(columns) {
-        trees.observe(row);
-    }
-    Ok(())
-}
-
-fn explain_trees<T: crate::tree::Real>(
-    trees: &Attribution<T>,
-    values: &[T],
-    shape: &[usize],
-) -> Result<Vec<Explanation>, ExplainError> {
-    let (_, columns) = matrix(shape).map_err(wrong_input)?;
-    if columns < trees.min_features() {
-        return Err(wrong_input(format!(
-            "{columns} features where the trees use {}",
-            trees.min_features()
-        )));
-    }
-    let expectation = trees.expectation();
-    let rows = values.chunks_exact(columns).map(|row| {
-        let mut out = vec![0.0; columns * trees.outputs()];
-        trees.explain(row, &mut out);
-        Explanation {
-            expectation: expectation.clone(),
-            score: trees.score(row),
-            contributions: out
-                .chunks_exact(trees.outputs())
-                .map(<[f64]>::to_vec)
-                .collect(),
-        }
-    });
-    Ok(rows.collect())
-}
-
-fn explain_linear(linear: &Linear, means: &[f64], row: &[f64]) -> Explanation {
-    let weights = |output: usize| linear.weights(output);
-    let outputs = linear.scores();
-    let at = |values: &[f64]| -> Vec<f64> {
-        (0..outputs)
-            .map(|output| {
-                let (coefficients, intercept) = weights(output);
-                let products = coefficients.iter().zip(values);
-                products.map(|(c, x)| f64::from(*c) * x).sum::<f64>() + f64::from(intercept)
-            })
-            .collect()
-    };
-    let contributions = row
-        .iter()
-        .zip(means)
-        .enumerate()
-        .map(|(feature, (value, mean))| {
-            (0..outputs)
-                .map(|output| f64::from(weights(output).0[feature]) * (value - mean))
-                .collect()
-        })
-        .collect();
-    Explanation {
-        expectation: at(means),
-        score: at(row),
-        contributions,
-    }
-}
-
-fn narrow(data: &TensorData) -> Result<Vec<f32>, ExplainError> {
-    Ok(widen(data)?.into_iter().map(|value| value as f32).collect())
-}
-
-fn widen(data: &TensorData) -> Result<Vec<f64>, ExplainError> {
-    Ok(match data {
-        TensorData::Fp32(values) => values.iter().map(|v| f64::from(*v)).collect(),
-        TensorData::Fp64(values) => values.clone(),
-        TensorData::Int32(values) => values.iter().map(|v| f64::from(*v)).collect(),
-        TensorData::Int64(values) => values.iter().map(|v| *v as f64).collect(),
-        other => {
-            let name = DataType::name(other.datatype());
-            return Err(wrong_input(format!("{name} is not taken")));
-        }
-    })
 }

@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::check;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
-use crate::ml::{OPERATORS, Operator};
+use crate::ml::{self, Operator};
 use crate::model::TensorSpec;
+use crate::precision;
 use crate::tree;
 
 pub use cost::Cost;
@@ -110,6 +111,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
     let mut nodes = 0;
     let mut weight = cost::Weight::default();
     let mut specs = (Vec::new(), Vec::new());
+    let opset = check::opset(&model);
     if let Some(graph) = &mut model.graph {
         nodes = graph.node.len();
         weight = cost::weigh(graph);
@@ -118,7 +120,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
             if check::is_tree_ensemble(node) {
                 trees.push(tree::summarise(node));
             }
-            if node.domain == check::ML_DOMAIN && OPERATORS.contains(&node.op_type.as_str()) {
+            if ml::is_own(node) {
                 match Operator::parse(node, None, limits) {
                     Ok(_) => {}
                     Err(error) if error.is_unsupported() => refused.push(error),
@@ -134,6 +136,13 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
         }
         check::replace_zip_maps(graph);
         specs = check::read_specs(graph)?;
+        if refused.is_empty() {
+            match precision::lower(graph, opset) {
+                Ok(_) => {}
+                Err(error) if error.is_unsupported() => refused.push(error),
+                Err(error) => return Err(error),
+            }
+        }
     }
     let unsupported = refused
         .into_iter()

@@ -19,6 +19,7 @@ mod ml;
 mod model;
 mod packed;
 mod pipeline;
+mod precision;
 mod sanitize;
 mod score;
 mod sequence;
@@ -27,7 +28,7 @@ mod tree;
 mod wire;
 
 pub use error::{InputError, LoadError, RunError, ScoreError};
-pub use explain::{ExplainError, Explainer, Explanation};
+pub use explain::{ExplainError, Explainer, Explanations, Method};
 pub use inspect::{Cost, Inspection, OperatorCount, Opset, TreeSummary, Unsupported, inspect};
 pub use limits::LoadLimits;
 pub use model::{Model, TensorSpec, pack};

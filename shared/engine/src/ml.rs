@@ -1,8 +1,11 @@
-//! This crate's operators of `ai.onnx.ml`: one file each. They know nothing of the graph engine.
+//! This crate's operators: those of `ai.onnx.ml`, and some that the graph engine lacks or gets wrong. One file each;
+//! they know nothing of the graph engine.
 
 mod array;
 mod array_feature_extractor;
 mod binarizer;
+mod broadcast;
+mod distances;
 mod feature_vectorizer;
 mod graph_node;
 mod imputer;
@@ -10,6 +13,7 @@ mod label_encoder;
 mod labels;
 mod linear;
 mod lookup;
+mod modulo;
 mod normalizer;
 mod one_hot;
 mod post_transform;
@@ -19,18 +23,20 @@ mod svm;
 use artifact::manifest::DataType;
 use tract_onnx::pb::NodeProto;
 
-use crate::check::{invalid, unsupported};
+use crate::check::{ML_DOMAIN, invalid, unsupported};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::tree::TreeOperator;
 
-pub(crate) use array::{Array, Form, View, check_number, matrix};
+pub(crate) use array::{Array, Form, View, check_number, matrix, pick};
+pub(crate) use broadcast::{broadcast, combine};
+pub(crate) use distances::Distances;
 pub(crate) use graph_node::register;
 pub(crate) use labels::ClassLabels;
 pub(crate) use linear::Linear;
 pub(crate) use post_transform::{PostTransform, logistic, probit};
 
-/// The operators that are run; sorted. `ZipMap` is dropped before it comes to this.
+/// The operators of `ai.onnx.ml` that are run; sorted. `ZipMap` is dropped before it comes to this.
 pub(crate) const OPERATORS: &[&str] = &[
     "ArrayFeatureExtractor",
     "Binarizer",
@@ -50,16 +56,31 @@ pub(crate) const OPERATORS: &[&str] = &[
     "TreeEnsembleRegressor",
 ];
 
+/// Operators of other domains that are run here.
+const OTHERS: &[(&str, &str)] = &[("", "Mod"), ("ai.onnx", "Mod"), ("com.microsoft", "CDist")];
+
+/// True for a node that is run here, not by the graph engine.
+pub(crate) fn is_own(node: &NodeProto) -> bool {
+    let operator = node.op_type.as_str();
+    if node.domain == ML_DOMAIN {
+        OPERATORS.binary_search(&operator).is_ok()
+    } else {
+        OTHERS.contains(&(node.domain.as_str(), operator))
+    }
+}
+
 /// An operator, ready to run.
 #[derive(Debug, Clone)]
 pub(crate) enum Operator {
     ArrayFeatureExtractor,
     Binarizer(binarizer::Binarizer),
+    Distances(Distances),
     FeatureVectorizer(feature_vectorizer::FeatureVectorizer),
     Imputer(imputer::Imputer),
     LabelEncoder(label_encoder::LabelEncoder),
     LinearClassifier(linear::LinearClassifier),
     LinearRegressor(linear::LinearRegressor),
+    Modulo(modulo::Modulo),
     Normalizer(normalizer::Normalizer),
     OneHotEncoder(one_hot::OneHotEncoder),
     Scaler(scaler::Scaler),
@@ -78,6 +99,7 @@ impl Operator {
         let operator = match node.op_type.as_str() {
             "ArrayFeatureExtractor" => Self::ArrayFeatureExtractor,
             "Binarizer" => Self::Binarizer(binarizer::Binarizer::parse(node)?),
+            "CDist" => Self::Distances(Distances::parse(node)?),
             "CategoryMapper" => {
                 Self::LabelEncoder(label_encoder::LabelEncoder::parse_mapper(node)?)
             }
@@ -88,6 +110,7 @@ impl Operator {
             "LabelEncoder" => Self::LabelEncoder(label_encoder::LabelEncoder::parse(node)?),
             "LinearClassifier" => Self::LinearClassifier(linear::LinearClassifier::parse(node)?),
             "LinearRegressor" => Self::LinearRegressor(linear::LinearRegressor::parse(node)?),
+            "Mod" => Self::Modulo(modulo::Modulo::parse(node)?),
             "Normalizer" => Self::Normalizer(normalizer::Normalizer::parse(node)?),
             "OneHotEncoder" => Self::OneHotEncoder(one_hot::OneHotEncoder::parse(node)?),
             "SVMClassifier" => Self::SvmClassifier(svm::SvmClassifier::parse(node)?),
@@ -111,7 +134,7 @@ impl Operator {
 
     fn check_arity(&self, node: &NodeProto) -> Result<(), LoadError> {
         let inputs = match self {
-            Self::ArrayFeatureExtractor => 2,
+            Self::ArrayFeatureExtractor | Self::Distances(_) | Self::Modulo(_) => 2,
             Self::FeatureVectorizer(_) => node.input.len(),
             _ => 1,
         };
@@ -159,11 +182,16 @@ impl Operator {
 
     /// The outputs' types and shapes, or why inputs of these types and shapes are not taken.
     pub(crate) fn forms(&self, inputs: &[Form]) -> Result<Vec<Form>, String> {
-        if let (Self::ArrayFeatureExtractor, [input, indices]) = (self, inputs) {
-            return Ok(vec![array_feature_extractor::form(input, indices)?]);
-        }
-        if let Self::FeatureVectorizer(operator) = self {
-            return Ok(vec![operator.form(inputs)?]);
+        match (self, inputs) {
+            (Self::ArrayFeatureExtractor, [input, indices]) => {
+                return Ok(vec![array_feature_extractor::form(input, indices)?]);
+            }
+            (Self::Distances(_), [left, right]) => return Ok(vec![Distances::form(left, right)?]),
+            (Self::Modulo(_), [left, right]) => {
+                return Ok(vec![modulo::Modulo::form(left, right)?]);
+            }
+            (Self::FeatureVectorizer(operator), _) => return Ok(vec![operator.form(inputs)?]),
+            _ => {}
         }
         let [input] = inputs else {
             return Err(format!("{} inputs where 1 is taken", inputs.len()));
@@ -180,19 +208,27 @@ impl Operator {
             Self::OneHotEncoder(operator) => operator.form(input)?,
             Self::Scaler(operator) => operator.form(input)?,
             Self::SvmRegressor(operator) => operator.form(input)?,
-            Self::ArrayFeatureExtractor | Self::FeatureVectorizer(_) => {
-                return Err("two inputs are taken".to_owned());
-            }
+            Self::ArrayFeatureExtractor
+            | Self::Distances(_)
+            | Self::FeatureVectorizer(_)
+            | Self::Modulo(_) => return Err("two inputs are taken".to_owned()),
         }])
     }
 
     /// Runs the operator: all its outputs.
     pub(crate) fn run(&self, inputs: &[View<'_>]) -> Result<Vec<Array>, String> {
-        if let (Self::ArrayFeatureExtractor, [input, indices]) = (self, inputs) {
-            return Ok(vec![array_feature_extractor::run(*input, *indices)?]);
-        }
-        if let Self::FeatureVectorizer(operator) = self {
-            return Ok(vec![operator.run(inputs)?]);
+        match (self, inputs) {
+            (Self::ArrayFeatureExtractor, [input, indices]) => {
+                return Ok(vec![array_feature_extractor::run(*input, *indices)?]);
+            }
+            (Self::Distances(operator), [left, right]) => {
+                return Ok(vec![operator.run(*left, *right)?]);
+            }
+            (Self::Modulo(operator), [left, right]) => {
+                return Ok(vec![operator.run(*left, *right)?]);
+            }
+            (Self::FeatureVectorizer(operator), _) => return Ok(vec![operator.run(inputs)?]),
+            _ => {}
         }
         let [input] = *inputs else {
             return Err(format!("{} inputs where 1 is taken", inputs.len()));
@@ -209,9 +245,10 @@ impl Operator {
             Self::OneHotEncoder(operator) => operator.run(input)?,
             Self::Scaler(operator) => operator.run(input)?,
             Self::SvmRegressor(operator) => operator.run(input)?,
-            Self::ArrayFeatureExtractor | Self::FeatureVectorizer(_) => {
-                return Err("two inputs are taken".to_owned());
-            }
+            Self::ArrayFeatureExtractor
+            | Self::Distances(_)
+            | Self::FeatureVectorizer(_)
+            | Self::Modulo(_) => return Err("two inputs are taken".to_owned()),
         }])
     }
 }

@@ -1,8 +1,10 @@
 //! A loaded model: validated, planned, ready to run.
 
+mod formulas;
 mod load;
 mod plan;
 mod rewrite;
+mod rows;
 mod tract_tensor;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -72,6 +72,25 @@ impl TensorData {
         }
     }
 
+    /// As many elements of one small number; texts are empty.
+    pub(crate) fn filled(datatype: DataType, count: usize, value: u8) -> Self {
+        match datatype {
+            DataType::Bool => Self::Bool(vec![value != 0; count]),
+            DataType::Uint8 => Self::Uint8(vec![value; count]),
+            DataType::Uint16 => Self::Uint16(vec![value.into(); count]),
+            DataType::Uint32 => Self::Uint32(vec![value.into(); count]),
+            DataType::Uint64 => Self::Uint64(vec![value.into(); count]),
+            DataType::Int8 => Self::Int8(vec![i8::from(value != 0); count]),
+            DataType::Int16 => Self::Int16(vec![value.into(); count]),
+            DataType::Int32 => Self::Int32(vec![value.into(); count]),
+            DataType::Int64 => Self::Int64(vec![value.into(); count]),
+            DataType::Fp16 => Self::Fp16(vec![f16::from(value); count]),
+            DataType::Fp32 => Self::Fp32(vec![value.into(); count]),
+            DataType::Fp64 => Self::Fp64(vec![value.into(); count]),
+            DataType::Bytes => Self::Bytes(vec![Vec::new(); count]),
+        }
+    }
+
     /// True where there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -15,7 +15,6 @@ mod lanes;
 mod leaves;
 mod linked;
 mod oblivious;
-mod perfect;
 mod real;
 mod rows;
 mod ruled;

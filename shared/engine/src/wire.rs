@@ -81,6 +81,14 @@ pub(crate) fn weigh(bytes: &[u8], limits: &LoadLimits) -> Result<(), LoadError> 
     walk(bytes, Kind::Model, 0, limit, &mut cost)
 }
 
+/// What a function's bytes, which were read before, take in memory.
+pub(crate) fn weigh_function(bytes: &[u8], limits: &LoadLimits) -> Result<usize, LoadError> {
+    let limit = limits.max_bytes.saturating_mul(MAX_AMPLIFICATION);
+    let mut cost = 0;
+    walk(bytes, Kind::Function, 0, limit, &mut cost)?;
+    Ok(cost)
+}
+
 fn walk(
     mut bytes: &[u8],
     kind: Kind,

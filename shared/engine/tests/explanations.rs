@@ -5,7 +5,10 @@
 #[path = "forests/plan.rs"]
 mod plan;
 
-use engine::{ExplainError, Explainer, LoadLimits, Tensor, TensorData};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use engine::{ExplainError, Explainer, LoadLimits, Method, Model, Tensor, TensorData};
 use plan::{Dice, Plan, Tree, encode, goes_true, grow_forest, narrow, roll_rows};
 use proptest::prelude::*;
 
@@ -130,9 +133,12 @@ proptest! {
         let explainer =
             Explainer::new(&onnx, &tensor(&plan, &background), &LoadLimits::default()).unwrap();
         let explanations = explainer.explain(&tensor(&plan, &rows)).unwrap();
+        // What is kept of the background says all that the rows said.
+        let kept = Explainer::with_background(&onnx, &explainer.background(), &LoadLimits::default());
+        prop_assert_eq!(kept.unwrap().explain(&tensor(&plan, &rows)).unwrap(), explanations.clone());
         let background: Vec<&[f64]> = background.chunks_exact(plan.features).collect();
         let scale = if plan.aggregate == 1 { 1.0 / trees as f64 } else { 1.0 };
-        for (row, explanation) in rows.chunks_exact(plan.features).zip(&explanations) {
+        for (at, row) in rows.chunks_exact(plan.features).enumerate() {
             // The value of every set of known features.
             let values: Vec<Vec<f64>> = (0..1 << plan.features)
                 .map(|known| {
@@ -147,19 +153,150 @@ proptest! {
                 })
                 .collect();
             let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs().max(1.0);
-            for (own, expected) in explanation.expectation.iter().zip(&values[0]) {
+            for (own, expected) in explanations.expectation.iter().zip(&values[0]) {
                 prop_assert!(close(*own, *expected));
             }
-            for (own, expected) in explanation.score.iter().zip(values.last().unwrap()) {
+            for (own, expected) in explanations.scores[at * plan.outputs..].iter().zip(values.last().unwrap()) {
                 prop_assert!(close(*own, *expected));
             }
-            for (feature, own) in explanation.contributions.iter().enumerate() {
-                let expected = shapley(&plan, &values, feature);
-                for (own, expected) in own.iter().zip(&expected) {
-                    prop_assert!(close(*own, *expected), "{own} for {expected}, {plan:?}");
+            for feature in 0..plan.features {
+                for (output, expected) in shapley(&plan, &values, feature).iter().enumerate() {
+                    let own = explanations.contribution(at, feature, output);
+                    prop_assert!(close(own, *expected), "{own} for {expected}, {plan:?}");
                 }
             }
         }
+    }
+}
+
+/// A model of the zoo, its explainer with a background of 200 rows, and 8 rows to explain.
+fn explain_zoo(name: &str) -> (Model, Explainer, Tensor) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/zoo/models");
+    let onnx = std::fs::read(path.join(format!("{name}.onnx"))).unwrap();
+    let model = Model::load(&onnx, &LoadLimits::default()).unwrap();
+    let spec = &model.inputs()[0];
+    let columns = spec.shape[1] as usize;
+    let mut dice = Dice(99);
+    let mut roll = |rows: usize| Tensor {
+        name: spec.name.clone(),
+        shape: vec![rows, columns],
+        data: TensorData::Fp32(
+            (0..rows * columns)
+                .map(|_| dice.roll(8001) as f32 / 1000.0 - 4.0)
+                .collect(),
+        ),
+    };
+    let (background, asked) = (roll(200), roll(8));
+    let explainer = Explainer::new(&onnx, &background, &LoadLimits::default()).unwrap();
+    (model, explainer, asked)
+}
+
+/// What makes an answer of a raw score.
+type Transform = fn(f64) -> f64;
+
+#[test]
+fn contributions_sum_to_score_minus_expectation_and_the_score_is_the_models_own() {
+    let cases: [(&str, Method, Transform); 5] = [
+        ("tree_binary", Method::TreeShapPathDependent, |score| score),
+        ("forest_binary", Method::TreeShapPathDependent, |score| {
+            score
+        }),
+        ("xgboost_binary", Method::TreeShapPathDependent, |score| {
+            1.0 / (1.0 + (-score).exp())
+        }),
+        (
+            "xgboost_regression",
+            Method::TreeShapPathDependent,
+            |score| score,
+        ),
+        ("linear_regression", Method::Linear, |score| score),
+    ];
+    for (name, method, transform) in cases {
+        let (model, explainer, asked) = explain_zoo(name);
+        let found = explainer.explain(&asked).unwrap();
+        assert_eq!(
+            (found.method, found.rows(), found.outputs()),
+            (method, 8, 1),
+            "{name}"
+        );
+        let outputs = model.run(&[asked]).unwrap();
+        let TensorData::Fp32(answers) = &outputs.last().unwrap().data else {
+            panic!("{name} answers in FP32");
+        };
+        // Of two classes the second.
+        let width = answers.len() / 8;
+        for row in 0..8 {
+            let sum: f64 = (0..found.features)
+                .map(|at| found.contribution(row, at, 0))
+                .sum();
+            let score = found.scores[row];
+            assert!(
+                (sum - (score - found.expectation[0])).abs() <= 1e-9 * score.abs().max(1.0),
+                "{name}"
+            );
+            let answer = f64::from(answers[row * width + width - 1]);
+            assert!(
+                (transform(score) - answer).abs() <= 1e-5 * answer.abs().max(1.0),
+                "{name}: {score} {answer}"
+            );
+        }
+    }
+}
+
+#[test]
+fn background_of_another_model_is_refused() {
+    let onnx = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/zoo/models");
+        std::fs::read(path.join(format!("{name}.onnx"))).unwrap()
+    };
+    let (_, trees, _) = explain_zoo("tree_binary");
+    let (_, linear, _) = explain_zoo("linear_regression");
+    let mut longer = trees.background();
+    longer.push(0);
+    for (name, background) in [
+        ("tree_binary", linear.background()),
+        ("linear_regression", trees.background()),
+        ("xgboost_regression", trees.background()),
+        ("tree_binary", longer),
+        ("tree_binary", vec![]),
+    ] {
+        let error = Explainer::with_background(&onnx(name), &background, &LoadLimits::default());
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error, ExplainError::Background { .. }),
+            "{name}: {error}"
+        );
+        assert_eq!(error.code(), "explain.background");
+    }
+}
+
+#[test]
+fn explaining_ends_at_its_deadline() {
+    let (_, explainer, asked) = explain_zoo("forest_binary");
+    let passed = Instant::now();
+    assert_eq!(
+        explainer.explain_until(&asked, passed),
+        Err(ExplainError::Late)
+    );
+    let far = Instant::now() + Duration::from_mins(10);
+    assert_eq!(
+        explainer.explain_until(&asked, far),
+        explainer.explain(&asked)
+    );
+}
+
+#[test]
+fn graphs_whose_answer_is_not_one_models_score_are_not_explained() {
+    let row = |columns: usize| Tensor {
+        name: "X".to_owned(),
+        shape: vec![1, columns],
+        data: TensorData::Fp32(vec![0.5; columns]),
+    };
+    for name in ["stacking", "voting_soft", "lstm_stacked"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/zoo/models");
+        let onnx = std::fs::read(path.join(format!("{name}.onnx"))).unwrap();
+        let error = Explainer::new(&onnx, &row(8), &LoadLimits::default()).unwrap_err();
+        assert_eq!(error.code(), "explain.not_available", "{name}: {error}");
     }
 }
 

@@ -66,6 +66,17 @@ fn with_int(mut node: NodeProto, name: &str, i: i64) -> NodeProto {
     node
 }
 
+fn with_string(mut node: NodeProto, name: &str, text: &str) -> NodeProto {
+    let s = text.as_bytes().to_vec();
+    node.attribute.push(AttributeProto {
+        name: name.to_owned(),
+        r#type: 3,
+        s,
+        ..AttributeProto::default()
+    });
+    node
+}
+
 fn int64s(name: &str, values: &[i64]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
@@ -292,6 +303,25 @@ fn unknown_operator_names_its_node() {
         "model.unsupported_operator",
         "node `the_frobnicate` (Frobnicate)",
     );
+}
+
+#[test]
+fn operators_in_a_form_that_the_graph_engine_gets_wrong_are_unsupported() {
+    let pad = with_ints(node("Pad", &["X"], &["Y"]), "pads", &[0, -1, 0, 0]);
+    let depth = with_string(node("SpaceToDepth", &["X"], &["Y"]), "mode", "CRD");
+    for (node, reason) in [
+        (
+            pad,
+            "the padding -1, which crops, is not run; crop with Slice",
+        ),
+        (
+            depth,
+            "the mode CRD is not run; export it with the mode DCR",
+        ),
+    ] {
+        let model = graph(vec![node], vec![]);
+        assert_refused(&model, "model.unsupported_operator", reason);
+    }
 }
 
 #[test]

@@ -96,6 +96,7 @@ pub fn prediction(request_id: &str, symbols: &[&str]) -> EventBody {
         answers: RecordedList::default(),
         changes: RecordedList::default(),
         duration_us: 1,
+        explanation: None,
         failures: vec![],
         fallback_level: 0,
         fallback_model: None,

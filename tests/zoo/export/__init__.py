@@ -14,6 +14,7 @@ GROUPS = (
     "quantised",
     "handmade",
     "numerics",
+    "precisions",
     "large",
 )
 

@@ -21,7 +21,7 @@ def weights(seed, *shape):
     return (rows.bell(seed, shape) * 0.4).astype(np.float32)
 
 
-def assemble(nodes, inputs, outputs, constants, opset=17, ml=3, ir=10):
+def assemble(nodes, inputs, outputs, constants, opset=17, ml=3, ir=10, functions=()):
     """A checked model; `inputs` and `outputs` are (name, type, shape)."""
     graph = helper.make_graph(
         nodes,
@@ -31,7 +31,10 @@ def assemble(nodes, inputs, outputs, constants, opset=17, ml=3, ir=10):
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", ml)]
-    whole = helper.make_model(graph, opset_imports=opsets, ir_version=ir, producer_name="handmade")
+    opsets += [helper.make_opsetid(domain, 1) for domain in sorted({function.domain for function in functions})]
+    whole = helper.make_model(
+        graph, opset_imports=opsets, ir_version=ir, producer_name="handmade", functions=functions
+    )
     onnx.checker.check_model(whole)
     return whole
 
@@ -301,5 +304,60 @@ def encoders():
     }
 
 
+def functions():
+    """Functions of the model's own: one calls the other, with an attribute and with its default."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    factor = helper.make_node("Constant", [], ["factor"])
+    factor.attribute.add(name="value_float", type=onnx.AttributeProto.FLOAT, ref_attr_name="factor")
+    squash = helper.make_function(
+        "own",
+        "Squash",
+        ["x"],
+        ["y"],
+        [
+            factor,
+            helper.make_node("Mul", ["x", "factor"], ["product"]),
+            helper.make_node("Tanh", ["product"], ["y"]),
+        ],
+        opsets,
+        attribute_protos=[helper.make_attribute("factor", 0.5)],
+    )
+    both = helper.make_function(
+        "own",
+        "Both",
+        ["x"],
+        ["up", "down"],
+        [
+            helper.make_node("Squash", ["x"], ["up"], domain="own", factor=2.0),
+            helper.make_node("Squash", ["x"], ["y"], domain="own"),
+            helper.make_node("Neg", ["y"], ["down"]),
+        ],
+        opsets,
+    )
+    nodes = [
+        helper.make_node("Both", ["features"], ["y", "x"], domain="own"),
+        helper.make_node("Squash", ["y"], ["product"], domain="own"),
+        helper.make_node("Sum", ["y", "x", "product"], ["score"]),
+    ]
+    shape = ["rows", rows.FEATURES]
+    given, made = ("features", TensorProto.FLOAT, shape), ("score", TensorProto.FLOAT, shape)
+    graph = assemble(nodes, [given], [made], {}, functions=[squash, both])
+
+    def library(inputs):
+        x = inputs["features"].astype(np.float64)
+        up = np.tanh(2 * x)
+        return {"score": up - np.tanh(x / 2) + np.tanh(up / 2)}
+
+    return {
+        "family": "arithmetic",
+        "exporter": EXPORTER,
+        "model": graph,
+        "rows": {"features": "plain"},
+        "library": library,
+        "trained_by": "numpy",
+    }
+
+
 add("tree_membership", membership)
 add("encoders", encoders)
+add("functions", functions)

@@ -186,6 +186,54 @@ add(
     constants={"one": np.float32(1)},
 )
 
+# Prices: a mean far from 0, and little around it.
+add(
+    "standard_prices",
+    [
+        helper.make_node("Add", ["features", "level"], ["prices"]),
+        helper.make_node("MeanVarianceNormalization", ["prices"], ["score"], axes=[1]),
+    ],
+    TABLE,
+    [("score", FLOAT, ["rows", rows.FEATURES])],
+    COUNTS,
+    lambda inputs: {"score": standardise(first(inputs))},
+    constants={"level": np.float32(100)},
+)
+# The value is for the mode that these nodes do not have.
+add(
+    "pad_modes",
+    [
+        helper.make_node("Pad", ["features", "pads", "value", "axes"], ["mirrored"], mode="reflect"),
+        helper.make_node("Pad", ["mirrored", "pads", "value", "axes"], ["longer"], mode="edge"),
+        helper.make_node("Pad", ["longer", "pads", "value", "axes"], ["score"]),
+    ],
+    TABLE,
+    [("score", FLOAT, ["rows", rows.FEATURES + 9])],
+    {"features": "plain"},
+    lambda inputs: {"score": pad_three_times(first(inputs))},
+    constants={"pads": np.array([2, 1]), "value": np.float32(0.5), "axes": np.array([1])},
+    opset=18,
+)
+add(
+    "swish",
+    [helper.make_node("Swish", ["features"], ["score"], alpha=1.75)],
+    TABLE,
+    [("score", FLOAT, ["rows", rows.FEATURES])],
+    {"features": "plain"},
+    lambda inputs: {"score": first(inputs) / (1 + np.exp(-1.75 * first(inputs)))},
+    opset=24,
+)
+
+
+def standardise(x):
+    return (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
+
+
+def pad_three_times(x):
+    widths = ((0, 0), (2, 1))
+    longer = np.pad(np.pad(x, widths, mode="reflect"), widths, mode="edge")
+    return np.pad(longer, widths, constant_values=0.5)
+
 
 def activations(x):
     shrunk = np.where(x < -0.6, x + 0.2, np.where(x > 0.6, x - 0.2, 0))

@@ -2,7 +2,7 @@
 
 from sklearn.cluster import KMeans
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, RationalQuadratic, WhiteKernel
 from sklearn.mixture import GaussianMixture
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
@@ -37,6 +37,16 @@ add(
     lambda: classifier(KNeighborsClassifier(weights="distance"), NEIGHBOURS, count=3, kind="few"),
 )
 add("neighbours_regression", lambda: regressor(KNeighborsRegressor(), NEIGHBOURS, kind="few"))
+add(
+    "neighbours_manhattan",
+    lambda: regressor(KNeighborsRegressor(metric="manhattan"), NEIGHBOURS, kind="few", opset=18),
+)
+add("neighbours_minkowski", lambda: regressor(KNeighborsRegressor(p=3), NEIGHBOURS, kind="few", opset=12))
+add(
+    "neighbours_distances",
+    lambda: classifier(KNeighborsClassifier(), NEIGHBOURS, count=3, kind="few", options={"optim": "cdist"}),
+)
+add("neighbours_float64", lambda: regressor(KNeighborsRegressor(), NEIGHBOURS, kind="few", dtype="float64"))
 add("bayes_gaussian", lambda: classifier(GaussianNB(), BAYES, count=3))
 add("bayes_bernoulli", lambda: classifier(BernoulliNB(), BAYES, kind="flags"))
 add("bayes_multinomial", lambda: classifier(MultinomialNB(), BAYES, count=3, kind="counts"))
@@ -52,6 +62,15 @@ add("perceptron_regression_float64", lambda: regressor(MLPRegressor(**LAYERS), P
 add(
     "gaussian_process",
     lambda: regressor(GaussianProcessRegressor(RBF(3.0) + WhiteKernel(0.3)), "gaussian process", kind="few"),
+)
+add(
+    "gaussian_process_quadratic",
+    lambda: regressor(
+        GaussianProcessRegressor(RationalQuadratic(1.0) + WhiteKernel(3.0), optimizer=None),
+        "gaussian process",
+        kind="few",
+        opset=20,
+    ),
 )
 
 

@@ -36,6 +36,16 @@ add(
 )
 add("tree_regression", lambda: regressor(DecisionTreeRegressor(max_depth=6, random_state=0), TREE))
 add("tree_regression_two", lambda: regressor(DecisionTreeRegressor(max_depth=6, random_state=0), TREE, targets=2))
+add(
+    "tree_leaf_number",
+    lambda: classifier(
+        DecisionTreeClassifier(max_depth=5, random_state=0), TREE, count=3, options={"decision_leaf": True}
+    ),
+)
+add(
+    "forest_paths",
+    lambda: classifier(RandomForestClassifier(**SMALL), FOREST, count=3, options={"decision_path": True}),
+)
 add("forest_binary", lambda: classifier(RandomForestClassifier(**SMALL), FOREST))
 add("forest_three", lambda: classifier(RandomForestClassifier(**SMALL), FOREST, count=3))
 add("forest_three_ml1", lambda: classifier(RandomForestClassifier(**SMALL), FOREST, count=3, opset=9, ml=1))

@@ -37,6 +37,8 @@ pub struct Wanted {
     pub outputs: Vec<(String, bool)>,
     /// Whether outputs that are not named come as raw tensors.
     pub binary: bool,
+    /// Whether the answer is to be explained.
+    pub explain: bool,
 }
 
 /// Reads a request. `specs` are the model's inputs, needed where the body is one raw tensor.
@@ -93,6 +95,7 @@ fn parse_json(json: &[u8], mut raw: &[u8]) -> Result<Parsed, ApiError> {
         }
         let binary =
             flag(&request.parameters, "binary_data_output", "parameters")?.unwrap_or(false);
+        let explain = flag(&request.parameters, "explain", "parameters")?.unwrap_or(false);
         let outputs = request
             .outputs
             .iter()
@@ -104,7 +107,11 @@ fn parse_json(json: &[u8], mut raw: &[u8]) -> Result<Parsed, ApiError> {
             model_version: request.model_version.as_deref().map(str::to_owned),
             symbol,
             inputs,
-            wanted: Wanted { outputs, binary },
+            wanted: Wanted {
+                outputs,
+                binary,
+                explain,
+            },
         })
     })();
     match (parsed, id) {
@@ -158,6 +165,7 @@ fn parse_raw(body: &[u8], specs: &[TensorSpec]) -> Result<Parsed, ApiError> {
         wanted: Wanted {
             outputs: Vec::new(),
             binary: true,
+            explain: false,
         },
     })
 }

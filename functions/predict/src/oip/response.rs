@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use web::ApiError;
 
 use crate::answer::Answered;
+use crate::explain::Explanation;
 use crate::oip::binary;
 use crate::oip::dto::{InferResponse, OutputTensor, Parameter, Parameters};
 use crate::oip::request::{HEADER_LENGTH, Wanted};
@@ -58,7 +59,8 @@ pub fn write(
     let mut raw = Vec::new();
     let mut any_raw = false;
     let mut outputs = Vec::new();
-    for (tensor, as_raw) in choose(answered, wanted) {
+    let explanation = explanation_tensors(answered, wanted);
+    for (tensor, as_raw) in choose(&answered.outputs, &explanation, wanted) {
         let mut parameters = BTreeMap::new();
         if as_raw {
             any_raw = true;
@@ -79,7 +81,7 @@ pub fn write(
         model_name: answered.model.as_str(),
         model_version: answered.version.to_string(),
         id: answered.request_id.as_str(),
-        parameters: parameters(answered),
+        parameters: parameters(answered, wanted),
         outputs,
     };
     let mut bytes = serde_json::to_vec(&body).map_err(|_| ApiError::internal())?;
@@ -109,23 +111,37 @@ pub fn write(
     Ok(response)
 }
 
-fn choose<'a>(answered: &'a Answered, wanted: &Wanted) -> Vec<(&'a Tensor, bool)> {
-    if wanted.outputs.is_empty() {
-        return answered
-            .outputs
-            .iter()
-            .map(|tensor| (tensor, wanted.binary))
-            .collect();
-    }
-    let named = |name: &str| answered.outputs.iter().find(|tensor| tensor.name == name);
-    wanted
-        .outputs
-        .iter()
-        .filter_map(|(name, raw)| Some((named(name)?, *raw)))
-        .collect()
+/// The tensors of the explanation, where the request asks for it.
+fn explanation_tensors(answered: &Answered, wanted: &Wanted) -> Vec<Tensor> {
+    let explanation = answered.explanation.as_ref().filter(|_| wanted.explain);
+    explanation.map(Explanation::tensors).unwrap_or_default()
 }
 
-fn parameters(answered: &Answered) -> Parameters {
+/// The outputs that are named, in that order, or all; then what is not named of the explanation.
+fn choose<'a>(
+    outputs: &'a [Tensor],
+    explanation: &'a [Tensor],
+    wanted: &Wanted,
+) -> Vec<(&'a Tensor, bool)> {
+    let is_named = |tensor: &Tensor| wanted.outputs.iter().any(|(name, _)| *name == tensor.name);
+    let mut chosen: Vec<(&Tensor, bool)> = if wanted.outputs.is_empty() {
+        outputs
+            .iter()
+            .map(|tensor| (tensor, wanted.binary))
+            .collect()
+    } else {
+        let find = |name: &str| outputs.iter().chain(explanation).find(|t| t.name == name);
+        let named = wanted.outputs.iter();
+        named
+            .filter_map(|(name, raw)| Some((find(name)?, *raw)))
+            .collect()
+    };
+    let unnamed = explanation.iter().filter(|tensor| !is_named(tensor));
+    chosen.extend(unnamed.map(|tensor| (tensor, wanted.binary)));
+    chosen
+}
+
+fn parameters(answered: &Answered, wanted: &Wanted) -> Parameters {
     let text = |text: &dyn ToString| Parameter::Text(text.to_string());
     let mut parameters = BTreeMap::from([
         ("answered_by".to_owned(), text(&answered.answered_by)),
@@ -147,6 +163,17 @@ fn parameters(answered: &Answered) -> Parameters {
     ]);
     if let Some(reason) = &answered.reason {
         parameters.insert("reason".to_owned(), text(reason));
+    }
+    match answered.explanation.as_ref().filter(|_| wanted.explain) {
+        None => {}
+        Some(Explanation::Found(found)) => {
+            let method = text(&found.numbers.method.name());
+            parameters.insert("explanation_method".to_owned(), method);
+        }
+        Some(Explanation::Unavailable(why)) => {
+            parameters.insert("explanation_unavailable".to_owned(), text(&why.code));
+            parameters.insert("explanation_reason".to_owned(), text(&why.reason));
+        }
     }
     if !answered.changes.is_empty() {
         // The protocol's parameters are scalars; /v1/predict gives the changes themselves.

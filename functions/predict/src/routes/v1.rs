@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod dto;
+mod explanation;
 pub mod features;
 pub mod outcomes;
 pub mod predict;

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod degraded;
+mod explained;
 mod failing_stores;
 mod heartbeats;
 mod limits;

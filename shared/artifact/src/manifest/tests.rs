@@ -697,3 +697,53 @@ fn the_size_of_the_model_is_stated_exactly() {
         assert_eq!(read(&manifest).is_ok(), valid, "{size}");
     }
 }
+
+#[test]
+fn a_manifest_says_when_predictions_are_explained_and_against_what() {
+    let mut manifest = classification();
+    assert_eq!(read(&manifest).unwrap().explain, None);
+    manifest["explain"] = json!({});
+    assert_eq!(read(&manifest).unwrap().explain, Some(Explain::default()));
+    manifest["explain"] = json!({
+        "when": "always", "background": {"rows": 600, "summary": "AQEC"}
+    });
+    let explain = read(&manifest).unwrap().explain.unwrap();
+    assert_eq!(explain.when, ExplainWhen::Always);
+    let background = explain.background.unwrap();
+    assert_eq!(
+        (background.rows, background.summary.bytes()),
+        (600, &[1, 1, 2][..])
+    );
+}
+
+#[test]
+fn predictions_cannot_always_be_explained_against_nothing() {
+    let mut manifest = classification();
+    manifest["explain"] = json!({"when": "on_request"});
+    assert_eq!(
+        faults_of(manifest.clone(), "/explain/when", json!("always")),
+        ["explain.background"]
+    );
+    manifest["explain"] = json!({"background": {"rows": 1, "summary": "AQ=="}});
+    let rows = "/explain/background/rows";
+    assert_eq!(
+        faults_of(manifest.clone(), rows, json!(0)),
+        ["explain.background.rows"]
+    );
+    manifest["explain"]["background"]["summary"] = json!("A");
+    let error = read(&manifest).unwrap_err();
+    assert_eq!(error.code(), "artifact.manifest_malformed");
+    assert!(
+        error.to_string().contains("explain.background.summary"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_manifest_without_explanations_keeps_its_canonical_bytes() {
+    // It was sealed and signed before manifests spoke of explanations.
+    let sealed = include_bytes!("../../tests/vectors/artifact/manifest.json");
+    let manifest = Manifest::from_json(sealed).unwrap();
+    assert_eq!(manifest.explain, None);
+    assert_eq!(manifest.to_canonical_json().unwrap(), sealed);
+}

@@ -6,7 +6,7 @@ mod output;
 use std::collections::HashSet;
 use std::fmt;
 
-use super::{InputTensor, Manifest};
+use super::{ExplainWhen, InputTensor, Manifest};
 
 /// Elements that one row of a tensor may have at most.
 pub const MAX_ROW_ELEMENTS: i64 = 1 << 20;
@@ -88,11 +88,33 @@ impl Manifest {
             faults.add("limits.max_rows", "1 to 65536 rows", self.limits.max_rows);
         }
         output::check_fallback(&self.fallback, &self.output, &mut faults);
+        self.check_explain(&mut faults);
         self.check_personal_data(&mut faults);
         if faults.0.is_empty() {
             Ok(())
         } else {
             Err(faults.0)
+        }
+    }
+
+    fn check_explain(&self, faults: &mut Faults) {
+        let Some(explain) = &self.explain else {
+            return;
+        };
+        match &explain.background {
+            Some(background) if !(1..=MAX_MODEL_SIZE).contains(&background.rows) => {
+                faults.add(
+                    "explain.background.rows",
+                    "1 to 2^53 - 1 rows",
+                    background.rows,
+                );
+            }
+            None if explain.when == ExplainWhen::Always => faults.add(
+                "explain.background",
+                "a background to explain against, which `seal --csv` or `--background` fills in",
+                "none",
+            ),
+            Some(_) | None => {}
         }
     }
 

@@ -20,7 +20,7 @@ use std::fs;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::Instant;
 
-use engine::{Explainer, Explanation, LoadLimits, Model, Tensor, TensorData, inspect};
+use engine::{Explainer, LoadLimits, Model, Tensor, TensorData, inspect};
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -77,30 +77,33 @@ fn run_job(job: &Value) -> Result<Value, Box<dyn Error>> {
 fn explain(onnx: &[u8], wish: &Value) -> Result<Value, Box<dyn Error>> {
     let background = read_tensor(&wish["background"])?;
     let input = read_tensor(&wish["input"])?;
-    let found = Explainer::new(onnx, &background, &LoadLimits::default())
-        .and_then(|explainer| explainer.explain(&input));
-    let rows = match found {
-        Ok(rows) => rows,
+    let found = Explainer::new(onnx, &background, &LoadLimits::default()).and_then(|explainer| {
+        let start = Instant::now();
+        let found = explainer.explain(&input)?;
+        Ok((found, start.elapsed(), explainer.background().len()))
+    });
+    let (found, took, size) = match found {
+        Ok(found) => found,
         Err(error) => return Ok(json!({"error": error.to_string()})),
     };
-    let features = rows.first().map_or(0, |row| row.contributions.len());
-    let expectation = rows
-        .first()
-        .map_or(&[][..], |row| row.expectation.as_slice());
-    let shape = [rows.len(), features, expectation.len()];
-    let values = |row: &Explanation| row.contributions.concat();
+    let shape = [found.rows(), found.features, found.outputs()];
     let prefix = text(wish, "outputs")?;
     let files = [
         format!("{prefix}.contributions.npy"),
         format!("{prefix}.expectation.npy"),
     ];
-    let contributions = TensorData::Fp64(rows.iter().flat_map(values).collect());
+    let contributions = TensorData::Fp64(found.contributions);
     fs::write(&files[0], npy::encode(&shape, &contributions))?;
     fs::write(
         &files[1],
-        npy::encode(&shape[2..], &TensorData::Fp64(expectation.to_vec())),
+        npy::encode(&shape[2..], &TensorData::Fp64(found.expectation)),
     )?;
-    Ok(json!({"contributions": files[0], "expectation": files[1]}))
+    Ok(json!({
+        "contributions": files[0],
+        "expectation": files[1],
+        "us": took.as_micros() as u64,
+        "background_bytes": size,
+    }))
 }
 
 /// Reads a named tensor.

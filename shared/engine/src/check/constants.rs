@@ -6,6 +6,9 @@ use tract_onnx::pb::tensor_proto::DataType as ElementType;
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, TensorProto};
 
+use crate::attributes::elements;
+use crate::tensor::TensorData;
+
 /// Constants and ranks by value name.
 #[derive(Debug, Default)]
 pub(crate) struct Constants<'a> {
@@ -93,6 +96,14 @@ impl<'a> Constants<'a> {
                 .map(|bytes| i64::from(i32::from_le_bytes(*bytes)))
                 .collect(),
         })
+    }
+
+    /// The elements of a constant of truth values.
+    pub(crate) fn flags(&self, name: &str) -> Option<Vec<bool>> {
+        match elements(self.tensors.get(name)?)? {
+            TensorData::Bool(flags) => Some(flags),
+            _ => None,
+        }
     }
 
     /// The elements of a constant of numbers.

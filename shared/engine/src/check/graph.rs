@@ -9,7 +9,7 @@ use tract_onnx::pb::{GraphProto, TypeProto, ValueInfoProto};
 
 use super::tensors::count_elements;
 use super::{ML_DOMAIN, invalid};
-use crate::attributes::read_datatype;
+use crate::attributes::{element_name, read_datatype};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::model::TensorSpec;
@@ -100,8 +100,8 @@ pub(super) fn check_values(graph: &GraphProto, limits: &LoadLimits) -> Result<()
         };
         if read_datatype(tensor.elem_type).is_none() {
             return Err(LoadError::graph(format!(
-                "{place} has elements of type {}, which are not read",
-                tensor.elem_type
+                "{place} has elements of type {}, which are not read: export the model in float32, float64 or float16",
+                element_name(tensor.elem_type)
             )));
         }
         let Some(shape) = &tensor.shape else { continue };

@@ -39,6 +39,7 @@ pub(super) fn check(
             ))
         }
         "GRU" | "LSTM" | "RNN" => sequence::check(node),
+        "Pad" => check_pads(node, constants),
         "Slice" => check_slice(node, constants),
         "Transpose" => check_permutation(node, constants),
         _ => check_axes(node, constants),
@@ -226,6 +227,20 @@ fn same_spatial(
     }
 }
 
+/// Refuses pads that crop: the graph engine adds them up as large numbers.
+fn check_pads(node: &NodeProto, constants: &Constants<'_>) -> Result<(), LoadError> {
+    let given = node.input.get(1).and_then(|pads| constants.integers(pads));
+    let pads = given.or_else(|| ints(node, "pads").map(<[i64]>::to_vec));
+    match pads.iter().flatten().find(|pad| **pad < 0) {
+        Some(pad) => Err(unsupported(
+            node,
+            format!("the padding {pad}, which crops, is not run"),
+            "crop with Slice",
+        )),
+        None => check_axes(node, constants),
+    }
+}
+
 fn check_slice(node: &NodeProto, constants: &Constants<'_>) -> Result<(), LoadError> {
     let given = |at: usize, name: &str| {
         node.input
@@ -307,6 +322,8 @@ fn check_axes(node: &NodeProto, constants: &Constants<'_>) -> Result<(), LoadErr
         "Unsqueeze" => rank_of_first(node, constants).map(|rank| rank + axes.len()),
         "OneHot" => rank_of_first(node, constants).map(|rank| rank + 1),
         "Flatten" => rank_of_first(node, constants).map(|rank| rank + 1),
+        // Its first input is a scale.
+        "QLinearConcat" => None,
         _ => rank_of_first(node, constants),
     };
     check_each_axis(node, &axes, rank)

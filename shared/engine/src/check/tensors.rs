@@ -3,6 +3,7 @@
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType as ElementType};
 use tract_onnx::pb::{GraphProto, TensorProto};
 
+use crate::attributes::element_name;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 
@@ -76,7 +77,7 @@ pub(super) fn check(tensor: &TensorProto, limits: &LoadLimits) -> Result<(), Ten
     else {
         return invalid(format!(
             "elements of type {} are not read",
-            tensor.data_type
+            element_name(tensor.data_type)
         ));
     };
     let found = if tensor.raw_data.is_empty() {

@@ -98,8 +98,21 @@ fn weigh_node(node: &NodeProto, sizes: &HashMap<&str, Size>) -> (Cost, usize) {
         "SVMClassifier" | "SVMRegressor" => weigh_numbers(
             floats(node, "support_vectors").len() + floats(node, "coefficients").len(),
         ),
-        "MatMul" | "MatMulInteger" | "QLinearMatMul" | "Gemm" | "Conv" | "ConvTranspose"
-        | "QLinearConv" | "ConvInteger" | "LSTM" | "GRU" | "RNN" => {
+        "MatMul"
+        | "MatMulInteger"
+        | "QLinearMatMul"
+        | "Gemm"
+        | "Conv"
+        | "ConvTranspose"
+        | "QLinearConv"
+        | "ConvInteger"
+        | "QGemm"
+        | "DynamicQuantizeMatMul"
+        | "DynamicQuantizeLSTM"
+        | "MatMulIntegerToFloat"
+        | "LSTM"
+        | "GRU"
+        | "RNN" => {
             let weights = node
                 .input
                 .iter()

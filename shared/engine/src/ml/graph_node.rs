@@ -12,13 +12,14 @@ use tract_onnx::tract_hir::internal::{
     TypedFact, TypedModel, TypedOp, anyhow, bail, check_input_arity, check_output_arity, expand,
 };
 
-use super::{Array, Form, OPERATORS, Operator, View};
+use super::{Array, Form, OPERATORS, OTHERS, Operator, View};
 use crate::limits::LoadLimits;
 use crate::model::{from_tract, read_datatype, to_tract};
 
 /// Puts this crate's operators in the place of the graph engine's own.
 pub(crate) fn register(onnx: &mut Onnx) {
-    for operator in OPERATORS {
+    let others = OTHERS.iter().map(|(_, operator)| operator);
+    for operator in OPERATORS.iter().chain(others) {
         onnx.op_register.insert(operator, parse);
     }
 }

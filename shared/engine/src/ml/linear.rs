@@ -164,9 +164,9 @@ impl LinearRegressor {
         let values = to_f32(input.data)?;
         let mut scores = self.linear.score(&values, form.shape[0]);
         if self.linear.scores > 1 {
-            for row in scores.chunks_exact_mut(self.linear.scores) {
-                self.linear.post_transform.apply(row);
-            }
+            self.linear
+                .post_transform
+                .apply_rows(&mut scores, self.linear.scores);
         } else if self.linear.post_transform == PostTransform::Probit {
             // The other transforms are not applied to a single target.
             for score in &mut scores {
@@ -248,10 +248,10 @@ impl LinearClassifier {
                     [1.0 - score, score]
                 })
                 .collect();
-        } else if self.linear.post_transform != PostTransform::None {
-            for row in scores.chunks_exact_mut(self.linear.scores) {
-                self.linear.post_transform.apply(row);
-            }
+        } else {
+            self.linear
+                .post_transform
+                .apply_rows(&mut scores, self.linear.scores);
         }
         Ok(vec![
             Array {

@@ -7,6 +7,7 @@ use std::thread;
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::Framework;
 
+use super::formulas;
 use super::plan::Plans;
 use super::rewrite;
 use super::{Model, Runner, TensorSpec};
@@ -16,6 +17,7 @@ use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::packed;
 use crate::pipeline;
+use crate::precision::{self, Batching};
 use crate::sequence;
 use crate::tree::Ensembles;
 
@@ -31,7 +33,7 @@ pub(super) fn load(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError>
         let specs = prepare(&mut proto, limits)?;
         match read_pipeline(&proto, specs, Ensembles::new(), limits)? {
             Ok(model) => Ok(model),
-            Err(specs) => read_graph(&proto, specs, limits),
+            Err(specs) => read_graph(proto, specs, limits),
         }
     })
 }
@@ -145,16 +147,15 @@ fn prepare(proto: &mut ModelProto, limits: &LoadLimits) -> Result<Specs, LoadErr
         return Err(error);
     }
     check::validate(proto, limits)?;
-    let opset = proto
-        .opset_import
-        .iter()
-        .find(|import| matches!(&*import.domain, "" | "ai.onnx"))
-        .map_or(0, |import| import.version);
+    let opset = check::opset(proto);
     let graph = graph_of(proto)?;
     check::replace_zip_maps(graph);
+    check::replace_scans(graph);
+    check::replace_compress(graph);
     rewrite::steady_log_sums(graph, opset);
     rewrite::name_nodes(graph);
     rewrite::state_defaults(graph);
+    rewrite::drop_fill_values(graph);
     let specs = check::read_specs(graph)?;
     if specs.0.is_empty() {
         return Err(LoadError::graph("it has no input"));
@@ -192,15 +193,19 @@ fn read_pipeline(
 
 /// Has the graph engine read a graph.
 fn read_graph(
-    proto: &ModelProto,
+    mut proto: ModelProto,
     (inputs, outputs): Specs,
     limits: &LoadLimits,
 ) -> Result<Model, LoadError> {
-    let nodes = proto.graph.iter().flat_map(|graph| &graph.node);
-    for node in nodes.filter(|node| node.domain == check::ML_DOMAIN) {
+    let opset = check::opset(&proto);
+    let graph = graph_of(&mut proto)?;
+    for node in graph.node.iter().filter(|node| ml::is_own(node)) {
         Operator::parse(node, None, limits)?;
     }
-    let plans = plan_graph(proto, &inputs, &outputs, limits)?;
+    let batching = precision::lower(graph, opset)?;
+    // Those that were written anew.
+    rewrite::name_nodes(graph);
+    let plans = plan_graph(&proto, &inputs, &outputs, limits, batching)?;
     Ok(Model {
         inputs,
         outputs,
@@ -214,18 +219,27 @@ fn plan_graph(
     inputs: &[TensorSpec],
     outputs: &[TensorSpec],
     limits: &LoadLimits,
+    batching: Batching,
 ) -> Result<Plans, LoadError> {
     let mut onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true);
     ml::register(&mut onnx);
     sequence::register(&mut onnx);
+    precision::register(&mut onnx);
+    formulas::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {
             reason: format!("{error:#}"),
         })?;
-    let plans = Plans::new(graph, outputs.to_vec(), limits.max_elements);
+    let plans = Plans::new(
+        graph,
+        inputs.to_vec(),
+        outputs.to_vec(),
+        limits.max_elements,
+        batching,
+    );
     // Inputs of an open shape cannot be planned ahead of the first request.
     if inputs.iter().all(|spec| !spec.shape.is_empty()) {
         let shapes = inputs

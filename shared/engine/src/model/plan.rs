@@ -5,16 +5,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use artifact::manifest::DataType;
 use tract_onnx::prelude::{
     InferenceModel, InferenceModelExt, TVec, TractError, TractResult, TypedModel, TypedSimplePlan,
     TypedSimpleState,
 };
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
 
-use super::TensorSpec;
 use super::tract_tensor::{from_tract, read_datatype, to_tract};
+use super::{TensorSpec, guard, rows};
 use crate::error::{LoadError, RunError};
-use crate::tensor::Tensor;
+use crate::precision::Batching;
+use crate::tensor::{Tensor, TensorData};
 
 /// Sets of shapes that are kept planned; the one unused for longest makes room.
 const MAX_PLANS: usize = 16;
@@ -25,11 +27,13 @@ const MAX_IDLE_STATES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Plans {
     graph: InferenceModel,
+    inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
     kept: RwLock<Vec<Arc<Plan>>>,
     clock: AtomicU64,
     /// Most elements of any tensor of the plan of one row.
     max_elements: usize,
+    batching: Batching,
 }
 
 /// One plan, with the run states that are idle.
@@ -44,20 +48,33 @@ struct Plan {
 impl Plans {
     pub(super) fn new(
         graph: InferenceModel,
+        inputs: Vec<TensorSpec>,
         outputs: Vec<TensorSpec>,
         max_elements: usize,
+        batching: Batching,
     ) -> Self {
         Self {
             graph,
+            inputs,
             outputs,
             kept: RwLock::new(Vec::new()),
             clock: AtomicU64::new(0),
             max_elements,
+            batching,
         }
     }
 
-    /// Runs the graph on tensors in its order.
+    /// Runs the graph on tensors in its order, whose first dimension is the row's wherever the graph leaves it open.
     pub(super) fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
+        match (self.batching, rows::count(&self.inputs, inputs)) {
+            (Batching::OneByOne, Some(count)) if count > 1 => {
+                rows::each(count, inputs, |row| self.run_whole(row))
+            }
+            _ => self.run_whole(inputs),
+        }
+    }
+
+    fn run_whole(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
         let failed = |error: TractError| RunError::Failed {
             reason: format!("{error:#}"),
         };
@@ -88,9 +105,12 @@ impl Plans {
             .map(|(spec, value)| from_tract(&spec.name, &value))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
-        let mut idle = plan.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE_STATES {
-            idle.push(state);
+        // The graph engine's loops go on where the last run ended: such a state is not used again.
+        if state.op_states.iter().all(Option::is_none) {
+            let mut idle = plan.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < MAX_IDLE_STATES {
+                idle.push(state);
+            }
         }
         Ok(outputs)
     }
@@ -154,8 +174,55 @@ impl Plans {
             .into_decluttered()
             .and_then(TypedModel::into_optimized)
             .and_then(TypedSimplePlan::new);
-        self.keep(shapes, plan.map_err(refused)?);
-        Ok(())
+        self.keep(shapes.clone(), plan.map_err(refused)?);
+        self.warm_up(&shapes)
+    }
+
+    /// Runs the planned shapes, so that an operator that cannot be run in its type is found before a request comes.
+    ///
+    /// What operators say of a value (a place, a divisor) is no fault of the graph: it is refused where neither zeros
+    /// nor ones run, unless an input of whole numbers may say what shape something has.
+    fn warm_up(&self, shapes: &[Vec<usize>]) -> Result<(), LoadError> {
+        let ask = |fill: u8| {
+            let tensors: Vec<Tensor> = self
+                .inputs
+                .iter()
+                .zip(shapes)
+                .map(|(spec, shape)| Tensor {
+                    name: spec.name.clone(),
+                    shape: shape.clone(),
+                    data: TensorData::filled(spec.datatype, shape.iter().product(), fill),
+                })
+                .collect();
+            guard(|| self.run_whole(&tensors.iter().collect::<Vec<_>>()))
+        };
+        let may_be_shapes = self.inputs.iter().any(|spec| {
+            matches!(spec.datatype, DataType::Int32 | DataType::Int64)
+                && spec.shape.first() != Some(&-1)
+        });
+        let made = match ask(0).or_else(|_| ask(1)) {
+            Ok(made) => made,
+            Err(_) if may_be_shapes => return Ok(()),
+            Err(error) => {
+                return Err(LoadError::Refused {
+                    reason: error.to_string(),
+                });
+            }
+        };
+        let is_split = self.batching == Batching::OneByOne
+            && self
+                .inputs
+                .iter()
+                .all(|spec| spec.shape.first() == Some(&-1));
+        let mixed = made.iter().find(|tensor| tensor.shape.first() != Some(&1));
+        match mixed {
+            Some(tensor) if is_split => Err(LoadError::graph(format!(
+                "output `{}` has the shape {:?} for one row, and an int8 graph is run row by row: its first dimension \
+                 must be the row's",
+                tensor.name, tensor.shape
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Plans a set of shapes; no lock is held meanwhile.

@@ -6,7 +6,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType as ElementType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use crate::attributes::{find, int};
+use crate::attributes::{find, int, text};
 
 /// Gives every node a name of its own: the graph engine looks nodes up by name.
 pub(super) fn name_nodes(graph: &mut GraphProto) {
@@ -51,6 +51,16 @@ pub(super) fn state_defaults(graph: &mut GraphProto) {
                 t: Some(zero),
                 ..AttributeProto::default()
             });
+        }
+    }
+}
+
+/// Takes the fill value from each `Pad` that copies what is there: the graph engine would fill with it.
+pub(super) fn drop_fill_values(graph: &mut GraphProto) {
+    for node in graph.node.iter_mut().filter(|node| node.op_type == "Pad") {
+        let copies = text(node, "mode").is_some_and(|mode| mode != b"constant");
+        if let (true, Some(value)) = (copies, node.input.get_mut(2)) {
+            value.clear();
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::attributes::{elements, tensor};
 use crate::check::{ML_DOMAIN, invalid, node_name, qualified_name};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
-use crate::ml::{Array, Form, Operator};
+use crate::ml::{Array, Form, Operator, is_own};
 use crate::model::TensorSpec;
 use crate::tensor::TensorData;
 use crate::tree::Ensembles;
@@ -98,10 +98,10 @@ pub(crate) fn build(
     for (spec, (first, second)) in outputs.iter_mut().zip(made) {
         if spec.datatype != first.datatype {
             return Err(LoadError::graph(format!(
-                "output `{}` is said to be {}, but the graph makes {}",
+                "output `{}` is said to be {}, but the graph makes {made}; export it for inputs of {made}",
                 spec.name,
                 spec.datatype.name(),
-                first.datatype.name()
+                made = first.datatype.name()
             )));
         }
         // The steps know their outputs better than the file says.
@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
         else {
             return Ok(false);
         };
-        let step = if node.domain == ML_DOMAIN {
+        let step = if is_own(node) {
             let first = sources.first().map(|source| self.form(*source).datatype);
             Step::Ml(Box::new(match self.ensembles.remove(output) {
                 Some(trees) => Operator::from_trees(node, trees)?,

@@ -56,6 +56,15 @@ impl ColumnStep {
         })
     }
 
+    /// The type that the step gives where it is given `from`.
+    pub(crate) fn gives(&self, from: DataType) -> DataType {
+        match &self.0 {
+            Step::Cast(to) => *to,
+            Step::Ml(operator) if matches!(**operator, Operator::Scaler(_)) => DataType::Fp32,
+            _ => from,
+        }
+    }
+
     /// Runs the step.
     pub(crate) fn run(&self, input: View<'_>) -> Result<Array, String> {
         let mut made = self.0.run(&[input])?;

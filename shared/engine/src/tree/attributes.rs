@@ -1,6 +1,7 @@
 //! Reads a tree operator's attributes as they stand in the file.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use tract_onnx::pb::{NodeProto, TensorProto};
 
@@ -71,6 +72,16 @@ pub(super) struct RawTrees<'a> {
     pub(super) is_v5: bool,
     /// The sets of membership branches.
     pub(super) sets: Vec<Vec<f64>>,
+}
+
+impl RawTrees<'_> {
+    /// Whether one score stands for two classes: all weights are for one of them.
+    pub(super) fn is_one_score(&self) -> bool {
+        let one_id = |first| self.output_ids.iter().all(|id| id == first);
+        self.class_labels.is_some()
+            && self.width == 2
+            && self.output_ids.first().is_some_and(one_id)
+    }
 }
 
 /// Reads the attributes.
@@ -165,7 +176,7 @@ pub(super) fn read<'a>(
             format!("{} base_values for {width} outputs", base_values.len()),
         ));
     }
-    Ok(RawTrees {
+    let mut raw = RawTrees {
         node,
         tree_ids: tree_ids.into(),
         node_ids: node_ids.into(),
@@ -191,7 +202,38 @@ pub(super) fn read<'a>(
         is_double: double_values || double_weights,
         is_v5: false,
         sets: Vec::new(),
-    })
+    };
+    if !is_classifier && width == 1 {
+        raw.keep_first_weights();
+    }
+    Ok(raw)
+}
+
+impl RawTrees<'_> {
+    /// Drops all weights of a leaf but the first: what onnxruntime does where there is one target. skl2onnx repeats
+    /// them where a tree of several classes gives the number of its leaf.
+    fn keep_first_weights(&mut self) {
+        let leaves = || self.leaf_tree_ids.iter().zip(&*self.leaf_node_ids);
+        if leaves().is_sorted_by(|left, right| left < right) {
+            return;
+        }
+        let mut seen = HashSet::new();
+        let keeps: Vec<bool> = leaves().map(|leaf| seen.insert(leaf)).collect();
+        if keeps.iter().all(|keeps| *keeps) {
+            return;
+        }
+        self.leaf_tree_ids = keep(&self.leaf_tree_ids, &keeps).into();
+        self.leaf_node_ids = keep(&self.leaf_node_ids, &keeps).into();
+        self.output_ids = keep(&self.output_ids, &keeps).into();
+        self.weights = keep(&self.weights, &keeps);
+    }
+}
+
+fn keep<T: Copy>(values: &[T], keeps: &[bool]) -> Vec<T> {
+    let pairs = values.iter().zip(keeps);
+    pairs
+        .filter_map(|(value, keeps)| keeps.then_some(*value))
+        .collect()
 }
 
 /// Counts an operator's trees without validating them.

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 
 use super::attributes::{self, Aggregate, Mode, RawTrees};
 use super::branch::{Branch, Sets};
+use super::leaves;
 use super::real::Real;
 use super::rows::Missing;
 use super::topology::Topology;
 use crate::error::LoadError;
+use crate::explain::{Late, Watch, read_count, write_count};
 use crate::limits::LoadLimits;
 use tract_onnx::pb::NodeProto;
 
@@ -47,9 +49,14 @@ struct Step {
 }
 
 impl<T: Real> Attribution<T> {
-    /// Reads the trees; no node has a cover yet. None for an aggregate that is no sum, and for trees too deep.
+    /// Reads the trees; no node has a cover yet. None for an aggregate that is no sum, for trees too deep, and for
+    /// two classes with a base value each, which onnxruntime does not add to the trees' own sums.
     pub(crate) fn read(node: &NodeProto, limits: &LoadLimits) -> Result<Option<Self>, LoadError> {
         let raw = attributes::read(node, limits)?;
+        leaves::check_outputs(&raw)?;
+        let Some((outputs, base_values)) = read_outputs(&raw) else {
+            return Ok(None);
+        };
         let topology = Topology::new(&raw, limits)?;
         let scale = match raw.aggregate {
             Aggregate::Sum => 1.0,
@@ -71,14 +78,14 @@ impl<T: Real> Attribution<T> {
             .collect();
         Ok(Some(Self {
             covers: vec![[0.0; 2]; branches.len()],
-            weights: read_weights(&raw, &topology),
+            weights: read_weights(&raw, &topology, outputs),
             branches,
             roots: topology.trees.iter().map(|tree| tree.order[0]).collect(),
             sets: Sets::new(&raw.sets),
             columns: topology.max_feature as usize + 1,
-            outputs: raw.width,
+            outputs,
             scale,
-            base_values: raw.base_values,
+            base_values,
         }))
     }
 
@@ -87,7 +94,7 @@ impl<T: Real> Attribution<T> {
         self.columns
     }
 
-    /// Scores a row: targets or classes.
+    /// Scores a row: targets or classes; one where it stands for the second of two classes.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
@@ -108,6 +115,67 @@ impl<T: Real> Attribution<T> {
                 self.covers[at][0] += 1.0;
                 self.covers[at][1] += f64::from(u8::from(right));
                 at = branch.children[usize::from(right)] as usize;
+            }
+        }
+    }
+
+    /// Writes the covers: for each branch that a row of the background came to, how many went right. With their
+    /// number at the roots that says all.
+    pub(crate) fn write_covers(&self, out: &mut Vec<u8>) {
+        self.visit_branches(|at, _| {
+            let [all, right] = self.covers[at];
+            if all > 0.0 {
+                write_count(right as u64, out);
+            }
+        });
+    }
+
+    /// Reads what [`Attribution::write_covers`] wrote of a background of `rows` rows; none where it is of other
+    /// trees.
+    pub(crate) fn read_covers(&mut self, rows: u64, bytes: &mut &[u8]) -> Option<()> {
+        let mut came = vec![0_u64; self.branches.len()];
+        for root in &self.roots {
+            came[*root as usize] = rows;
+        }
+        let mut covers = vec![[0.0; 2]; self.branches.len()];
+        let mut is_whole = true;
+        self.visit_branches(|at, [left, right]| {
+            if came[at] == 0 || !is_whole {
+                return;
+            }
+            let went_right = read_count(bytes).filter(|count| *count <= came[at]);
+            is_whole = went_right.is_some();
+            let went_right = went_right.unwrap_or(0);
+            covers[at] = [came[at] as f64, went_right as f64];
+            came[left] += came[at] - went_right;
+            came[right] += went_right;
+        });
+        self.covers = covers;
+        is_whole.then_some(())
+    }
+
+    /// Visits each branch after all of its parents, with its children.
+    fn visit_branches(&self, mut visit: impl FnMut(usize, [usize; 2])) {
+        let mut parents = vec![0_u32; self.branches.len()];
+        for child in self
+            .branches
+            .iter()
+            .flatten()
+            .flat_map(|branch| branch.children)
+        {
+            parents[child as usize] += 1;
+        }
+        let mut ready: Vec<u32> = self.roots.iter().rev().copied().collect();
+        while let Some(at) = ready.pop() {
+            let Some(branch) = &self.branches[at as usize] else {
+                continue;
+            };
+            visit(at as usize, branch.children.map(|child| child as usize));
+            for child in branch.children.into_iter().rev() {
+                parents[child as usize] -= 1;
+                if parents[child as usize] == 0 {
+                    ready.push(child);
+                }
             }
         }
     }
@@ -166,19 +234,32 @@ impl<T: Real> Attribution<T> {
     }
 
     /// Adds each feature's contribution to each output: `out[feature × outputs + output]`.
-    pub(crate) fn explain(&self, row: &[T], out: &mut [f64]) {
+    pub(crate) fn explain(
+        &self,
+        row: &[T],
+        out: &mut [f64],
+        watch: &mut Watch,
+    ) -> Result<(), Late> {
         let keys = self.keys(row);
         let mut path = Vec::with_capacity(MAX_DEPTH);
         for root in &self.roots {
-            self.descend(*root as usize, &keys, &mut path, out);
+            self.descend(*root as usize, &keys, &mut path, out, watch)?;
         }
+        Ok(())
     }
 
     /// Goes down both ways; `path` holds the features asked on the way, each once.
-    fn descend(&self, at: usize, keys: &[T::Key], path: &mut Vec<Step>, out: &mut [f64]) {
+    fn descend(
+        &self,
+        at: usize,
+        keys: &[T::Key],
+        path: &mut Vec<Step>,
+        out: &mut [f64],
+        watch: &mut Watch,
+    ) -> Result<(), Late> {
         let Some(branch) = &self.branches[at] else {
             self.credit(at, path, out);
-            return;
+            return watch.tick();
         };
         let right = branch.goes_right(keys[branch.feature as usize], &self.sets);
         let known = path.iter().position(|step| step.feature == branch.feature);
@@ -201,7 +282,7 @@ impl<T: Real> Attribution<T> {
                 Some(known) => path[known] = step,
                 None => path.push(step),
             }
-            self.descend(child as usize, keys, path, out);
+            self.descend(child as usize, keys, path, out, watch)?;
             match known {
                 Some(known) => {
                     path[known].zero = before.0;
@@ -212,6 +293,7 @@ impl<T: Real> Attribution<T> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Credits the features on the path with a leaf's weights.
@@ -279,11 +361,41 @@ fn count_paths(topology: &Topology, raw: &RawTrees<'_>, root: u32) -> u64 {
     counts.get(&root).copied().unwrap_or(0)
 }
 
-fn read_weights(raw: &RawTrees<'_>, topology: &Topology) -> Vec<Vec<(u32, f64)>> {
+/// How many scores a row has, and the base value of each: onnxruntime's rules, as the kernel follows them.
+fn read_outputs(raw: &RawTrees<'_>) -> Option<(usize, Vec<f64>)> {
+    let base = |at: usize| raw.base_values.get(at).copied().unwrap_or(0.0);
+    if raw.class_labels.is_some() && raw.width == 2 {
+        if raw.base_values.len() == 2 {
+            return None;
+        }
+        // A single base value is added to the first score, which may stand for the second class.
+        return Some(if raw.is_one_score() {
+            let is_first = raw.output_ids.first() == Some(&0);
+            (1, vec![if is_first { base(0) } else { 0.0 }])
+        } else {
+            (2, vec![base(0), 0.0])
+        });
+    }
+    let mut base_values: Vec<f64> = (0..raw.width).map(base).collect();
+    if raw.class_labels.is_none() && raw.width > 1 {
+        // A target without a weight is 0 even if it has a base value.
+        let mut is_weighted = vec![false; raw.width];
+        for id in &*raw.output_ids {
+            is_weighted[*id as usize] = true;
+        }
+        for (base, is_weighted) in base_values.iter_mut().zip(is_weighted) {
+            *base *= f64::from(u8::from(is_weighted));
+        }
+    }
+    Some((raw.width, base_values))
+}
+
+fn read_weights(raw: &RawTrees<'_>, topology: &Topology, outputs: usize) -> Vec<Vec<(u32, f64)>> {
     let mut weights = vec![Vec::new(); raw.modes.len()];
     let pairs = raw.output_ids.iter().zip(&raw.weights);
     for (leaf, (output, weight)) in topology.weight_leaves.iter().zip(pairs) {
-        weights[*leaf as usize].push((*output as u32, *weight));
+        let output = if outputs == 1 { 0 } else { *output as u32 };
+        weights[*leaf as usize].push((output, *weight));
     }
     weights
 }

@@ -81,11 +81,7 @@ impl Finish {
             labels: Labels {
                 names: names.clone(),
             },
-            is_one_score: raw.width == 2
-                && raw
-                    .output_ids
-                    .first()
-                    .is_some_and(|first| raw.output_ids.iter().all(|id| id == first)),
+            is_one_score: raw.is_one_score(),
             weights_are_positive: raw.weights.iter().all(|weight| *weight >= 0.0),
         });
         Self {

@@ -10,7 +10,6 @@ use super::lanes::{LANES, each_lane};
 use super::leaves::Leaves;
 use super::linked::{self, Linked};
 use super::oblivious::Oblivious;
-use super::perfect::{self, Perfect};
 use super::real::Real;
 use super::rows::Missing;
 use super::ruled::Ruled;
@@ -35,7 +34,6 @@ pub(super) struct Forest<T: Real> {
 #[derive(Debug, Clone)]
 enum Shape<T: Real> {
     Oblivious(Oblivious<T>),
-    Perfect(Perfect<T>),
     Linked(Linked<T>),
     Ruled(Ruled<T>),
 }
@@ -106,7 +104,6 @@ impl<T: Real> Forest<T> {
     pub(super) fn tree_count(&self) -> usize {
         match &self.shape {
             Shape::Oblivious(trees) => trees.tree_count(),
-            Shape::Perfect(trees) => trees.tree_count(),
             Shape::Linked(trees) => trees.tree_count(),
             Shape::Ruled(trees) => trees.tree_count(),
         }
@@ -194,52 +191,51 @@ impl<T: Real> Forest<T> {
         let width = self.width;
         match &self.leaves {
             Leaves::One { output, weights } => {
-                self.end_block(values, columns, |row, place| {
+                self.end_block(values, columns, |row, places| {
                     let sum = &mut block.sums[row * width + output];
-                    *sum = join(*sum, weights[place as usize]);
+                    *sum = places
+                        .iter()
+                        .fold(*sum, |sum, place| join(sum, weights[*place as usize]));
                 });
             }
             Leaves::Dense { starts, weights } => {
-                self.end_block(values, columns, |row, place| {
-                    let start = starts[place as usize] as usize;
+                self.end_block(values, columns, |row, places| {
                     let sums = &mut block.sums[row * width..][..width];
-                    for (sum, weight) in sums.iter_mut().zip(&weights[start..start + width]) {
-                        *sum = join(*sum, *weight);
+                    if let [place] = places {
+                        let own = &weights[starts[*place as usize] as usize..][..width];
+                        for (sum, weight) in sums.iter_mut().zip(own) {
+                            *sum = join(*sum, *weight);
+                        }
+                        return;
+                    }
+                    // One sum after the other, so that each is held in a register.
+                    for (output, sum) in sums.iter_mut().enumerate() {
+                        *sum = places.iter().fold(*sum, |sum, place| {
+                            join(sum, weights[starts[*place as usize] as usize + output])
+                        });
                     }
                 });
             }
             Leaves::Sparse { ranges, weights } => {
-                self.end_block(values, columns, |row, place| {
-                    let (start, count) = ranges[place as usize];
-                    let own = &weights[start as usize..(start + count) as usize];
-                    for (output, weight) in own {
-                        let at = row * width + *output as usize;
-                        block.sums[at] = join(block.sums[at], *weight);
-                        block.present[at] = true;
+                self.end_block(values, columns, |row, places| {
+                    for place in places {
+                        let (start, count) = ranges[*place as usize];
+                        let own = &weights[start as usize..(start + count) as usize];
+                        for (output, weight) in own {
+                            let at = row * width + *output as usize;
+                            block.sums[at] = join(block.sums[at], *weight);
+                            block.present[at] = true;
+                        }
                     }
                 });
             }
         }
     }
 
-    /// Hands on where each row ends in each tree; the trees of one row in their order.
-    fn end_block(&self, values: &[T], columns: usize, end: impl FnMut(usize, u32)) {
+    /// Hands on where each row ends in each tree: a row, and its places in trees that follow each other.
+    fn end_block(&self, values: &[T], columns: usize, end: impl FnMut(usize, &[u32])) {
         match &self.shape {
             Shape::Oblivious(trees) => self.end_oblivious(trees, values, columns, end),
-            Shape::Perfect(trees) => self.end_lanes::<{ perfect::WIDTH }>(
-                values,
-                columns,
-                |tree, rows| trees.end_rows(tree, rows),
-                |first, row| trees.end_trees(first, row),
-                end,
-            ),
-            Shape::Linked(trees) if trees.bits() == 6 => self.end_lanes::<64>(
-                values,
-                columns,
-                |tree, rows| trees.end_rows::<6, 64>(tree, rows),
-                |first, row| trees.end_trees::<6, 64>(first, row),
-                end,
-            ),
             Shape::Linked(trees) if trees.bits() == 8 => self.end_lanes::<256>(
                 values,
                 columns,
@@ -265,7 +261,7 @@ impl<T: Real> Forest<T> {
         columns: usize,
         end_rows: impl Fn(usize, &[[T::Key; WIDTH]; LANES]) -> [u32; LANES],
         end_trees: impl Fn(usize, &[T::Key; WIDTH]) -> [u32; LANES],
-        mut end: impl FnMut(usize, u32),
+        mut end: impl FnMut(usize, &[u32]),
     ) {
         let count = values.len() / columns;
         let mut rows = vec![[T::Key::default(); WIDTH]; count];
@@ -278,7 +274,7 @@ impl<T: Real> Forest<T> {
             for tree in 0..trees {
                 for (at, group) in groups.iter().enumerate() {
                     let places = end_rows(tree, group);
-                    each_lane(|lane| end(at * LANES + lane, places[lane]));
+                    each_lane(|lane| end(at * LANES + lane, &places[lane..=lane]));
                 }
             }
         }
@@ -286,13 +282,7 @@ impl<T: Real> Forest<T> {
             let row_at = groups.len() * LANES + at;
             for first in (0..trees).step_by(LANES) {
                 let places = end_trees(first, row);
-                if trees - first >= LANES {
-                    each_lane(|lane| end(row_at, places[lane]));
-                } else {
-                    for place in &places[..trees - first] {
-                        end(row_at, *place);
-                    }
-                }
+                end(row_at, &places[..LANES.min(trees - first)]);
             }
         }
     }
@@ -302,13 +292,13 @@ impl<T: Real> Forest<T> {
         trees: &Ruled<T>,
         values: &[T],
         columns: usize,
-        mut end: impl FnMut(usize, u32),
+        mut end: impl FnMut(usize, &[u32]),
     ) {
         let mut keys = vec![T::Key::default(); self.columns];
         for (at, row) in values.chunks_exact(columns).enumerate() {
             self.missing.write(row, self.columns, &mut keys);
             for tree in 0..trees.tree_count() {
-                end(at, trees.end(tree, &keys));
+                end(at, &[trees.end(tree, &keys)]);
             }
         }
     }
@@ -318,7 +308,7 @@ impl<T: Real> Forest<T> {
         trees: &Oblivious<T>,
         values: &[T],
         columns: usize,
-        mut end: impl FnMut(usize, u32),
+        mut end: impl FnMut(usize, &[u32]),
     ) {
         let width = self.missing.width(self.columns);
         let mut keys = vec![T::Key::default(); width];
@@ -336,15 +326,20 @@ impl<T: Real> Forest<T> {
                 }
                 for tree in 0..trees.tree_count() {
                     let places = trees.end_rows(tree, &table);
-                    each_lane(|lane| end(first + lane, places[lane]));
+                    each_lane(|lane| end(first + lane, &places[lane..=lane]));
                 }
                 first += LANES;
             }
         }
         for (at, row) in rest.chunks_exact(columns).enumerate() {
             self.missing.write(row, self.columns, &mut keys);
-            for tree in 0..trees.tree_count() {
-                end(first + at, trees.end(tree, &keys));
+            for tree in (0..trees.tree_count()).step_by(LANES) {
+                let mut places = [0; LANES];
+                let places = &mut places[..LANES.min(trees.tree_count() - tree)];
+                for (lane, place) in places.iter_mut().enumerate() {
+                    *place = trees.end(tree + lane, &keys);
+                }
+                end(first + at, places);
             }
         }
     }
@@ -360,9 +355,6 @@ impl<T: Real> Shape<T> {
     ) -> Option<(Self, Vec<u32>)> {
         if let Some((trees, places)) = Oblivious::build(topology, branch, missing) {
             return Some((Self::Oblivious(trees), places));
-        }
-        if let Some((trees, places)) = Perfect::build(topology, branch, missing, columns) {
-            return Some((Self::Perfect(trees), places));
         }
         let bits = linked::column_bits(missing.width(columns))?;
         let (trees, places) = Linked::build(topology, branch, missing, bits)?;

@@ -21,6 +21,21 @@ pub(super) enum Leaves<T> {
     },
 }
 
+/// Refuses weights for a class or target that there is not.
+pub(super) fn check_outputs(raw: &RawTrees<'_>) -> Result<(), LoadError> {
+    let is_outside = |id: &i64| usize::try_from(*id).map_or(true, |id| id >= raw.width);
+    match raw.output_ids.iter().position(is_outside) {
+        None => Ok(()),
+        Some(at) => Err(invalid(
+            raw.node,
+            format!(
+                "weight {at} is for class or target {}; there are {}",
+                raw.output_ids[at], raw.width
+            ),
+        )),
+    }
+}
+
 impl<T: Real> Leaves<T> {
     /// Packs the weights; `places` holds for each place the leaf that ends a walk there, `u32::MAX` for a branch.
     pub(super) fn pack(
@@ -28,17 +43,7 @@ impl<T: Real> Leaves<T> {
         topology: &Topology,
         places: &[u32],
     ) -> Result<Self, LoadError> {
-        for (at, output) in raw.output_ids.iter().enumerate() {
-            if usize::try_from(*output).map_or(true, |output| output >= raw.width) {
-                return Err(invalid(
-                    raw.node,
-                    format!(
-                        "weight {at} is for class or target {output}; there are {}",
-                        raw.width
-                    ),
-                ));
-            }
-        }
+        check_outputs(raw)?;
         // The weights of each leaf, in the attributes' order within it.
         let count = raw.modes.len();
         let mut starts = vec![0_u32; count + 1];

@@ -1,6 +1,6 @@
 //! Trees of any form, where a value is less or greater. A node's children are neighbours: the walk goes to
-//! `left + (value > threshold)`, without a branch. A leaf leads to itself, so that 16 walks go in step until
-//! none moves any more.
+//! `left + (value > threshold)`, without a branch. A leaf leads to itself, so that 16 walks go in step, as many steps
+//! as the deepest tree asks for.
 
 use super::branch::Branch;
 use super::lanes::{LANES, each_lane};
@@ -11,8 +11,10 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::packed::{Reader, Writer};
 
-/// Steps between two looks at whether all walks have ended.
-const STRIDE: usize = 4;
+/// Most steps that are made without a look at whether all walks have ended: a look costs more than a step.
+const UNSEEN: u32 = 16;
+/// Steps between two looks, while more are left than that.
+const STRIDE: u32 = 4;
 
 /// Stands for the column of a leaf in the packed form.
 const LEAF: u16 = u16::MAX;
@@ -30,6 +32,8 @@ struct Node<K> {
 pub(super) struct Linked<T: Real> {
     nodes: Vec<Node<T::Key>>,
     roots: Vec<u32>,
+    /// Steps from each root to its farthest leaf.
+    depths: Vec<u32>,
     bits: u32,
 }
 
@@ -76,7 +80,16 @@ impl<T: Real> Linked<T> {
                 order.extend(branch.children);
             }
         }
-        let linked = Self { nodes, roots, bits };
+        let linked = Self {
+            nodes,
+            roots,
+            depths: topology
+                .trees
+                .iter()
+                .map(|tree| tree.depth as u32)
+                .collect(),
+            bits,
+        };
         Some((linked, leaves))
     }
 
@@ -120,6 +133,7 @@ impl<T: Real> Linked<T> {
         let mut thresholds = thresholds.into_iter();
         let mut nodes = Vec::with_capacity(count);
         let mut roots = Vec::with_capacity(trees.min(count));
+        let mut depths = Vec::with_capacity(trees.min(count));
         while nodes.len() < count {
             roots.push(nodes.len() as u32);
             // Where the next child stands, and where the next level begins.
@@ -151,11 +165,17 @@ impl<T: Real> Linked<T> {
             if depth > limits.max_tree_depth {
                 return Err(input.fault(format!("a tree has a depth of {depth}")));
             }
+            depths.push(depth as u32);
         }
         if roots.len() != trees {
             return Err(input.fault(format!("{} trees where {trees} were said", roots.len())));
         }
-        Ok(Self { nodes, roots, bits })
+        Ok(Self {
+            nodes,
+            roots,
+            depths,
+            bits,
+        })
     }
 
     pub(super) fn places(&self) -> usize {
@@ -181,7 +201,7 @@ impl<T: Real> Linked<T> {
         rows: &[[T::Key; WIDTH]; LANES],
     ) -> [u32; LANES] {
         let mut at = [self.roots[tree]; LANES];
-        self.walk::<BITS, WIDTH>(&mut at, |lane| &rows[lane]);
+        self.walk::<BITS, WIDTH>(&mut at, self.depths[tree], |lane| &rows[lane]);
         at
     }
 
@@ -193,8 +213,13 @@ impl<T: Real> Linked<T> {
     ) -> [u32; LANES] {
         let last = self.roots.len() - 1;
         let mut at = [0; LANES];
-        each_lane(|lane| at[lane] = self.roots[(first + lane).min(last)]);
-        self.walk::<BITS, WIDTH>(&mut at, |_| row);
+        let mut depth = 0;
+        each_lane(|lane| {
+            let tree = (first + lane).min(last);
+            at[lane] = self.roots[tree];
+            depth = depth.max(self.depths[tree]);
+        });
+        self.walk::<BITS, WIDTH>(&mut at, depth, |_| row);
         at
     }
 
@@ -203,30 +228,33 @@ impl<T: Real> Linked<T> {
     fn walk<'a, const BITS: u32, const WIDTH: usize>(
         &self,
         at: &mut [u32; LANES],
+        depth: u32,
         row: impl Fn(usize) -> &'a [T::Key; WIDTH],
     ) where
         T: 'a,
     {
         let nodes = self.nodes.as_slice();
-        let step = |place: u32, lane: usize| {
-            let node = nodes[place as usize];
-            let column = node.link as usize & (WIDTH - 1);
-            let is_greater = node.threshold < row(lane)[column];
-            (node.link >> BITS) + u32::from(is_greater)
-        };
-        loop {
-            for _ in 1..STRIDE {
-                each_lane(|lane| at[lane] = step(at[lane], lane));
-            }
-            let mut moved = 0;
+        let step = |at: &mut [u32; LANES]| {
             each_lane(|lane| {
-                let next = step(at[lane], lane);
-                moved |= next ^ at[lane];
-                at[lane] = next;
+                let node = nodes[at[lane] as usize];
+                let column = node.link as usize & (WIDTH - 1);
+                let is_greater = node.threshold < row(lane)[column];
+                at[lane] = (node.link >> BITS) + u32::from(is_greater);
             });
-            if moved == 0 {
+        };
+        let mut left = depth;
+        while left > UNSEEN {
+            let before = *at;
+            for _ in 0..STRIDE {
+                step(at);
+            }
+            if *at == before {
                 return;
             }
+            left -= STRIDE;
+        }
+        for _ in 0..left {
+            step(at);
         }
     }
 }
@@ -234,8 +262,7 @@ impl<T: Real> Linked<T> {
 /// Bits that columns of a row take beside a place; none for rows too wide.
 pub(super) fn column_bits(width: usize) -> Option<u32> {
     Some(match width {
-        0..=64 => 6,
-        65..=256 => 8,
+        0..=256 => 8,
         257..=1024 => 10,
         _ => return None,
     })

@@ -51,6 +51,7 @@ pub(in crate::routes) async fn predict_batch(
         pinned: request.model_version.is_some(),
         place,
         principal: caller.0.id,
+        explain: request.explain.unwrap_or(false),
         symbols: request.rows.into_iter().map(|row| row.symbol).collect(),
         inputs,
         arrived: info.arrived,
@@ -59,11 +60,11 @@ pub(in crate::routes) async fn predict_batch(
         .answer(&serving, live, inference)
         .await
         .map_err(|error| rename_field(error, manifest, name))?;
-    let rows = answered.answers.iter().zip(&answered.symbols);
+    let rows = answered.answers.iter().enumerate();
     let body = BatchResponse {
         about: About::of(&answered),
         predictions: rows
-            .map(|(answer, symbol)| Prediction::of(answer, Some(symbol), &answered.labels))
+            .map(|(row, answer)| Prediction::of(&answered, row, answer))
             .collect(),
     };
     Ok(routes::mark(

@@ -8,6 +8,7 @@ use engine::{Answer, Change};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::explanation::RowExplanation;
 use super::features::Features;
 use crate::answer::Answered;
 
@@ -24,6 +25,8 @@ pub struct PredictRequest {
     pub model: Option<String>,
     #[serde(default)]
     pub model_version: Option<String>,
+    #[serde(default)]
+    pub explain: Option<bool>,
 }
 
 /// `POST /v1/predict/batch`
@@ -38,6 +41,8 @@ pub struct BatchRequest {
     pub model: Option<String>,
     #[serde(default)]
     pub model_version: Option<String>,
+    #[serde(default)]
+    pub explain: Option<bool>,
 }
 
 /// One row of a batch.
@@ -99,6 +104,8 @@ pub(super) struct Prediction<'a> {
     probabilities: Option<BTreeMap<&'a str, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<RowExplanation<'a>>,
 }
 
 #[derive(Serialize)]
@@ -134,28 +141,35 @@ impl<'a> About<'a> {
 }
 
 impl<'a> Prediction<'a> {
-    pub(super) fn of(answer: &'a Answer, symbol: Option<&'a Symbol>, labels: &'a [String]) -> Self {
+    /// The answer for a row of a request with no symbol, one, or one a row.
+    pub(super) fn of(answered: &'a Answered, row: usize, answer: &'a Answer) -> Self {
+        let symbols = &answered.symbols;
+        let blank = Self {
+            symbol: symbols.get(row).or(symbols.first()),
+            label: None,
+            probabilities: None,
+            value: None,
+            explanation: RowExplanation::of(answered.explanation.as_ref(), row),
+        };
         match answer {
             Answer::Class {
                 label,
                 probabilities,
             } => Self {
-                symbol,
                 label: Some(label),
                 probabilities: Some(
-                    labels
+                    answered
+                        .labels
                         .iter()
                         .map(String::as_str)
                         .zip(probabilities.iter().copied())
                         .collect(),
                 ),
-                value: None,
+                ..blank
             },
             Answer::Value { value } => Self {
-                symbol,
-                label: None,
-                probabilities: None,
                 value: Some(*value),
+                ..blank
             },
         }
     }

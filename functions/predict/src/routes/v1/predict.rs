@@ -45,6 +45,7 @@ pub(in crate::routes) async fn predict(
         pinned: request.model_version.is_some(),
         place,
         principal: caller.0.id,
+        explain: request.explain.unwrap_or(false),
         symbols: vec![request.symbol],
         inputs,
         arrived: info.arrived,
@@ -56,7 +57,7 @@ pub(in crate::routes) async fn predict(
     let Some(answer) = answered.answers.first() else {
         return Err(ApiError::internal());
     };
-    let prediction = Prediction::of(answer, answered.symbols.first(), &answered.labels);
+    let prediction = Prediction::of(&answered, 0, answer);
     let body = PredictResponse {
         about: About::of(&answered),
         prediction,

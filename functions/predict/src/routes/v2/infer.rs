@@ -11,6 +11,7 @@ use web::{ApiError, Caller, RequestInfo};
 
 use super::models::ModelPath;
 use crate::answer::InferenceRequest;
+use crate::explain;
 use crate::function::Predict;
 use crate::oip::{request, response};
 use crate::routes;
@@ -38,13 +39,17 @@ pub(in crate::routes) async fn infer(
     path.agree(&serving, parsed.model_name.as_deref(), version)
         .map_err(named)?;
     let outputs = model.outputs().iter().map(|spec| spec.name.as_str());
-    response::check_wanted(&parsed.wanted, outputs).map_err(named)?;
+    let explained = explain::TENSORS
+        .into_iter()
+        .filter(|_| parsed.wanted.explain);
+    response::check_wanted(&parsed.wanted, outputs.chain(explained)).map_err(named)?;
     let request = InferenceRequest {
         id_given: info.given || parsed.id.is_some(),
         id: parsed.id.clone().unwrap_or(info.id),
         pinned: path.is_pinned() || version.is_some(),
         place,
         principal: caller.0.id,
+        explain: parsed.wanted.explain,
         symbols: parsed.symbol.into_iter().collect(),
         inputs: parsed.inputs,
         arrived: info.arrived,

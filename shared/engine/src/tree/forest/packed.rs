@@ -8,7 +8,6 @@ use crate::tree::attributes::Aggregate;
 use crate::tree::leaves::Leaves;
 use crate::tree::linked::{Linked, column_bits};
 use crate::tree::oblivious::Oblivious;
-use crate::tree::perfect::{self, Perfect};
 use crate::tree::real::Real;
 use crate::tree::rows::Missing;
 use crate::tree::ruled::Ruled;
@@ -24,9 +23,8 @@ impl<T: Real> Forest<T> {
         });
         let (number, trees): (u8, &dyn Fn(&mut Writer)) = match &self.shape {
             Shape::Oblivious(trees) => (0, &|out| trees.pack(out)),
-            Shape::Perfect(trees) => (1, &|out| trees.pack(out)),
-            Shape::Linked(trees) => (2, &|out| trees.pack(out)),
-            Shape::Ruled(trees) => (3, &|out| trees.pack(out)),
+            Shape::Linked(trees) => (1, &|out| trees.pack(out)),
+            Shape::Ruled(trees) => (2, &|out| trees.pack(out)),
         };
         out.one(number);
         trees(out);
@@ -54,28 +52,24 @@ impl<T: Real> Forest<T> {
         let wide = missing.width(columns);
         let shape = match input.one::<u8>()? {
             0 => Shape::Oblivious(Oblivious::unpack(input, wide)?),
-            1 => Shape::Perfect(Perfect::unpack(input, wide)?),
-            2 => {
+            1 => {
                 let bits = column_bits(wide)
                     .ok_or_else(|| input.fault(format!("linked trees of {wide} columns")))?;
                 Shape::Linked(Linked::unpack(input, wide, bits, limits)?)
             }
-            3 if missing == Missing::High => Shape::Ruled(Ruled::unpack(input, columns, limits)?),
+            2 if missing == Missing::High => Shape::Ruled(Ruled::unpack(input, columns, limits)?),
             other => return Err(input.fault(format!("{other} is no shape of such trees"))),
         };
         let places = shape.places();
         let is_leaf = |place| shape.is_leaf(place);
         let leaves = Leaves::read(input, places, is_leaf, width)?;
-        let nodes = match &shape {
-            // Shallow trees are filled up: they have more places than they had nodes.
-            Shape::Perfect(_) => places / perfect::MAX_FILL,
-            _ => places,
-        };
-        *left = left.checked_sub(nodes).ok_or_else(|| LoadError::TooLarge {
-            what: "the number of tree nodes".to_owned(),
-            actual: nodes,
-            limit: limits.max_tree_nodes,
-        })?;
+        *left = left
+            .checked_sub(places)
+            .ok_or_else(|| LoadError::TooLarge {
+                what: "the number of tree nodes".to_owned(),
+                actual: places,
+                limit: limits.max_tree_nodes,
+            })?;
         Ok(Self {
             shape,
             missing,
@@ -92,7 +86,6 @@ impl<T: Real> Shape<T> {
     fn places(&self) -> usize {
         match self {
             Self::Oblivious(trees) => trees.places(),
-            Self::Perfect(trees) => trees.places(),
             Self::Linked(trees) => trees.places(),
             Self::Ruled(trees) => trees.places(),
         }
@@ -101,7 +94,7 @@ impl<T: Real> Shape<T> {
     /// True for a place that a walk can end at.
     fn is_leaf(&self, place: usize) -> bool {
         match self {
-            Self::Oblivious(_) | Self::Perfect(_) => true,
+            Self::Oblivious(_) => true,
             Self::Linked(trees) => trees.is_leaf(place),
             Self::Ruled(trees) => trees.is_leaf(place),
         }
