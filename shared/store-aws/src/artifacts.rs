@@ -124,7 +124,9 @@ impl S3Artifacts {
         max: u64,
     ) -> Result<Object, StoreError> {
         let key = format!("{prefix}{file}");
-        self.bucket.get(&key, size, max).await.map_err(|failed| {
+        // Several are read at once: boxed, so that their states do not add up on the stack.
+        let read = Box::pin(self.bucket.get(&key, size, max));
+        read.await.map_err(|failed| {
             // The version's marker was read a moment ago.
             if failed.is_missing() {
                 StoreError::Corrupt(format!(

@@ -402,7 +402,7 @@ mod tests {
         let (result, calls, _) = run(Access::Write, denied).await;
         let failed = result.unwrap_err();
         assert!(failed.is("AccessDeniedException") && !failed.in_doubt && calls == 1);
-        assert!(matches!(failed.into_store(), StoreError::Unavailable(_)));
+        assert!(matches!(failed.into_store(), StoreError::Denied(_)));
     }
 
     #[tokio::test]

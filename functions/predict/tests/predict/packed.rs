@@ -35,9 +35,7 @@ fn packed_example() -> Vec<u8> {
 async fn activate(served: &Served) -> Result<(), String> {
     let id = ReleaseId::from_number(2).unwrap();
     let activated = served.predict.activate(id).await;
-    activated
-        .map(|_| ())
-        .map_err(|error| error.code().to_owned())
+    activated.map_err(|error| error.code().to_owned())
 }
 
 /// The path of a file of the model that [`release_packed`] pushes.
