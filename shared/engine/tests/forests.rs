@@ -1,7 +1,5 @@
 //! Random ensembles of every form and mode against an evaluator that walks the attributes as they stand.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "forests/plan.rs"]
 mod plan;
 

@@ -208,11 +208,8 @@ impl Lists {
     }
 
     fn set(&mut self, name: &'static str, at: usize, value: i64) {
-        self.ints
-            .iter_mut()
-            .find(|(own, _)| *own == name)
-            .unwrap()
-            .1[at] = value;
+        let list = self.ints.iter_mut().find(|(own, _)| *own == name);
+        list.expect("a list that has numbers").1[at] = value;
     }
 }
 

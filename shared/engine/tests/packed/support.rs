@@ -86,8 +86,11 @@ pub(crate) fn ask(specs: &[TensorSpec], rows: usize, seed: u64) -> Vec<Tensor> {
         .collect()
 }
 
+/// Name, shape, and the bits of the numbers, or what is no number.
+type Bits = (String, Vec<usize>, Result<Vec<u64>, TensorData>);
+
 /// Tensors by their bits: NaN equals itself, and the zeros differ.
-pub(crate) fn bits(tensors: &[Tensor]) -> Vec<(String, Vec<usize>, Result<Vec<u64>, TensorData>)> {
+pub(crate) fn bits(tensors: &[Tensor]) -> Vec<Bits> {
     let of = |data: &TensorData| match data {
         TensorData::Fp32(v) => Ok(v.iter().map(|x| u64::from(x.to_bits())).collect()),
         TensorData::Fp64(v) => Ok(v.iter().map(|x| x.to_bits()).collect()),
