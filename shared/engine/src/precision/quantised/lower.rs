@@ -55,9 +55,10 @@ pub(crate) fn lower(graph: &mut GraphProto, opset: i64) -> Result<bool, LoadErro
 }
 
 fn is_quantised(node: &NodeProto) -> bool {
-    node.domain == MICROSOFT_DOMAIN
+    let operator = node.op_type.as_str();
+    (node.domain == MICROSOFT_DOMAIN && MICROSOFT_OPERATORS.binary_search(&operator).is_ok())
         || matches!(
-            node.op_type.as_str(),
+            operator,
             "QuantizeLinear"
                 | "DequantizeLinear"
                 | "DynamicQuantizeLinear"
