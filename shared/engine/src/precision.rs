@@ -21,14 +21,16 @@ use tract_onnx::tract_hir::internal::TractResult;
 
 use crate::check::unsupported;
 use crate::error::LoadError;
+use crate::sequence;
 use activation::Activation;
 use doubles::{BatchNormalise, DoubleConvolve, LayerNormalise, MeanOfPlanes};
-use kernel::Kernel;
 use quantised::{
     Convolve, Dequantise, Multiply, Quantise, QuantiseByRange, QuantisedLstm, Requantise,
 };
 
+pub(crate) use kernel::{Kernel, elements, maybe, need, shape};
 pub(crate) use quantised::{MICROSOFT_OPERATORS, hint};
+pub(crate) use window::Window;
 
 /// The domain of onnxruntime's own operators, of which the quantiser's are run.
 pub(crate) const MICROSOFT_DOMAIN: &str = "com.microsoft";
@@ -45,6 +47,7 @@ pub(crate) enum Batching {
 
 /// Names of the kernels, as operators.
 const KERNELS: &[&str] = &[
+    sequence::CONVOLVE,
     "float64.BatchNormalization",
     "float64.Celu",
     "float64.Clip",
@@ -89,6 +92,7 @@ pub(crate) fn lower(graph: &mut GraphProto, opset: i64) -> Result<Batching, Load
     half_floats::widen(graph);
     let is_quantised = quantised::lower(graph, opset)?;
     doubles::lower(graph)?;
+    sequence::lower(graph);
     Ok(if is_quantised {
         Batching::OneByOne
     } else {
@@ -113,6 +117,7 @@ fn place(mut node: NodeProto, kernel: &str) -> Result<NodeProto, LoadError> {
 /// Reads the attributes of a kernel's node.
 fn parse_kernel(node: &NodeProto) -> TractResult<Arc<dyn Kernel>> {
     Ok(match node.op_type.as_str() {
+        sequence::CONVOLVE => Arc::new(sequence::Convolve::parse(node)?),
         "float64.BatchNormalization" => Arc::new(BatchNormalise::parse(node)?),
         "float64.Conv" => Arc::new(DoubleConvolve::parse(node)?),
         "float64.GlobalAveragePool" => Arc::new(MeanOfPlanes),

@@ -1,4 +1,5 @@
-//! Recurrent operators of `ai.onnx` (`LSTM`, `GRU`, `RNN`) as the specification has them, on kernels of this crate.
+//! Recurrent operators of `ai.onnx` (`LSTM`, `GRU`, `RNN`) as the specification has them, and `Conv` over one dimension,
+//! on kernels of this crate.
 //!
 //! The weights are packed once; the inputs of many steps are multiplied at once, and a step multiplies only the state.
 //! Code for AVX2, AVX-512 or NEON is chosen at run time (by `pulp`), so sums may differ in their last bit between
@@ -10,6 +11,7 @@
 
 mod activation;
 mod cell;
+mod convolution;
 mod definition;
 mod graph_node;
 mod lane;
@@ -22,6 +24,7 @@ use tract_onnx::pb::NodeProto;
 
 use crate::error::LoadError;
 
+pub(crate) use convolution::{CONVOLVE, Convolve, lower};
 pub(crate) use graph_node::register;
 
 /// The operators that are run here; sorted.

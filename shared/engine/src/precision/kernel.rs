@@ -17,7 +17,7 @@ use tract_onnx::tract_hir::internal::{
 use super::{KERNELS, parse_kernel};
 
 /// An operator: a pure function of its inputs.
-pub(super) trait Kernel: Debug + Send + Sync {
+pub(crate) trait Kernel: Debug + Send + Sync {
     /// The types and shapes of all outputs. An input that the node leaves out is none.
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>>;
 
@@ -48,12 +48,12 @@ fn parse(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn Inference
 }
 
 /// The elements of a tensor.
-pub(super) fn elements<T: Datum>(tensor: &TractTensor) -> TractResult<&[T]> {
+pub(crate) fn elements<T: Datum>(tensor: &TractTensor) -> TractResult<&[T]> {
     tensor.try_as_plain_ram()?.as_slice::<T>()
 }
 
 /// The shape of a value.
-pub(super) fn shape(fact: &TypedFact) -> TractResult<&[usize]> {
+pub(crate) fn shape(fact: &TypedFact) -> TractResult<&[usize]> {
     fact.shape
         .as_concrete()
         .context("its inputs have no settled shape")
@@ -70,7 +70,7 @@ pub(super) fn check_type(fact: &TypedFact, kind: DatumType) -> TractResult<()> {
 }
 
 /// An input that the operator cannot do without.
-pub(super) fn need<T: Copy>(inputs: &[Option<T>], at: usize) -> TractResult<T> {
+pub(crate) fn need<T: Copy>(inputs: &[Option<T>], at: usize) -> TractResult<T> {
     inputs
         .get(at)
         .copied()
@@ -79,7 +79,7 @@ pub(super) fn need<T: Copy>(inputs: &[Option<T>], at: usize) -> TractResult<T> {
 }
 
 /// An input that may be left out.
-pub(super) fn maybe<T: Copy>(inputs: &[Option<T>], at: usize) -> Option<T> {
+pub(crate) fn maybe<T: Copy>(inputs: &[Option<T>], at: usize) -> Option<T> {
     inputs.get(at).copied().flatten()
 }
 

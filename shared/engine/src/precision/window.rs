@@ -7,7 +7,7 @@ use crate::attributes::{int, ints, text};
 
 /// A convolution's attributes.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     strides: Vec<usize>,
     dilations: Vec<usize>,
     pads: Pads,
@@ -27,7 +27,7 @@ enum Pads {
 
 /// A convolution over an input and weights of known shapes.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(crate) struct Placed {
     rows: usize,
     channels: usize,
     filters: usize,
@@ -38,18 +38,28 @@ pub(super) struct Placed {
 
 /// One dimension of a convolution.
 #[derive(Debug)]
-struct Side {
-    length: usize,
+pub(crate) struct Side {
+    pub(crate) length: usize,
     kernel: usize,
-    made: usize,
-    stride: usize,
-    dilation: usize,
-    before: usize,
+    /// How many windows there are.
+    pub(crate) made: usize,
+    pub(crate) stride: usize,
+    pub(crate) dilation: usize,
+    /// How much padding stands before the first step.
+    pub(crate) before: usize,
+}
+
+impl Side {
+    /// Steps with all padding that a window reaches.
+    pub(crate) fn padded(&self) -> usize {
+        let reached = (self.made - 1) * self.stride + self.dilation * (self.kernel - 1) + 1;
+        reached.max(self.before + self.length)
+    }
 }
 
 impl Window {
     /// Reads the attributes; those of a wrong sign were refused before.
-    pub(super) fn parse(node: &NodeProto) -> TractResult<Self> {
+    pub(crate) fn parse(node: &NodeProto) -> TractResult<Self> {
         let sizes = |name: &str| {
             ints(node, name)
                 .iter()
@@ -74,7 +84,7 @@ impl Window {
     }
 
     /// Lays the windows over `[rows, channels, ..]` for weights of `[filters, channels / group, ..]`.
-    pub(super) fn place(&self, x: &[usize], w: &[usize]) -> TractResult<Placed> {
+    pub(crate) fn place(&self, x: &[usize], w: &[usize]) -> TractResult<Placed> {
         ensure!(
             x.len() >= 3 && x.len() == w.len(),
             "an input of {} and weights of {} dimensions",
@@ -112,9 +122,14 @@ impl Window {
         })
     }
 
+    /// Steps from one tap to the next.
+    pub(crate) fn dilation(&self, at: usize) -> usize {
+        self.dilations.get(at).copied().unwrap_or(1)
+    }
+
     fn side(&self, at: usize, length: usize, kernel: usize, spatial: usize) -> TractResult<Side> {
         let stride = self.strides.get(at).copied().unwrap_or(1);
-        let dilation = self.dilations.get(at).copied().unwrap_or(1);
+        let dilation = self.dilation(at);
         let reach = dilation * kernel.saturating_sub(1) + 1;
         let (before, padded) = match &self.pads {
             Pads::Given(pads) => {
@@ -150,8 +165,16 @@ impl Window {
 }
 
 impl Placed {
+    /// The one dimension; none where there are more.
+    pub(crate) fn only_side(&self) -> Option<&Side> {
+        match self.sides.as_slice() {
+            [side] => Some(side),
+            _ => None,
+        }
+    }
+
     /// The result's shape, `[rows, filters, ..]`.
-    pub(super) fn shape(&self) -> Vec<usize> {
+    pub(crate) fn shape(&self) -> Vec<usize> {
         [self.rows, self.filters]
             .into_iter()
             .chain(self.sides.iter().map(|side| side.made))
@@ -159,7 +182,7 @@ impl Placed {
     }
 
     /// The result: every window's values and weights through `add`, from 0; what is padded adds nothing.
-    pub(super) fn convolve<T: Copy + Default>(
+    pub(crate) fn convolve<T: Copy + Default>(
         &self,
         values: &[T],
         weights: &[T],
