@@ -133,7 +133,10 @@ class Stack:
             time.sleep(0.05)
 
     def _write(self, name: str, content) -> None:
-        (self.folder / name).write_text(json.dumps(content), encoding="utf-8")
+        # Whoever reads it, also after a kill, finds it whole.
+        whole = self.folder / f".{name}"
+        whole.write_text(json.dumps(content), encoding="utf-8")
+        whole.replace(self.folder / name)
 
 
 def define_servers(root: Path, folder: Path, environment: dict[str, str]) -> list[Server]:

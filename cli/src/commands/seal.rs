@@ -161,8 +161,13 @@ fn check_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Scorer, Failure> {
     Ok(Scorer::new(manifest, model)?)
 }
 
-/// The model's packed form, where it has one, bound to the manifest as the model was.
+/// The model's packed form, where it has one and it would be loaded, bound to the manifest as the model was.
 fn pack_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    // Explanations are made of the ONNX file: a server would not load another form.
+    let explain = manifest.explain.as_ref();
+    if explain.is_some_and(|explain| explain.background.is_some()) {
+        return Ok(None);
+    }
     let limits = LoadLimits::default();
     let packed = pack(onnx, &limits)?;
     if let Some(packed) = &packed {

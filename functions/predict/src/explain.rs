@@ -26,7 +26,7 @@ pub(crate) const TENSORS: [&str; 5] = [
 ];
 
 /// Most contributions in one answer: about 5 MB of JSON, and 100 events.
-pub const MAX_CONTRIBUTIONS: usize = 1 << 18;
+pub const MAX_CONTRIBUTIONS: usize = 1 << 14;
 
 /// The explanation of a request's answers, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -51,8 +51,11 @@ impl S3Log {
         let size = MAX_CHECKPOINT_BYTES;
         match self.bucket.get(CHECKPOINT, 0, size).await {
             Ok(object) => Ok(Some(object)),
-            Err(unread) if unread.is_missing() => Ok(None),
-            Err(unread) => Err(unread.into_store()),
+            Err(unread) => match unread.into_store() {
+                StoreError::NotFound(_) => Ok(None),
+                // Who may not list is not told what is missing: nothing published is no word to guess.
+                error => Err(error),
+            },
         }
     }
 }

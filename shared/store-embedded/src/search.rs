@@ -68,13 +68,11 @@ impl RedbSearch {
                 if records.is_empty() {
                     break;
                 }
-                let keys: Result<Vec<_>, _> = records
+                // One that cannot be read is nowhere in the index, and keeps no other one out of it.
+                let keys: Vec<Option<EventKeys>> = records
                     .iter()
-                    .map(|record| EventKeys::of(&record.entry))
+                    .map(|record| EventKeys::of(&record.entry).ok())
                     .collect();
-                let keys = keys.map_err(|error| {
-                    StoreError::Corrupt(format!("stream {stream} after event {from}: {error}"))
-                })?;
                 let this = self.clone();
                 run_blocking(move || this.add(stream, from, &keys)).await?;
             }
@@ -90,7 +88,12 @@ impl RedbSearch {
     }
 
     /// Adds the events of a stream from position `from` on, if it is still where the index ends.
-    fn add(&self, stream: StreamId, from: u64, keys: &[EventKeys]) -> Result<(), StoreError> {
+    fn add(
+        &self,
+        stream: StreamId,
+        from: u64,
+        keys: &[Option<EventKeys>],
+    ) -> Result<(), StoreError> {
         let write = self.index.begin_write().map_err(self.failed())?;
         {
             let mut indexed = write.open_table(INDEXED).map_err(self.failed())?;
@@ -102,11 +105,13 @@ impl RedbSearch {
             }
             let mut seq = from;
             for keys in keys {
-                for name in names_of(keys) {
-                    let key: Key<'_> = (&name, keys.time_us, stream.0, seq);
-                    events
-                        .insert(key, keys.kind.as_str())
-                        .map_err(self.failed())?;
+                if let Some(keys) = keys {
+                    for name in names_of(keys) {
+                        let key: Key<'_> = (&name, keys.time_us, stream.0, seq);
+                        events
+                            .insert(key, keys.kind.as_str())
+                            .map_err(self.failed())?;
+                    }
                 }
                 seq += 1;
             }

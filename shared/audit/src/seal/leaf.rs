@@ -94,7 +94,9 @@ pub(crate) fn count_registration(runs: &mut Vec<EventRun>, stream: StreamId) {
 /// Counts an event; see [`count_registration`].
 pub(crate) fn count_event(runs: &mut Vec<EventRun>, stream: StreamId, seq: u64) {
     match runs.last_mut() {
-        Some(run) if run.stream == stream && run.first + run.count == seq => run.count += 1,
+        Some(run) if run.stream == stream && run.first.checked_add(run.count) == Some(seq) => {
+            run.count += 1;
+        }
         _ => runs.push(EventRun {
             count: 1,
             first: seq,

@@ -19,11 +19,12 @@ pub(super) fn check(node: &NodeProto, constants: &Constants<'_>) -> Result<(), L
             "impute with SimpleImputer, or choose by a mask that is multiplied",
         ));
     }
-    if int(node, "axis").is_none_or(|axis| axis == 0) {
+    // One that counts from the back may be the batch.
+    if int(node, "axis").is_none_or(|axis| axis <= 0) {
         return Err(unsupported(
             node,
             "it picks among the rows of a batch",
-            "state the axis of the columns",
+            "state the axis of the columns, counted from the front",
         ));
     }
     Ok(())

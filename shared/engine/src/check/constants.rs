@@ -100,7 +100,11 @@ impl<'a> Constants<'a> {
 
     /// The elements of a constant of truth values.
     pub(crate) fn flags(&self, name: &str) -> Option<Vec<bool>> {
-        match elements(self.tensors.get(name)?)? {
+        let tensor = self.tensors.get(name)?;
+        if tensor.raw_data.len() > MAX_READ || tensor.int32_data.len() > MAX_READ {
+            return None;
+        }
+        match elements(tensor)? {
             TensorData::Bool(flags) => Some(flags),
             _ => None,
         }

@@ -140,7 +140,9 @@ fn write_out(function: &Function, call: &NodeProto, at: usize) -> Vec<NodeProto>
     let place = format!("function{at}");
     let mut names: HashMap<&str, &str> = HashMap::new();
     let outputs = function.output.iter().zip(&call.output);
-    names.extend(outputs.clone().map(|(own, outer)| (&**own, &**outer)));
+    // An output that the call leaves out may still be read within the body.
+    let taken = outputs.clone().filter(|(_, outer)| !outer.is_empty());
+    names.extend(taken.map(|(own, outer)| (&**own, &**outer)));
     let none = String::new();
     let inputs = call.input.iter().chain(std::iter::repeat(&none));
     names.extend(

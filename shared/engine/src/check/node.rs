@@ -25,9 +25,8 @@ pub(super) fn check(
     }
     check_arity(node)?;
     match node.op_type.as_str() {
-        "Conv" | "ConvTranspose" | "QLinearConv" | "ConvInteger" | "AveragePool" | "MaxPool" => {
-            check_window(node, constants)
-        }
+        "Conv" | "ConvTranspose" | "QLinearConv" | "ConvInteger" | "AveragePool" | "MaxPool"
+        | "QLinearAveragePool" => check_window(node, constants),
         "Mul" | "Pow"
             if node.input[0] == node.input[1] && constants.integers(&node.input[0]).is_some() =>
         {

@@ -10,6 +10,9 @@ use super::Constants;
 use crate::attributes::{find, int, ints};
 use crate::ml::Distances;
 
+/// Most nodes of a body that measures a distance.
+const MAX_BODY: usize = 64;
+
 /// The body of a `Scan`.
 struct Body<'a> {
     graph: &'a GraphProto,
@@ -39,6 +42,9 @@ pub(super) fn read_distances(node: &NodeProto) -> Option<Distances> {
         graph,
         constants: Constants::collect(graph),
     };
+    if graph.node.len() > MAX_BODY {
+        return None;
+    }
     let keeps_state = body.resolve(&state_after.name) == state.name;
     let mut attributes = graph.node.iter().flat_map(|node| &node.attribute);
     let is_own = attributes.all(|attribute| attribute.ref_attr_name.is_empty());

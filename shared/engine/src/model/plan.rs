@@ -209,11 +209,8 @@ impl Plans {
                 });
             }
         };
-        let is_split = self.batching == Batching::OneByOne
-            && self
-                .inputs
-                .iter()
-                .all(|spec| spec.shape.first() == Some(&-1));
+        let is_split =
+            self.batching == Batching::OneByOne && self.inputs.iter().all(rows::may_have_rows);
         let mixed = made.iter().find(|tensor| tensor.shape.first() != Some(&1));
         match mixed {
             Some(tensor) if is_split => Err(LoadError::graph(format!(

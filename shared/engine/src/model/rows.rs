@@ -7,7 +7,7 @@ use crate::tensor::{Tensor, TensorData};
 
 /// The rows of a batch; none where the graph takes another number of rows for an input, or a fixed one.
 pub(super) fn count(specs: &[TensorSpec], inputs: &[&Tensor]) -> Option<usize> {
-    if !specs.iter().all(|spec| spec.shape.first() == Some(&-1)) {
+    if !specs.iter().all(may_have_rows) {
         return None;
     }
     let count = *inputs.first()?.shape.first()?;
@@ -15,6 +15,11 @@ pub(super) fn count(specs: &[TensorSpec], inputs: &[&Tensor]) -> Option<usize> {
         .iter()
         .all(|tensor| tensor.shape.first() == Some(&count))
         .then_some(count)
+}
+
+/// True where an input's first dimension is open, or its rank.
+pub(super) fn may_have_rows(spec: &TensorSpec) -> bool {
+    spec.shape.first().is_none_or(|dim| *dim == -1)
 }
 
 /// Runs each of two or more rows by itself and puts the answers together.

@@ -5,6 +5,9 @@ use tract_onnx::tract_hir::internal::{TractResult, bail, ensure};
 
 use crate::attributes::{int, ints, text};
 
+/// Most taps of all windows of a row and channel together.
+const MAX_TAPS: usize = 1 << 24;
+
 /// A convolution's attributes.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -113,6 +116,13 @@ impl Window {
         let sides = (0..spatial)
             .map(|at| self.side(at, x[at + 2], w[at + 2], spatial))
             .collect::<TractResult<Vec<_>>>()?;
+        let taps = sides.iter().try_fold(1_usize, |taps, side| {
+            taps.checked_mul(side.made)?.checked_mul(side.kernel)
+        });
+        ensure!(
+            taps.is_some_and(|taps| taps <= MAX_TAPS),
+            "the windows have more than {MAX_TAPS} taps together"
+        );
         Ok(Placed {
             rows: x[0],
             channels: x[1],

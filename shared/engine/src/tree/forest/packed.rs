@@ -61,8 +61,6 @@ impl<T: Real> Forest<T> {
             other => return Err(input.fault(format!("{other} is no shape of such trees"))),
         };
         let places = shape.places();
-        let is_leaf = |place| shape.is_leaf(place);
-        let leaves = Leaves::read(input, places, is_leaf, width)?;
         *left = left
             .checked_sub(places)
             .ok_or_else(|| LoadError::TooLarge {
@@ -70,6 +68,8 @@ impl<T: Real> Forest<T> {
                 actual: places,
                 limit: limits.max_tree_nodes,
             })?;
+        let is_leaf = |place| shape.is_leaf(place);
+        let leaves = Leaves::read(input, places, is_leaf, width)?;
         Ok(Self {
             shape,
             missing,
