@@ -74,7 +74,7 @@ fn inspect(onnx: &[u8], place: impl Display, stored: Option<Stored>) -> Result<R
         inspection: &inspection,
     };
     let report = Report::new(&described, text)?;
-    Ok(if inspection.unsupported.is_empty() {
+    Ok(if inspection.is_supported() {
         report
     } else {
         report.ending_with(Exit::Refused)
@@ -109,14 +109,15 @@ fn describe(text: Text, inspection: &Inspection) -> Text {
         })
         .collect();
     let trees: Vec<Vec<String>> = inspection.trees.iter().map(describe_trees).collect();
-    let verdict = if unsupported.is_empty() {
-        "yes".to_owned()
-    } else {
-        format!("no: {} unsupported", unsupported.len())
+    let verdict = match &inspection.refusal {
+        Some(refusal) => format!("no: {} [{}]", refusal.error, refusal.code),
+        None if unsupported.is_empty() => "yes".to_owned(),
+        None => format!("no: {} unsupported", unsupported.len()),
     };
+    let producer = Some(inspection.producer.as_str()).filter(|name| !name.is_empty());
     text.field("supported", verdict)
         .field("size", format!("{} bytes", inspection.size))
-        .field("producer", &inspection.producer)
+        .field("producer", producer.unwrap_or("not named"))
         .field("format", format!("IR {}", inspection.ir_version))
         .field("opsets", opsets.join(", "))
         .field("nodes", inspection.nodes)

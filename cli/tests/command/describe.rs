@@ -43,6 +43,24 @@ fn a_model_with_an_unknown_operator_is_described_and_refused() {
     assert!(run.stdout.contains("no: 1 unsupported"), "{run:?}");
 }
 
+#[test]
+fn a_model_that_only_loading_refuses_is_described_and_refused() {
+    let temp = tempdir().unwrap();
+    // Its imputer gives 10 columns, and its classifier was made for 20.
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/zoo/models/imputer_indicator.onnx"
+    );
+    let run = run_in(temp.path(), &format!("inspect {model} --json")).ends_with(1);
+    assert_eq!(run.json()["refusal"]["code"], "model.invalid_graph");
+    assert_eq!(run.json()["opsets"].as_array().unwrap().len(), 2);
+    let run = run_in(temp.path(), &format!("inspect {model}")).ends_with(1);
+    assert!(
+        run.stdout.contains("no: ") && run.stdout.contains("LinearClassifier"),
+        "{run:?}"
+    );
+}
+
 const INFER: &str = "manifest infer EXAMPLE/spx-direction.onnx --csv EXAMPLE/features.csv --exclude date \
     --name spx --version 1.2.3 --owner team --algo-id A-1";
 

@@ -2,7 +2,7 @@
 
 mod cost;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::check;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
-use crate::model::TensorSpec;
+use crate::model::{Model, TensorSpec};
 use crate::precision;
 use crate::tree;
 
@@ -43,12 +43,31 @@ pub struct Inspection {
     pub memory: usize,
     /// The tree ensembles.
     pub trees: Vec<TreeSummary>,
-    /// What keeps the model from being loaded; empty where nothing does.
+    /// The nodes that keep the model from being loaded; empty where none does.
     pub unsupported: Vec<Unsupported>,
+    /// Why the model is not loaded although every node is supported; `None` where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+}
+
+impl Inspection {
+    /// Whether the model is served.
+    pub fn is_supported(&self) -> bool {
+        self.unsupported.is_empty() && self.refusal.is_none()
+    }
+}
+
+/// Why a model is not loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Stable code, for example `model.invalid_graph`.
+    pub code: &'static str,
+    /// One sentence.
+    pub error: String,
 }
 
 /// An operator set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Opset {
     /// Its domain; `ai.onnx` for the default one.
     pub domain: String,
@@ -93,10 +112,11 @@ pub struct Unsupported {
     pub hint: String,
 }
 
-/// Describes a model file and lists all operators that are not run.
+/// Describes a model file, lists all operators that are not run, and loads it where there are none.
 ///
 /// # Errors
-/// A [`LoadError`] for a file that is too large, malformed or contradicts itself; never for an operator.
+/// A [`LoadError`] for a file that is too large, malformed or contradicts itself; never for an operator, nor for what
+/// only loading finds.
 pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
     let mut model = check::decode(onnx, limits)?;
     let mut refused = model
@@ -144,7 +164,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
             }
         }
     }
-    let unsupported = refused
+    let unsupported: Vec<Unsupported> = refused
         .into_iter()
         .filter_map(|error| match error {
             LoadError::UnsupportedOperator {
@@ -161,6 +181,23 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
             _ => None,
         })
         .collect();
+    let loaded = unsupported.is_empty().then(|| Model::load(onnx, limits));
+    let refusal = loaded.and_then(Result::err).map(|error| Refusal {
+        code: error.code(),
+        error: error.to_string(),
+    });
+    let opsets: BTreeSet<Opset> = model
+        .opset_import
+        .iter()
+        .map(|import| Opset {
+            domain: if import.domain.is_empty() {
+                "ai.onnx".to_owned()
+            } else {
+                import.domain.clone()
+            },
+            version: import.version,
+        })
+        .collect();
     Ok(Inspection {
         inputs: specs.0,
         outputs: specs.1,
@@ -168,18 +205,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
             .trim()
             .to_owned(),
         ir_version: model.ir_version,
-        opsets: model
-            .opset_import
-            .iter()
-            .map(|import| Opset {
-                domain: if import.domain.is_empty() {
-                    "ai.onnx".to_owned()
-                } else {
-                    import.domain.clone()
-                },
-                version: import.version,
-            })
-            .collect(),
+        opsets: opsets.into_iter().collect(),
         operators: operators
             .into_iter()
             .map(|(operator, count)| OperatorCount { operator, count })
@@ -191,5 +217,6 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
         memory: weight.memory,
         trees,
         unsupported,
+        refusal,
     })
 }

@@ -29,7 +29,9 @@ mod wire;
 
 pub use error::{InputError, LoadError, RunError, ScoreError};
 pub use explain::{ExplainError, Explainer, Explanations, Method};
-pub use inspect::{Cost, Inspection, OperatorCount, Opset, TreeSummary, Unsupported, inspect};
+pub use inspect::{
+    Cost, Inspection, OperatorCount, Opset, Refusal, TreeSummary, Unsupported, inspect,
+};
 pub use limits::LoadLimits;
 pub use model::{Model, TensorSpec, pack};
 pub use packed::PACKED_FORMAT;
