@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use artifact::Manifest;
 use artifact::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use clap::Args;
-use engine::{Explainer, LoadLimits, Model, Scorer, pack};
+use engine::{Explainer, LoadLimits, Model, ModelFile, Scorer, pack};
 use serde_json::json;
 
 use crate::arguments::StoreArguments;
@@ -110,7 +110,7 @@ fn complete_manifest(
     let Some(rows) = arguments.background.as_ref().or(arguments.csv.as_ref()) else {
         let manifest = read_manifest(&arguments.manifest)?;
         check_fit(&manifest, onnx).map_err(in_model)?;
-        let bound = Explainer::bind(&manifest, onnx, &LoadLimits::default());
+        let bound = Explainer::bind(&manifest, ModelFile::Onnx(onnx), &LoadLimits::default());
         let explanations = match bound.map_err(|error| in_model(error.into()))? {
             Some(explainer) => {
                 let (method, rows) = (explainer.method().name(), explainer.background_rows());
@@ -161,17 +161,13 @@ fn check_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Scorer, Failure> {
     Ok(Scorer::new(manifest, model)?)
 }
 
-/// The model's packed form, where it has one and it would be loaded, bound to the manifest as the model was.
+/// The model's packed form, where it has one, bound to the manifest as the model was.
 fn pack_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-    // Explanations are made of the ONNX file: a server would not load another form.
-    let explain = manifest.explain.as_ref();
-    if explain.is_some_and(|explain| explain.background.is_some()) {
-        return Ok(None);
-    }
     let limits = LoadLimits::default();
     let packed = pack(onnx, &limits)?;
     if let Some(packed) = &packed {
         Scorer::new(manifest, Model::load_packed(packed.clone(), &limits)?)?;
+        Explainer::bind(manifest, ModelFile::Packed(packed), &limits)?;
     }
     Ok(packed)
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use artifact::{ArtifactFiles, Manifest, OpenError, Sidecar, TrustedKey, Verified, open};
+use artifact::{ArtifactFiles, OpenError, Sidecar, TrustedKey, Verified, open};
 use audit::EventBody;
 use audit::event::{ModelAccess, Security};
 use domain::ports::{
@@ -15,7 +15,7 @@ use domain::ports::{
 };
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, Release, ReleaseId, ReleaseModel, ReleaseRole, Sha256Digest};
-use engine::{Explainer, LoadError, LoadLimits, Model, PACKED_FORMAT, Scorer};
+use engine::{Explainer, LoadError, LoadLimits, Model, ModelFile, PACKED_FORMAT, Scorer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serving::{LoadedModel, Serving, can_stand_in};
@@ -165,12 +165,6 @@ impl LoadModelError {
     }
 }
 
-/// Whether the model's predictions can be explained.
-fn explains(manifest: &Manifest) -> bool {
-    let explain = manifest.explain.as_ref();
-    explain.is_some_and(|explain| explain.background.is_some())
-}
-
 impl Loader {
     /// Loads all models of the release; all of them, or none serves.
     ///
@@ -261,11 +255,10 @@ impl Loader {
         let packed = files.packed.as_ref().and(verified.manifest().packed);
         match packed {
             None => self.build(&verified, &files, Form::Onnx, slot).await,
-            Some(packed) if packed.format == PACKED_FORMAT && !explains(verified.manifest()) => {
+            Some(packed) if packed.format == PACKED_FORMAT => {
                 self.build(&verified, &files, Form::Packed, slot).await
             }
-            // Packed by an engine of another version, or without what explanations are made of: the ONNX file is the
-            // same model.
+            // Packed by an engine of another version: the ONNX file is the same model.
             Some(_) => {
                 let files = self.artifacts.read(name, version).await;
                 let files = Fetched::from(files.map_err(LoadModelError::Read)?);
@@ -326,12 +319,14 @@ impl Loader {
         let sha256 = verified.context().sha256;
         let limits = self.limits.clone();
         let build = move || -> Result<LoadedModel, LoadError> {
-            let (model, explainer) = match form {
-                Form::Onnx => (
-                    Model::load(&plain, &limits)?,
-                    Explainer::bind(&manifest, &plain, &limits)?,
-                ),
-                Form::Packed => (Model::load_packed(plain, &limits)?, None),
+            let file = match form {
+                Form::Onnx => ModelFile::Onnx(&plain),
+                Form::Packed => ModelFile::Packed(&plain),
+            };
+            let explainer = Explainer::bind(&manifest, file, &limits)?;
+            let model = match form {
+                Form::Onnx => Model::load(&plain, &limits)?,
+                Form::Packed => Model::load_packed(plain, &limits)?,
             };
             let scorer = Scorer::new(&manifest, model)?;
             drop(slot);

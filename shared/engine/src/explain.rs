@@ -21,14 +21,24 @@ use crate::check;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Linear, Operator, View, matrix};
+use crate::packed;
 use crate::pipeline::ColumnStep;
 use crate::tensor::Tensor;
-use crate::tree::{Attribution, is_wide};
+use crate::tree::{Attributed, Attribution, Ensembles, TreeOperator};
 use background::Kind;
 pub(crate) use background::{read_count, write_count};
 pub use explanations::{Explanations, Method};
 use rows::{explain_linear, explain_trees, narrow, observe, score_linear, widen};
 pub(crate) use watch::{Late, Watch};
+
+/// A model file in one of its two forms.
+#[derive(Debug, Clone, Copy)]
+pub enum ModelFile<'a> {
+    /// ONNX.
+    Onnx(&'a [u8]),
+    /// What [`pack`](crate::pack) makes of it.
+    Packed(&'a [u8]),
+}
 
 /// What explains a model's scores.
 #[derive(Debug)]
@@ -112,7 +122,7 @@ impl Explainer {
         background: &Tensor,
         limits: &LoadLimits,
     ) -> Result<Self, ExplainError> {
-        let mut explainer = Self::read(onnx, limits)?;
+        let mut explainer = Self::read(ModelFile::Onnx(onnx), limits)?;
         let rows = explainer.prepare(background)?;
         let (count, columns) = matrix(&rows.shape).map_err(wrong_input)?;
         explainer.model.check_columns(columns)?;
@@ -142,11 +152,11 @@ impl Explainer {
     /// # Errors
     /// As [`Explainer::new`], and [`ExplainError::Background`] for the background of another model.
     pub fn with_background(
-        onnx: &[u8],
+        file: ModelFile<'_>,
         mut background: &[u8],
         limits: &LoadLimits,
     ) -> Result<Self, ExplainError> {
-        let mut explainer = Self::read(onnx, limits)?;
+        let mut explainer = Self::read(file, limits)?;
         let unfit = |reason: &str| ExplainError::Background {
             reason: reason.to_owned(),
         };
@@ -261,8 +271,11 @@ impl Explainer {
     }
 
     /// Reads the model and what stands before it, without a background.
-    fn read(onnx: &[u8], limits: &LoadLimits) -> Result<Self, ExplainError> {
-        let mut proto = check::decode(onnx, limits)?;
+    fn read(file: ModelFile<'_>, limits: &LoadLimits) -> Result<Self, ExplainError> {
+        let (mut proto, mut ensembles) = match file {
+            ModelFile::Onnx(bytes) => (check::decode(bytes, limits)?, Ensembles::new()),
+            ModelFile::Packed(bytes) => packed::read(bytes, limits)?,
+        };
         check::validate(&proto, limits)?;
         let Some(graph) = &mut proto.graph else {
             return Err(unavailable("the file holds no graph"));
@@ -278,9 +291,17 @@ impl Explainer {
         let datatype = steps
             .iter()
             .fold(input.datatype, |from, step| step.gives(from));
+        let packed = node
+            .output
+            .first()
+            .and_then(|output| ensembles.remove(output));
+        let model = match packed {
+            Some(trees) => attribute(&trees)?,
+            None => read_model(node, datatype, limits)?,
+        };
         Ok(Self {
             input: input.name.clone(),
-            model: read_model(node, datatype, limits)?,
+            model,
             steps,
             rows: 0,
             expectation: Vec::new(),
@@ -344,18 +365,21 @@ impl Explained {
     }
 }
 
+fn attribute(trees: &TreeOperator) -> Result<Explained, ExplainError> {
+    match trees.attribute() {
+        Some(Attributed::Single(trees)) => Ok(Explained::Single(trees)),
+        Some(Attributed::Double(trees)) => Ok(Explained::Double(trees)),
+        None => Err(unavailable("the trees are not summed, or too deep")),
+    }
+}
+
 fn read_model(
     node: &NodeProto,
     datatype: DataType,
     limits: &LoadLimits,
 ) -> Result<Explained, ExplainError> {
     if check::is_tree_ensemble(node) {
-        let not_summed = || unavailable("the trees are not summed, or too deep");
-        return Ok(if is_wide(node, datatype, limits)? {
-            Explained::Double(Attribution::read(node, limits)?.ok_or_else(not_summed)?)
-        } else {
-            Explained::Single(Attribution::read(node, limits)?.ok_or_else(not_summed)?)
-        });
+        return attribute(&TreeOperator::parse(node, Some(datatype), limits)?);
     }
     let linear = match Operator::parse(node, Some(datatype), limits)? {
         Operator::LinearClassifier(classifier) => classifier.into_linear(),

@@ -28,7 +28,7 @@ mod tree;
 mod wire;
 
 pub use error::{InputError, LoadError, RunError, ScoreError};
-pub use explain::{ExplainError, Explainer, Explanations, Method};
+pub use explain::{ExplainError, Explainer, Explanations, Method, ModelFile};
 pub use inspect::{
     Cost, Inspection, OperatorCount, Opset, Refusal, TreeSummary, Unsupported, inspect,
 };

@@ -18,6 +18,7 @@ mod oblivious;
 mod real;
 mod rows;
 mod ruled;
+mod spelled;
 mod topology;
 
 use std::collections::HashMap;
@@ -57,6 +58,13 @@ pub(crate) type Ensembles = HashMap<String, TreeOperator>;
 enum Kernel {
     Single(Forest<f32>),
     Double(Forest<f64>),
+}
+
+/// The trees as they are explained, in the type of their thresholds and weights.
+#[derive(Debug)]
+pub(crate) enum Attributed {
+    Single(Attribution<f32>),
+    Double(Attribution<f64>),
 }
 
 impl TreeOperator {
@@ -115,6 +123,14 @@ impl TreeOperator {
             kernel,
             finish,
             is_v5,
+        })
+    }
+
+    /// The trees as they are explained; see [`Attribution::new`].
+    pub(crate) fn attribute(&self) -> Option<Attributed> {
+        Some(match &self.kernel {
+            Kernel::Single(forest) => Attributed::Single(Attribution::new(forest, &self.finish)?),
+            Kernel::Double(forest) => Attributed::Double(Attribution::new(forest, &self.finish)?),
         })
     }
 
@@ -228,16 +244,6 @@ impl TreeOperator {
             Array::floats(shape, scores),
         ]
     }
-}
-
-/// True if an ensemble given numbers of a type is run in float64.
-pub(crate) fn is_wide(
-    node: &NodeProto,
-    input: DataType,
-    limits: &LoadLimits,
-) -> Result<bool, LoadError> {
-    let raw = attributes::read(node, limits)?;
-    Ok(raw.is_double || (input == DataType::Fp64 && !raw.is_v5))
 }
 
 /// Reads numbers as floats; 64-bit integers are rounded as onnxruntime rounds them, in the comparison.

@@ -8,7 +8,9 @@ mod plan;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use engine::{ExplainError, Explainer, LoadLimits, Method, Model, Tensor, TensorData};
+use engine::{
+    ExplainError, Explainer, LoadLimits, Method, Model, ModelFile, Tensor, TensorData, pack,
+};
 use plan::{Dice, Plan, Tree, encode, goes_true, grow_forest, narrow, roll_rows};
 use proptest::prelude::*;
 
@@ -134,8 +136,11 @@ proptest! {
             Explainer::new(&onnx, &tensor(&plan, &background), &LoadLimits::default()).unwrap();
         let explanations = explainer.explain(&tensor(&plan, &rows)).unwrap();
         // What is kept of the background says all that the rows said.
-        let kept = Explainer::with_background(&onnx, &explainer.background(), &LoadLimits::default());
-        prop_assert_eq!(kept.unwrap().explain(&tensor(&plan, &rows)).unwrap(), explanations.clone());
+        let packed = pack(&onnx, &LoadLimits::default()).unwrap().unwrap();
+        for file in [ModelFile::Onnx(&onnx), ModelFile::Packed(&packed)] {
+            let kept = Explainer::with_background(file, &explainer.background(), &LoadLimits::default());
+            prop_assert_eq!(kept.unwrap().explain(&tensor(&plan, &rows)).unwrap(), explanations.clone());
+        }
         let background: Vec<&[f64]> = background.chunks_exact(plan.features).collect();
         let scale = if plan.aggregate == 1 { 1.0 / trees as f64 } else { 1.0 };
         for (at, row) in rows.chunks_exact(plan.features).enumerate() {
@@ -260,13 +265,17 @@ fn background_of_another_model_is_refused() {
         ("tree_binary", longer),
         ("tree_binary", vec![]),
     ] {
-        let error = Explainer::with_background(&onnx(name), &background, &LoadLimits::default());
-        let error = error.unwrap_err();
-        assert!(
-            matches!(error, ExplainError::Background { .. }),
-            "{name}: {error}"
-        );
-        assert_eq!(error.code(), "explain.background");
+        let onnx = onnx(name);
+        let packed = pack(&onnx, &LoadLimits::default()).unwrap().unwrap();
+        for file in [ModelFile::Onnx(&onnx), ModelFile::Packed(&packed)] {
+            let error = Explainer::with_background(file, &background, &LoadLimits::default());
+            let error = error.unwrap_err();
+            assert!(
+                matches!(error, ExplainError::Background { .. }),
+                "{name}: {error}"
+            );
+            assert_eq!(error.code(), "explain.background");
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::support::{
 const INFER: &str = "/v2/models/spx-direction/infer";
 
 /// Gives a model the background of these rows of its one input.
-fn explained(mut member: Member, when: ExplainWhen, rows: &[Vec<f32>]) -> Member {
+pub(crate) fn explained(mut member: Member, when: ExplainWhen, rows: &[Vec<f32>]) -> Member {
     let background = Tensor {
         name: member.manifest.inputs[0].name.clone(),
         shape: vec![rows.len(), rows[0].len()],
@@ -34,7 +34,7 @@ fn explained(mut member: Member, when: ExplainWhen, rows: &[Vec<f32>]) -> Member
 }
 
 /// Rows of the example, from the first.
-fn example_rows(count: usize) -> Vec<Vec<f32>> {
+pub(crate) fn example_rows(count: usize) -> Vec<Vec<f32>> {
     let names = column_names();
     let value = |row: &Value, name: &String| row[name].as_f64().unwrap() as f32;
     (0..count)

@@ -1,21 +1,27 @@
 //! Models that are sealed with their packed form.
 
 use artifact::Salt;
+use artifact::manifest::ExplainWhen;
 use artifact::seal::PackedModel;
 use domain::ReleaseId;
 use engine::{LoadLimits, PACKED_FORMAT, pack};
 use serde_json::{Value, json};
 
+use crate::explained::{example_rows, explained};
 use crate::support::{Member, Served, example_members, prepare, sealing, serve_example};
 use crate::support::{Ports, example_dir};
 
 /// Release 2: version 1.0.1 of the live model, sealed with these bytes as its packed form.
 async fn release_packed(served: &Served, format: u32, bytes: &[u8]) {
+    release_packed_member(served, example_members().remove(0), format, bytes).await;
+}
+
+async fn release_packed_member(served: &Served, member: Member, format: u32, bytes: &[u8]) {
     let Member {
         mut manifest,
         onnx,
         role,
-    } = example_members().remove(0);
+    } = member;
     manifest.version = "1.0.1".parse().unwrap();
     let packed = PackedModel {
         format,
@@ -33,7 +39,11 @@ fn packed_example() -> Vec<u8> {
 }
 
 async fn activate(served: &Served) -> Result<(), String> {
-    let id = ReleaseId::from_number(2).unwrap();
+    activate_release(served, 2).await
+}
+
+async fn activate_release(served: &Served, number: u64) -> Result<(), String> {
+    let id = ReleaseId::from_number(number).unwrap();
     let activated = served.predict.activate(id).await;
     activated.map_err(|error| error.code().to_owned())
 }
@@ -52,7 +62,8 @@ async fn ask(served: &Served) -> Value {
     let reply = served.post("/v1/predict", request.to_string()).await;
     assert_eq!(reply.status, 200, "{:?}", reply.json());
     let answer = reply.json();
-    json!({"answer": answer["answer"], "probabilities": answer["probabilities"], "prediction": answer["prediction"]})
+    json!({"answer": answer["answer"], "probabilities": answer["probabilities"], "prediction": answer["prediction"],
+        "explanation": answer["explanation"]})
 }
 
 #[tokio::test]
@@ -60,6 +71,24 @@ async fn packed_model_answers_as_its_onnx_file_which_is_not_read() {
     let served = serve_example().await;
     let before = ask(&served).await;
     release_packed(&served, PACKED_FORMAT, &packed_example()).await;
+    std::fs::remove_file(file(&served, "model.onnx.sealed")).unwrap();
+    activate(&served).await.unwrap();
+    assert_eq!(ask(&served).await, before);
+}
+
+#[tokio::test]
+async fn packed_model_is_explained_as_its_onnx_file_which_is_not_read() {
+    let explained = || {
+        let member = example_members().remove(0);
+        explained(member, ExplainWhen::Always, &example_rows(40))
+    };
+    let mut members = example_members();
+    members[0] = explained();
+    let served = prepare(members, |_| Ports::default()).await;
+    activate_release(&served, 1).await.unwrap();
+    let before = ask(&served).await;
+    assert!(before["explanation"]["outputs"].is_array(), "{before}");
+    release_packed_member(&served, explained(), PACKED_FORMAT, &packed_example()).await;
     std::fs::remove_file(file(&served, "model.onnx.sealed")).unwrap();
     activate(&served).await.unwrap();
     assert_eq!(ask(&served).await, before);

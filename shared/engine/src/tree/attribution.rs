@@ -3,16 +3,14 @@
 
 use std::collections::HashMap;
 
-use super::attributes::{self, Aggregate, Mode, RawTrees};
+use super::attributes::Aggregate;
 use super::branch::{Branch, Sets};
-use super::leaves;
+use super::finish::Finish;
+use super::forest::Forest;
 use super::real::Real;
 use super::rows::Missing;
-use super::topology::Topology;
-use crate::error::LoadError;
+use super::spelled::Node;
 use crate::explain::{Late, Watch, read_count, write_count};
-use crate::limits::LoadLimits;
-use tract_onnx::pb::NodeProto;
 
 /// Deepest tree that is explained: the time grows with the square of the depth.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -49,44 +47,55 @@ struct Step {
 }
 
 impl<T: Real> Attribution<T> {
-    /// Reads the trees; no node has a cover yet. None for an aggregate that is no sum, for trees too deep, and for
+    /// Takes the trees over; no node has a cover yet. None for an aggregate that is no sum, for trees too deep, and for
     /// two classes with a base value each, which onnxruntime does not add to the trees' own sums.
-    pub(crate) fn read(node: &NodeProto, limits: &LoadLimits) -> Result<Option<Self>, LoadError> {
-        let raw = attributes::read(node, limits)?;
-        leaves::check_outputs(&raw)?;
-        let Some((outputs, base_values)) = read_outputs(&raw) else {
-            return Ok(None);
-        };
-        let topology = Topology::new(&raw, limits)?;
-        let scale = match raw.aggregate {
+    pub(super) fn new(forest: &Forest<T>, finish: &Finish) -> Option<Self> {
+        let scale = match forest.aggregate() {
             Aggregate::Sum => 1.0,
-            Aggregate::Average => 1.0 / topology.trees.len() as f64,
-            Aggregate::Min | Aggregate::Max => return Ok(None),
+            Aggregate::Average => 1.0 / forest.tree_count() as f64,
+            Aggregate::Min | Aggregate::Max => return None,
         };
+        let trees = forest.spell_out();
+        let mut measured = HashMap::new();
         let mut paths = 0_u64;
-        for tree in &topology.trees {
-            if tree.depth > MAX_DEPTH {
-                return Ok(None);
+        for root in &trees.roots {
+            let (own, depth) = measure(&trees.nodes, *root, &mut measured);
+            paths = paths.saturating_add(own);
+            if depth > MAX_DEPTH || paths > MAX_PATHS {
+                return None;
             }
-            paths = paths.saturating_add(count_paths(&topology, &raw, tree.order[0]));
         }
-        if paths > MAX_PATHS {
-            return Ok(None);
+        let mut is_weighted = vec![false; finish.width()];
+        let mut weights: Vec<Vec<(u32, f64)>> = vec![Vec::new(); trees.nodes.len()];
+        for (node, own) in trees.nodes.iter().zip(&mut weights) {
+            if let Node::Leaf(place) = node {
+                *own = forest.weights(*place);
+                for (output, _) in own {
+                    is_weighted[*output as usize] = true;
+                }
+            }
         }
-        let branches: Vec<Option<Branch<T>>> = (0..raw.modes.len())
-            .map(|at| (raw.modes[at] != Mode::Leaf).then(|| Branch::read(&raw, &topology, at)))
-            .collect();
-        Ok(Some(Self {
-            covers: vec![[0.0; 2]; branches.len()],
-            weights: read_weights(&raw, &topology, outputs),
-            branches,
-            roots: topology.trees.iter().map(|tree| tree.order[0]).collect(),
-            sets: Sets::new(&raw.sets),
-            columns: topology.max_feature as usize + 1,
+        let (outputs, base_values) = finish.raw_scores(&is_weighted)?;
+        if outputs == 1 {
+            for (output, _) in weights.iter_mut().flatten() {
+                *output = 0;
+            }
+        }
+        Some(Self {
+            covers: vec![[0.0; 2]; trees.nodes.len()],
+            weights,
+            branches: trees
+                .nodes
+                .iter()
+                .map(|node| node.branch().copied())
+                .collect(),
+            roots: trees.roots,
+            sets: trees.sets,
+            columns: forest.min_features(),
             outputs,
             scale,
             base_values,
-        }))
+        })
     }
 
     /// Features that a row must have at least.
@@ -333,69 +342,33 @@ impl<T: Real> Attribution<T> {
     }
 }
 
-/// The number of paths from a node to leaves.
-fn count_paths(topology: &Topology, raw: &RawTrees<'_>, root: u32) -> u64 {
-    let mut counts: HashMap<u32, u64> = HashMap::new();
+/// The number of paths from a node to leaves, and the edges of the longest; `measured` are those of nodes below.
+fn measure<T: Real>(
+    nodes: &[Node<T>],
+    root: u32,
+    measured: &mut HashMap<u32, (u64, usize)>,
+) -> (u64, usize) {
     let mut pending = vec![root];
     while let Some(&at) = pending.last() {
-        if raw.modes[at as usize] == Mode::Leaf {
-            counts.insert(at, 1);
-        }
-        if counts.contains_key(&at) {
+        let found = match &nodes[at as usize] {
+            Node::Leaf(_) => Some((1, 0)),
+            Node::Branch(branch) => {
+                let known = branch.children.map(|child| measured.get(&child).copied());
+                if let [Some(left), Some(right)] = known {
+                    Some((left.0.saturating_add(right.0), 1 + left.1.max(right.1)))
+                } else {
+                    let unknown = branch.children.into_iter().zip(known);
+                    pending.extend(
+                        unknown.filter_map(|(child, known)| known.is_none().then_some(child)),
+                    );
+                    None
+                }
+            }
+        };
+        if let Some(found) = found {
+            measured.insert(at, found);
             pending.pop();
-            continue;
-        }
-        let children = topology.children[at as usize];
-        let known = children.map(|child| counts.get(&child).copied());
-        if let [Some(left), Some(right)] = known {
-            counts.insert(at, left.saturating_add(right));
-        } else {
-            pending.extend(
-                children
-                    .into_iter()
-                    .zip(known)
-                    .filter_map(|(child, known)| known.is_none().then_some(child)),
-            );
         }
     }
-    counts.get(&root).copied().unwrap_or(0)
-}
-
-/// How many scores a row has, and the base value of each: onnxruntime's rules, as the kernel follows them.
-fn read_outputs(raw: &RawTrees<'_>) -> Option<(usize, Vec<f64>)> {
-    let base = |at: usize| raw.base_values.get(at).copied().unwrap_or(0.0);
-    if raw.class_labels.is_some() && raw.width == 2 {
-        if raw.base_values.len() == 2 {
-            return None;
-        }
-        // A single base value is added to the first score, which may stand for the second class.
-        return Some(if raw.is_one_score() {
-            let is_first = raw.output_ids.first() == Some(&0);
-            (1, vec![if is_first { base(0) } else { 0.0 }])
-        } else {
-            (2, vec![base(0), 0.0])
-        });
-    }
-    let mut base_values: Vec<f64> = (0..raw.width).map(base).collect();
-    if raw.class_labels.is_none() && raw.width > 1 {
-        // A target without a weight is 0 even if it has a base value.
-        let mut is_weighted = vec![false; raw.width];
-        for id in &*raw.output_ids {
-            is_weighted[*id as usize] = true;
-        }
-        for (base, is_weighted) in base_values.iter_mut().zip(is_weighted) {
-            *base *= f64::from(u8::from(is_weighted));
-        }
-    }
-    Some((raw.width, base_values))
-}
-
-fn read_weights(raw: &RawTrees<'_>, topology: &Topology, outputs: usize) -> Vec<Vec<(u32, f64)>> {
-    let mut weights = vec![Vec::new(); raw.modes.len()];
-    let pairs = raw.output_ids.iter().zip(&raw.weights);
-    for (leaf, (output, weight)) in topology.weight_leaves.iter().zip(pairs) {
-        let output = if outputs == 1 { 0 } else { *output as u32 };
-        weights[*leaf as usize].push((output, *weight));
-    }
-    weights
+    measured.get(&root).copied().unwrap_or((1, 0))
 }

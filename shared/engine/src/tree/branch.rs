@@ -76,6 +76,19 @@ impl<T: Real> Branch<T> {
         }
     }
 
+    /// A branch whose rule is `value > threshold`; `asked` is its feature, and whether a missing value goes right.
+    pub(super) fn simple(threshold: T::Key, asked: (u32, bool), children: [u32; 2]) -> Self {
+        let (feature, sends_right) = asked;
+        let missing = if sends_right { RIGHT_IF_MISSING } else { 0 };
+        Self {
+            threshold,
+            feature,
+            rules: RIGHT_IF_GREATER | missing,
+            set: 0,
+            children,
+        }
+    }
+
     /// True if `value > threshold` is the rule for every value that is not missing.
     pub(super) fn is_simple(&self) -> bool {
         self.rules & !RIGHT_IF_MISSING == RIGHT_IF_GREATER
@@ -108,6 +121,12 @@ impl<T: Real> Branch<T> {
 pub(super) struct Sets<T: Real> {
     /// Each sorted.
     sets: Vec<Vec<T::Key>>,
+}
+
+impl<T: Real> Default for Sets<T> {
+    fn default() -> Self {
+        Self { sets: Vec::new() }
+    }
 }
 
 impl<T: Real> Sets<T> {

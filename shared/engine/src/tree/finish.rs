@@ -144,6 +144,28 @@ impl Finish {
         })
     }
 
+    /// How many raw scores a row has, and the base value of each: onnxruntime's rules, as [`Finish::apply`] follows
+    /// them. None for two classes with a base value each, which are not added to the trees' own sums.
+    pub(super) fn raw_scores(&self, is_weighted: &[bool]) -> Option<(usize, Vec<f64>)> {
+        let base = |at: usize| self.base_values.get(at).copied().unwrap_or(0.0);
+        match &self.classes {
+            Some(_) if self.width == 2 && self.base_values.len() == 2 => None,
+            // A single base value is added to the first score, which may stand for the second class.
+            Some(classes) if self.width == 2 && classes.is_one_score => {
+                Some((1, vec![if is_weighted[0] { base(0) } else { 0.0 }]))
+            }
+            Some(_) if self.width == 2 => Some((2, vec![base(0), 0.0])),
+            None if self.width > 1 => {
+                // A target without a weight is 0 even if it has a base value.
+                let bases = is_weighted.iter().enumerate();
+                let bases =
+                    bases.map(|(at, is_weighted)| if *is_weighted { base(at) } else { 0.0 });
+                Some((self.width, bases.collect()))
+            }
+            _ => Some((self.width, (0..self.width).map(base).collect())),
+        }
+    }
+
     pub(super) fn aggregate(&self) -> Aggregate {
         self.aggregate
     }

@@ -13,6 +13,7 @@ use super::oblivious::Oblivious;
 use super::real::Real;
 use super::rows::Missing;
 use super::ruled::Ruled;
+use super::spelled::Spelled;
 use super::topology::Topology;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
@@ -99,6 +100,25 @@ impl<T: Real> Forest<T> {
     /// Features that a row must have at least.
     pub(super) fn min_features(&self) -> usize {
         self.columns
+    }
+
+    /// What is done with the weights of the leaves that a row reaches.
+    pub(super) fn aggregate(&self) -> Aggregate {
+        self.aggregate
+    }
+
+    /// The trees branch by branch.
+    pub(super) fn spell_out(&self) -> Spelled<T> {
+        match &self.shape {
+            Shape::Oblivious(trees) => trees.spell_out(self.missing),
+            Shape::Linked(trees) => trees.spell_out(self.missing),
+            Shape::Ruled(trees) => trees.spell_out(),
+        }
+    }
+
+    /// The weights of the leaf at a place.
+    pub(super) fn weights(&self, place: u32) -> Vec<(u32, f64)> {
+        self.leaves.of(place, self.width)
     }
 
     pub(super) fn tree_count(&self) -> usize {

@@ -208,6 +208,28 @@ impl<T: Real> Leaves<T> {
         }
     }
 
+    /// The weights of the leaf at a place: outputs, and what is added to them.
+    pub(super) fn of(&self, place: u32, width: usize) -> Vec<(u32, f64)> {
+        let place = place as usize;
+        match self {
+            Self::One { output, weights } => vec![(*output as u32, weights[place].into())],
+            Self::Dense { starts, weights } => {
+                let own = &weights[starts[place] as usize..][..width];
+                own.iter()
+                    .zip(0..)
+                    .map(|(weight, output)| (output, (*weight).into()))
+                    .collect()
+            }
+            Self::Sparse { ranges, weights } => {
+                let (start, count) = ranges[place];
+                let own = &weights[start as usize..(start + count) as usize];
+                own.iter()
+                    .map(|(output, weight)| (*output, (*weight).into()))
+                    .collect()
+            }
+        }
+    }
+
     /// The outputs that have a weight whatever leaves a row reaches; none where that depends on the leaves.
     pub(super) fn mark_present(&self, present: &mut [bool], width: usize) {
         match self {

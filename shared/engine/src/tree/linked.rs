@@ -2,10 +2,11 @@
 //! `left + (value > threshold)`, without a branch. A leaf leads to itself, so that 16 walks go in step, as many steps
 //! as the deepest tree asks for.
 
-use super::branch::Branch;
+use super::branch::{Branch, Sets};
 use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
+use super::spelled::{self, Spelled};
 use super::topology::Topology;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
@@ -176,6 +177,24 @@ impl<T: Real> Linked<T> {
             depths,
             bits,
         })
+    }
+
+    /// The trees branch by branch.
+    pub(super) fn spell_out(&self, missing: Missing) -> Spelled<T> {
+        let mask = (1 << self.bits) - 1;
+        let spell = |(at, node): (usize, &Node<T::Key>)| {
+            if self.is_leaf(at) {
+                return spelled::Node::Leaf(at as u32);
+            }
+            let left = node.link >> self.bits;
+            let asked = missing.feature(node.link & mask);
+            spelled::Node::Branch(Branch::simple(node.threshold, asked, [left, left + 1]))
+        };
+        Spelled {
+            nodes: self.nodes.iter().enumerate().map(spell).collect(),
+            roots: self.roots.clone(),
+            sets: Sets::default(),
+        }
     }
 
     pub(super) fn places(&self) -> usize {

@@ -1,10 +1,11 @@
 //! Trees whose branches of one level all ask the same, as `CatBoost` grows them. The answers of the levels, bit by bit,
 //! are the leaf's place: there is nothing to walk.
 
-use super::branch::Branch;
+use super::branch::{Branch, Sets};
 use super::lanes::{LANES, each_lane};
 use super::real::Real;
 use super::rows::Missing;
+use super::spelled::{Node, Spelled};
 use super::topology::Topology;
 use crate::error::LoadError;
 use crate::packed::{Reader, Writer};
@@ -124,6 +125,30 @@ impl<T: Real> Oblivious<T> {
             levels: levels.collect(),
             trees,
         })
+    }
+
+    /// The trees branch by branch: of each its branches, level by level, and then its leaves.
+    pub(super) fn spell_out(&self, missing: Missing) -> Spelled<T> {
+        let mut nodes = Vec::with_capacity(self.places() * 2);
+        let mut roots = Vec::with_capacity(self.trees.len());
+        for tree in &self.trees {
+            roots.push(nodes.len() as u32);
+            let levels = &self.levels[tree.first as usize..(tree.first + tree.depth) as usize];
+            for (level, asked) in levels.iter().enumerate() {
+                let next = nodes.len() as u32 + (1 << level);
+                let feature = missing.feature(asked.column);
+                nodes.extend((0..1 << level).map(|at| {
+                    let children = [next + at * 2, next + at * 2 + 1];
+                    Node::Branch(Branch::simple(asked.threshold, feature, children))
+                }));
+            }
+            nodes.extend((0..1 << tree.depth).map(|at| Node::Leaf(tree.leaf + at)));
+        }
+        Spelled {
+            nodes,
+            roots,
+            sets: Sets::default(),
+        }
     }
 
     pub(super) fn places(&self) -> usize {

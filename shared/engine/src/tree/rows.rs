@@ -31,6 +31,18 @@ impl Missing {
         }
     }
 
+    /// The feature that a column holds, and whether a branch that reads it sends a missing value right.
+    pub(super) fn feature(self, column: u32) -> (u32, bool) {
+        match self {
+            Self::High => (column, true),
+            Self::Low => (column, false),
+            Self::Both(columns) => match column.checked_sub(columns as u32) {
+                Some(feature) => (feature, false),
+                None => (column, true),
+            },
+        }
+    }
+
     /// Writes the keys of a row's first columns.
     pub(super) fn write<T: Real>(self, row: &[T], columns: usize, out: &mut [T::Key]) {
         let high = if self == Self::Low { T::LOW } else { T::HIGH };

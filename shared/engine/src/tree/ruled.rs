@@ -2,6 +2,7 @@
 
 use super::branch::{Branch, Sets};
 use super::real::Real;
+use super::spelled::{Node, Spelled};
 use super::topology::{Topology, measure_paths};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
@@ -130,6 +131,18 @@ impl<T: Real> Ruled<T> {
             }
         }
         Ok(())
+    }
+
+    /// The trees branch by branch.
+    pub(super) fn spell_out(&self) -> Spelled<T> {
+        let nodes = self.nodes.iter().zip(0..);
+        let spell =
+            |(node, at): (&Option<Branch<T>>, u32)| node.map_or(Node::Leaf(at), Node::Branch);
+        Spelled {
+            nodes: nodes.map(spell).collect(),
+            roots: self.roots.clone(),
+            sets: self.sets.clone(),
+        }
     }
 
     pub(super) fn places(&self) -> usize {
