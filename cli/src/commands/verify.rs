@@ -53,10 +53,15 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
 }
 
 fn open_folder(stores: &Stores, folder: &Path) -> Result<(ModelLabel, OpenedModel), Failure> {
+    let place = folder.display().to_string();
+    if !folder.exists() && ModelLabel::parse(&place).is_ok() {
+        let message =
+            format!("{place}: no such folder; a model of the store is named by --stored {place}");
+        return Err(Failure::not_found("file.not_found", message).at(place));
+    }
     let files = sealed::read_folder(folder)?;
     let unwrapper = stores.keys()?.unwrapper;
     let trusted = stores.wait(stores.trusted_model_keys())?;
-    let place = folder.display().to_string();
     let opened = sealed::label_of(&files).and_then(|label| {
         let opened = sealed::open_model(&files, &label, &trusted, unwrapper.as_ref());
         let model = stores.wait(opened)?;
