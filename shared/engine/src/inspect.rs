@@ -12,6 +12,7 @@ use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::model::TensorSpec;
 use crate::precision;
+use crate::sequence;
 use crate::tree;
 
 pub use cost::Cost;
@@ -137,7 +138,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
         check::replace_zip_maps(graph);
         specs = check::read_specs(graph)?;
         if refused.is_empty() {
-            match precision::lower(graph, opset) {
+            match precision::lower(graph, opset, sequence::packed_limit(onnx.len())) {
                 Ok(_) => {}
                 Err(error) if error.is_unsupported() => refused.push(error),
                 Err(error) => return Err(error),

@@ -3,61 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::float_cmp, reason = "equality is what is asked")]
 
+#[path = "onnx/node.rs"]
+mod node;
+#[path = "onnx/value.rs"]
+mod value;
+
 use engine::{LoadError, LoadLimits, Model, Tensor, TensorData, inspect};
 use half::f16;
+use node::{node, with_int};
 use proptest::prelude::*;
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto,
 };
-
-/// A value of a type and shape; -1 is an open dimension.
-fn value(name: &str, kind: DataType, dims: &[i64]) -> ValueInfoProto {
-    let dim = dims
-        .iter()
-        .map(|dim| Dimension {
-            value: (*dim >= 0).then_some(dimension::Value::DimValue(*dim)),
-            ..Dimension::default()
-        })
-        .collect();
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto {
-            value: Some(Value::TensorType(TensorType {
-                elem_type: kind as i32,
-                shape: Some(TensorShapeProto { dim }),
-            })),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
-    }
-}
-
-fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    NodeProto {
-        op_type: operator.to_owned(),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: outputs.iter().map(ToString::to_string).collect(),
-        ..NodeProto::default()
-    }
-}
+use value::value;
 
 fn microsoft(mut node: NodeProto) -> NodeProto {
     "com.microsoft".clone_into(&mut node.domain);
-    node
-}
-
-fn with_int(mut node: NodeProto, name: &str, i: i64) -> NodeProto {
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
-        r#type: 2,
-        i,
-        ..AttributeProto::default()
-    });
     node
 }
 

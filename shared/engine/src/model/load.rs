@@ -8,7 +8,7 @@ use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::Framework;
 
 use super::formulas;
-use super::plan::Plans;
+use super::plan::{Bounds, Plans};
 use super::rewrite;
 use super::{Model, Runner, TensorSpec};
 use crate::check;
@@ -33,7 +33,7 @@ pub(super) fn load(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError>
         let specs = prepare(&mut proto, limits)?;
         match read_pipeline(&proto, specs, Ensembles::new(), limits)? {
             Ok(model) => Ok(model),
-            Err(specs) => read_graph(proto, specs, limits),
+            Err(specs) => read_graph(proto, specs, limits, sequence::packed_limit(bytes.len())),
         }
     })
 }
@@ -196,16 +196,21 @@ fn read_graph(
     mut proto: ModelProto,
     (inputs, outputs): Specs,
     limits: &LoadLimits,
+    packed_limit: usize,
 ) -> Result<Model, LoadError> {
     let opset = check::opset(&proto);
     let graph = graph_of(&mut proto)?;
     for node in graph.node.iter().filter(|node| ml::is_own(node)) {
         Operator::parse(node, None, limits)?;
     }
-    let batching = precision::lower(graph, opset)?;
+    let batching = precision::lower(graph, opset, packed_limit)?;
     // Those that were written anew.
     rewrite::name_nodes(graph);
-    let plans = plan_graph(&proto, &inputs, &outputs, limits, batching)?;
+    let bounds = Bounds {
+        elements: limits.max_elements,
+        packed_bytes: packed_limit,
+    };
+    let plans = plan_graph(&proto, &inputs, &outputs, bounds, batching)?;
     Ok(Model {
         inputs,
         outputs,
@@ -218,7 +223,7 @@ fn plan_graph(
     proto: &ModelProto,
     inputs: &[TensorSpec],
     outputs: &[TensorSpec],
-    limits: &LoadLimits,
+    bounds: Bounds,
     batching: Batching,
 ) -> Result<Plans, LoadError> {
     let mut onnx = tract_onnx::onnx()
@@ -233,13 +238,7 @@ fn plan_graph(
         .map_err(|error| LoadError::Refused {
             reason: format!("{error:#}"),
         })?;
-    let plans = Plans::new(
-        graph,
-        inputs.to_vec(),
-        outputs.to_vec(),
-        limits.max_elements,
-        batching,
-    );
+    let plans = Plans::new(graph, inputs.to_vec(), outputs.to_vec(), bounds, batching);
     // Inputs of an open shape cannot be planned ahead of the first request.
     if inputs.iter().all(|spec| !spec.shape.is_empty()) {
         let shapes = inputs

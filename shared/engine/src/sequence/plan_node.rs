@@ -10,11 +10,11 @@ use tract_onnx::tract_hir::internal::{
 
 use super::definition::Layout;
 use super::graph_node::{
-    AnyWeights, INITIAL_C, INITIAL_H, SEQUENCE_LENS, Sizes, Source, WEIGHTS, X, Y, Y_C, elements,
+    AnyWeights, INITIAL_C, INITIAL_H, R, SEQUENCE_LENS, Sizes, Source, WEIGHTS, X, Y, Y_C, elements,
 };
 use super::lane::Lane;
 use super::walk::{Given, Wanted, run};
-use super::weights::Weights;
+use super::weights::{Weights, packed_len};
 
 /// A node in the plan.
 #[derive(Debug, Clone)]
@@ -150,6 +150,23 @@ impl Recurrent {
         drop(views);
         Ok(made)
     }
+}
+
+/// The size of the packed weights of all recurrent nodes of a graph whose shapes are settled, in bytes; saturates.
+pub(crate) fn packed_size(graph: &TypedModel) -> usize {
+    let sizes = graph.nodes().iter().filter_map(|node| {
+        let op = node.op_as::<Recurrent>()?;
+        let facts = graph.node_input_facts(node.id).ok()?;
+        let x = op.find(&facts, X)?;
+        let sizes = op
+            .source
+            .sizes(x.shape.dims(), op.find(&facts, R)?.shape.dims())
+            .ok()?;
+        let (inputs, hidden) = (sizes.inputs.to_usize().ok()?, sizes.hidden.to_usize().ok()?);
+        let number = x.datum_type.size_of().max(size_of::<f32>());
+        Some(packed_len(&op.source.definition, inputs, hidden).saturating_mul(number))
+    });
+    sizes.fold(0, usize::saturating_add)
 }
 
 impl Op for Recurrent {
