@@ -34,7 +34,7 @@ pub(crate) use distances::Distances;
 pub(crate) use graph_node::register;
 pub(crate) use labels::ClassLabels;
 pub(crate) use linear::Linear;
-pub(crate) use post_transform::{PostTransform, logistic, probit};
+pub(crate) use post_transform::{PostTransform, logistic, logistic_wide, probit};
 
 /// The operators of `ai.onnx.ml` that are run; sorted. `ZipMap` is dropped before it comes to this.
 pub(crate) const OPERATORS: &[&str] = &[

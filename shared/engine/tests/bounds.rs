@@ -143,7 +143,7 @@ fn limits(max_elements: usize) -> LoadLimits {
 fn distances_of_the_rows_among_themselves_are_bounded_by_the_square_of_the_rows() {
     let nodes = vec![
         node_of("com.microsoft", "CDist", &["x", "x"], &["d"]),
-        node_of("ai.onnx.ml", "Scaler", &["d"], &["y"]),
+        node_of("ai.onnx.ml", "Binarizer", &["d"], &["y"]),
     ];
     let onnx = encode(&[-1, 2], &[-1, -1], nodes, vec![]);
     // Two tensors of rows * rows each: 2,000,000 are reached by 1000 rows.
@@ -162,8 +162,8 @@ fn distances_of_the_rows_among_themselves_are_bounded_by_the_square_of_the_rows(
 
 #[test]
 fn rows_are_bounded_by_what_all_steps_make_together() {
-    let scale = |from: &str, to: &str| node_of("ai.onnx.ml", "Scaler", &[from], &[to]);
-    let nodes = vec![scale("x", "a"), scale("a", "b"), scale("b", "y")];
+    let sign = |from: &str, to: &str| node_of("ai.onnx.ml", "Binarizer", &[from], &[to]);
+    let nodes = vec![sign("x", "a"), sign("a", "b"), sign("b", "y")];
     let onnx = encode(&[-1, 4], &[-1, 4], nodes, vec![]);
     let model = Model::load(&onnx, &limits(1200)).unwrap();
     assert!(model.run(&[ones(&[100, 4])]).is_ok());

@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::{
     TypedModelPatch, TypedNode, TypedOp, anyhow, bail, ensure,
 };
 
-use super::definition::Layout;
+use super::definition::{Layout, read_lengths};
 use super::graph_node::{
     AnyWeights, INITIAL_C, INITIAL_H, R, SEQUENCE_LENS, Sizes, Source, WEIGHTS, X, Y, Y_C, elements,
 };
@@ -87,21 +87,8 @@ impl Recurrent {
         };
         let lengths = match self.find(inputs, SEQUENCE_LENS) {
             None => vec![],
-            Some(lengths) => elements::<i32>(lengths)?
-                .iter()
-                .enumerate()
-                .map(|(row, length)| {
-                    usize::try_from(*length)
-                        .ok()
-                        .filter(|length| *length <= steps)
-                        .ok_or_else(|| {
-                            anyhow!(
-                                "{}: sequence_lens[{row}] is {length}; 0 to {steps} are allowed",
-                                source.place
-                            )
-                        })
-                })
-                .collect::<TractResult<_>>()?,
+            Some(lengths) => read_lengths(elements::<i32>(lengths)?, steps)
+                .map_err(|reason| anyhow!("{}: {reason}", source.place))?,
         };
         let given = Given {
             sequence: elements(x)?,
