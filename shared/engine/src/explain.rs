@@ -19,6 +19,7 @@ use tract_onnx::pb::NodeProto;
 
 use crate::check;
 use crate::error::LoadError;
+use crate::guarded::{check_size, on_thread};
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Linear, Operator, View, matrix};
 use crate::pipeline::ColumnStep;
@@ -112,6 +113,14 @@ impl Explainer {
         background: &Tensor,
         limits: &LoadLimits,
     ) -> Result<Self, ExplainError> {
+        check_size(onnx, limits)?;
+        let (onnx, background) = (onnx.to_vec(), background.clone());
+        on_thread(limits, move |limits| {
+            Self::count(&onnx, &background, limits)
+        })
+    }
+
+    fn count(onnx: &[u8], background: &Tensor, limits: &LoadLimits) -> Result<Self, ExplainError> {
         let mut explainer = Self::read(onnx, limits)?;
         let rows = explainer.prepare(background)?;
         let (count, columns) = matrix(&rows.shape).map_err(wrong_input)?;
@@ -142,6 +151,18 @@ impl Explainer {
     /// # Errors
     /// As [`Explainer::new`], and [`ExplainError::Background`] for the background of another model.
     pub fn with_background(
+        onnx: &[u8],
+        background: &[u8],
+        limits: &LoadLimits,
+    ) -> Result<Self, ExplainError> {
+        check_size(onnx, limits)?;
+        let (onnx, background) = (onnx.to_vec(), background.to_vec());
+        on_thread(limits, move |limits| {
+            Self::take_background(&onnx, &background, limits)
+        })
+    }
+
+    fn take_background(
         onnx: &[u8],
         mut background: &[u8],
         limits: &LoadLimits,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::check;
 use crate::error::LoadError;
+use crate::guarded::{check_size, on_thread};
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::model::TensorSpec;
@@ -97,8 +98,15 @@ pub struct Unsupported {
 /// Describes a model file and lists all operators that are not run.
 ///
 /// # Errors
-/// A [`LoadError`] for a file that is too large, malformed or contradicts itself; never for an operator.
+/// A [`LoadError`] for a file that is too large, malformed or contradicts itself; never for an operator. No file makes
+/// this panic or run longer than `limits.deadline`.
 pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
+    check_size(onnx, limits)?;
+    let onnx = onnx.to_vec();
+    on_thread(limits, move |limits| describe(&onnx, limits))
+}
+
+fn describe(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
     let mut model = check::decode(onnx, limits)?;
     let mut refused = model
         .graph

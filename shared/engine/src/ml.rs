@@ -127,6 +127,9 @@ impl Operator {
 
     /// A tree operator that is built already, in the place of a node.
     pub(crate) fn from_trees(node: &NodeProto, trees: TreeOperator) -> Result<Self, LoadError> {
+        if !trees.is_of(node) {
+            return Err(invalid(node, "its trees are of another operator"));
+        }
         let operator = Self::Trees(Box::new(trees));
         operator.check_arity(node)?;
         Ok(operator)

@@ -28,7 +28,7 @@ use quantised::{
     Convolve, Dequantise, Multiply, Quantise, QuantiseByRange, QuantisedLstm, Requantise,
 };
 
-pub(crate) use kernel::{Kernel, elements, maybe, need, shape};
+pub(crate) use kernel::{Kernel, elements, maybe, need, put, shape};
 pub(crate) use quantised::{MICROSOFT_OPERATORS, hint};
 pub(crate) use window::Window;
 

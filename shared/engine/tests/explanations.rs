@@ -8,7 +8,9 @@ mod plan;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use engine::{ExplainError, Explainer, LoadLimits, Method, Model, Tensor, TensorData};
+use engine::{
+    ExplainError, Explainer, LoadError, LoadLimits, Method, Model, Tensor, TensorData, inspect,
+};
 use plan::{Dice, Plan, Tree, encode, goes_true, grow_forest, narrow, roll_rows};
 use proptest::prelude::*;
 
@@ -323,4 +325,24 @@ fn aggregate_that_is_no_sum_is_not_explained() {
         "{error}"
     );
     assert_eq!(error.code(), "explain.not_available");
+}
+
+#[test]
+fn explaining_and_inspecting_read_a_file_under_the_deadline() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/zoo/models");
+    let onnx = std::fs::read(path.join("tree_binary.onnx")).unwrap();
+    let (_, explainer, asked) = explain_zoo("tree_binary");
+    let limits = LoadLimits {
+        deadline: Duration::ZERO,
+        ..LoadLimits::default()
+    };
+    let late = ExplainError::Load(LoadError::Deadline { limit_ms: 0 });
+    assert_eq!(Explainer::new(&onnx, &asked, &limits).unwrap_err(), late);
+    let background = explainer.background();
+    let error = Explainer::with_background(&onnx, &background, &limits).unwrap_err();
+    assert_eq!(error, late);
+    assert_eq!(
+        ExplainError::Load(inspect(&onnx, &limits).unwrap_err()),
+        late
+    );
 }

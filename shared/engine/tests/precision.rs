@@ -526,3 +526,32 @@ fn recurrent_nets_forget_the_request_before() {
     let first = ask_single(&model, &[3, 1, 2], &asked);
     assert_eq!(ask_single(&model, &[3, 1, 2], &asked), first);
 }
+
+#[test]
+fn float16_values_are_found_by_name_however_many_there_are() {
+    let count = 15_000;
+    let names: Vec<String> = (0..count).map(|at| format!("y{at}")).collect();
+    let nodes = names.iter().map(|name| node("Relu", &["x"], &[name]));
+    let onnx = ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
+        graph: Some(GraphProto {
+            name: "wide".to_owned(),
+            node: nodes.collect(),
+            input: vec![value("x", DataType::Float16, ROWS)],
+            output: names
+                .iter()
+                .map(|name| value(name, DataType::Float16, ROWS))
+                .collect(),
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    }
+    .encode_to_vec();
+    // A search of all names for each takes minutes.
+    let found = inspect(&onnx, &LoadLimits::default()).unwrap();
+    assert_eq!((found.outputs.len(), found.unsupported), (count, vec![]));
+}

@@ -14,10 +14,9 @@ use engine::{LoadError, LoadLimits, Model, inspect};
 use node::with_int;
 use prost::Message;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    TensorProto,
 };
 use value::value;
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use artifact::manifest::DataType;
 use tract_onnx::prelude::{
-    InferenceModel, InferenceModelExt, TVec, TractError, TractResult, TypedModel, TypedSimplePlan,
-    TypedSimpleState,
+    InferenceModel, InferenceModelExt, IntoTValue, TVec, TractError, TractResult, TypedModel,
+    TypedSimplePlan, TypedSimpleState,
 };
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
 
@@ -100,7 +100,7 @@ impl Plans {
         };
         let values = inputs
             .iter()
-            .map(|tensor| to_tract(&tensor.shape, &tensor.data))
+            .map(|tensor| to_tract(&tensor.shape, &tensor.data).map(IntoTValue::into_tvalue))
             .collect::<Result<TVec<_>, _>>()
             .map_err(failed)?;
         let idle = plan

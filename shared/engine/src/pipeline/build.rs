@@ -13,7 +13,7 @@ use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, Operator, is_own};
 use crate::model::TensorSpec;
 use crate::tensor::TensorData;
-use crate::tree::Ensembles;
+use crate::tree::{Ensembles, ensemble_name};
 
 /// Two batch sizes that no graph has for a fixed dimension by chance: what differs between them is variable.
 const BATCHES: [usize; 2] = [1009, 2003];
@@ -170,7 +170,7 @@ fn guess_shapes(
                     node.domain == ML_DOMAIN && node.input.first() == Some(&spec.name)
                 });
                 readers
-                    .filter_map(|node| match ensembles.get(node.output.first()?) {
+                    .filter_map(|node| match ensembles.get(ensemble_name(node)) {
                         Some(trees) => Some(trees.min_features()),
                         None => Operator::parse(node, Some(spec.datatype), limits)
                             .ok()?
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         };
         let step = if is_own(node) {
             let first = sources.first().map(|source| self.form(*source).datatype);
-            Step::Ml(Box::new(match self.ensembles.remove(output) {
+            Step::Ml(Box::new(match self.ensembles.remove(ensemble_name(node)) {
                 Some(trees) => Operator::from_trees(node, trees)?,
                 None => Operator::parse(node, first, limits)?,
             }))

@@ -70,13 +70,12 @@ impl Recurrent {
         inputs: &[TValue],
     ) -> TractResult<TVec<Tensor>> {
         let source = &*self.source;
-        let cast = |input: usize| {
+        let state = |input: usize| {
             self.find(inputs, input)
-                .map(|value| value.cast_to::<T>())
+                .map(|value| elements(value))
                 .transpose()
         };
-        let (x, hidden, cell) = (cast(X)?, cast(INITIAL_H)?, cast(INITIAL_C)?);
-        let Some(x) = x.as_deref() else {
+        let Some(x) = self.find(inputs, X) else {
             bail!("{}: X is left out", source.place)
         };
         let (steps, rows) = match (source.definition.layout, x.shape()) {
@@ -95,8 +94,8 @@ impl Recurrent {
             steps,
             rows,
             lengths,
-            hidden: hidden.as_deref().map(elements).transpose()?,
-            cell: cell.as_deref().map(elements).transpose()?,
+            hidden: state(INITIAL_H)?,
+            cell: state(INITIAL_C)?,
         };
         let sizes = Sizes {
             steps: steps.to_dim(),
@@ -150,8 +149,8 @@ pub(crate) fn packed_size(graph: &TypedModel) -> usize {
             .sizes(x.shape.dims(), op.find(&facts, R)?.shape.dims())
             .ok()?;
         let (inputs, hidden) = (sizes.inputs.to_usize().ok()?, sizes.hidden.to_usize().ok()?);
-        let number = x.datum_type.size_of().max(size_of::<f32>());
-        Some(packed_len(&op.source.definition, inputs, hidden).saturating_mul(number))
+        let len = packed_len(&op.source.definition, inputs, hidden);
+        Some(len.saturating_mul(x.datum_type.size_of()))
     });
     sizes.fold(0, usize::saturating_add)
 }
@@ -191,17 +190,7 @@ impl EvalOp for Recurrent {
             AnyWeights::Single(weights) => self.run(weights, &inputs)?,
             AnyWeights::Double(weights) => self.run(weights, &inputs)?,
         };
-        made.into_iter()
-            .map(|tensor| {
-                // Only float16 differs: it is computed in float32.
-                let tensor = if tensor.datum_type() == datum_type {
-                    tensor
-                } else {
-                    tensor.cast_to_dt(datum_type)?.into_owned()
-                };
-                Ok(tensor.into_tvalue())
-            })
-            .collect()
+        Ok(made.into_iter().map(IntoTValue::into_tvalue).collect())
     }
 
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {

@@ -7,7 +7,7 @@ use super::attributes::Mode;
 use super::attributes::{Aggregate, RawTrees};
 use super::branch::{Branch, Sets};
 use super::lanes::{LANES, each_lane};
-use super::leaves::Leaves;
+use super::leaves::{Leaves, Survey};
 use super::linked::{self, Linked};
 use super::oblivious::Oblivious;
 use super::real::Real;
@@ -99,6 +99,11 @@ impl<T: Real> Forest<T> {
     /// Features that a row must have at least.
     pub(super) fn min_features(&self) -> usize {
         self.columns
+    }
+
+    /// What the leaves' weights have in common.
+    pub(super) fn survey(&self) -> Survey {
+        self.leaves.survey()
     }
 
     pub(super) fn tree_count(&self) -> usize {
