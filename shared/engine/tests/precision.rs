@@ -555,3 +555,85 @@ fn float16_values_are_found_by_name_however_many_there_are() {
     let found = inspect(&onnx, &LoadLimits::default()).unwrap();
     assert_eq!((found.outputs.len(), found.unsupported), (count, vec![]));
 }
+
+/// What a node that knows nothing of its input's type but what is inferred makes of float64: `Sigmoid` is run in
+/// float64 only where the type is known.
+#[track_caller]
+fn assert_known_as_double(nodes: Vec<NodeProto>, constants: Vec<TensorProto>, expected: &[f64]) {
+    let onnx = graph((DataType::Double, ROWS), DataType::Double, nodes, constants);
+    let found = ask_double(&onnx, &[1, 2], &[0.25, -40.0]);
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let expected = 1.0 / (1.0 + (-expected).exp());
+        assert!(
+            (found - expected).abs() <= 1e-15 * expected,
+            "{found} is not {expected}"
+        );
+    }
+}
+
+#[test]
+fn types_are_known_behind_operators_that_state_them_elsewhere() {
+    let sigmoid = |from: &str| node("Sigmoid", &[from], &["y"]);
+    let eye = with_int(
+        node("EyeLike", &["x"], &["e"]),
+        "dtype",
+        i64::from(DataType::Double as i32),
+    );
+    let sum = node("Add", &["x", "e"], &["s"]);
+    assert_known_as_double(
+        vec![eye, node("Identity", &["e"], &["f"]), sum, sigmoid("s")],
+        vec![],
+        &[1.25, -40.0],
+    );
+    let mut encoder = node("LabelEncoder", &["x"], &["l"]);
+    "ai.onnx.ml".clone_into(&mut encoder.domain);
+    for (name, values) in [
+        ("keys_tensor", vec![0.25, -40.0]),
+        ("values_tensor", vec![-30.0, 1e-3]),
+        ("default_tensor", vec![0.0]),
+    ] {
+        encoder.attribute.push(AttributeProto {
+            name: name.to_owned(),
+            r#type: 4,
+            t: Some(doubles(name, &[values.len() as i64], &values)),
+            ..AttributeProto::default()
+        });
+    }
+    // Something that only the graph engine runs.
+    let turned = node("Neg", &["l"], &["n"]);
+    assert_known_as_double(vec![encoder, turned, sigmoid("n")], vec![], &[30.0, -1e-3]);
+}
+
+#[test]
+fn group_normalisation_keeps_its_digits_far_from_zero() {
+    let norm = with_int(
+        node("GroupNormalization", &["x", "scale", "bias"], &["y"]),
+        "num_groups",
+        1,
+    );
+    let constants = vec![
+        singles("scale", &[1], &[1.0]),
+        singles("bias", &[1], &[0.0]),
+    ];
+    let onnx = graph(
+        (DataType::Float, &[-1, 4, 64]),
+        DataType::Float,
+        vec![norm],
+        constants,
+    );
+    let values: Vec<f32> = (0..256)
+        .map(|at| 30_000.0 + (at % 5) as f32 * 0.25)
+        .collect();
+    let found = ask_single(&load(&onnx), &[1, 4, 64], &values);
+    let wide: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+    let mean = wide.iter().sum::<f64>() / 256.0;
+    let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 256.0;
+    for (found, x) in found.iter().zip(wide) {
+        let expected = (x - mean) / (variance + 1e-5).sqrt();
+        assert!(
+            (f64::from(*found) - expected).abs() < 1e-2,
+            "{found} is not {expected}"
+        );
+    }
+}

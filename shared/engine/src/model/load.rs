@@ -6,6 +6,7 @@ use tract_onnx::prelude::Framework;
 use super::formulas;
 use super::plan::{Bounds, Plans};
 use super::rewrite;
+use super::top_k;
 use super::{Model, Runner, TensorSpec};
 use crate::check;
 use crate::error::LoadError;
@@ -135,6 +136,7 @@ fn read_graph(
         Operator::parse(node, None, limits)?;
     }
     let batching = precision::lower(graph, opset, packed_limit)?;
+    top_k::lower(graph)?;
     // Those that were written anew.
     rewrite::name_nodes(graph);
     let bounds = Bounds {
@@ -164,6 +166,7 @@ fn plan_graph(
     sequence::register(&mut onnx);
     precision::register(&mut onnx);
     formulas::register(&mut onnx);
+    top_k::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {
