@@ -14,7 +14,9 @@ mkdir -p fuzz/corpus/{request,container,onnx,packed}
 example=examples/spx-direction
 find tests/zoo/models -name '*.onnx' -size -17k -exec cp -n {} fuzz/corpus/onnx/ \;
 cp -n "$example"/*.onnx shared/engine/tests/models/*.onnx functions/predict/tests/models/*.onnx fuzz/corpus/onnx/ || true
-cargo run --quiet --release -p engine --example pack -- fuzz/corpus/packed fuzz/corpus/onnx/*.onnx
+if [[ " ${targets[*]} " == *" packed "* ]]; then
+    cargo run --quiet --release -p engine --example pack -- fuzz/corpus/packed fuzz/corpus/onnx/*.onnx
+fi
 cp -n "$example"/manifest*.json fuzz/corpus/container/ || true
 printf '\0\0\0' | cat - "$example/request-v2.json" >fuzz/corpus/request/oip
 printf '\3\0\0' | cat - "$example/request-v1.json" >fuzz/corpus/request/v1

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use artifact::Manifest;
 use artifact::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use clap::Args;
-use engine::{Explainer, LoadLimits, Model, ModelFile, Scorer, pack};
+use engine::{Explainer, Form, LoadLimits, Model, Scorer, pack};
 use serde_json::json;
 
 use crate::arguments::StoreArguments;
@@ -110,7 +110,7 @@ fn complete_manifest(
     let Some(rows) = arguments.background.as_ref().or(arguments.csv.as_ref()) else {
         let manifest = read_manifest(&arguments.manifest)?;
         check_fit(&manifest, onnx).map_err(in_model)?;
-        let bound = Explainer::bind(&manifest, ModelFile::Onnx(onnx), &LoadLimits::default());
+        let bound = Explainer::bind(&manifest, Form::Onnx, onnx, &LoadLimits::default());
         let explanations = match bound.map_err(|error| in_model(error.into()))? {
             Some(explainer) => {
                 let (method, rows) = (explainer.method().name(), explainer.background_rows());
@@ -167,7 +167,7 @@ fn pack_fit(manifest: &Manifest, onnx: &[u8]) -> Result<Option<Vec<u8>>, Failure
     let packed = pack(onnx, &limits)?;
     if let Some(packed) = &packed {
         Scorer::new(manifest, Model::load_packed(packed.clone(), &limits)?)?;
-        Explainer::bind(manifest, ModelFile::Packed(packed), &limits)?;
+        Explainer::bind(manifest, Form::Packed, packed, &limits)?;
     }
     Ok(packed)
 }

@@ -15,7 +15,7 @@ use domain::ports::{
 };
 use domain::recorder::NotRecordedError;
 use domain::{Recorder, Release, ReleaseId, ReleaseModel, ReleaseRole, Sha256Digest};
-use engine::{Explainer, LoadError, LoadLimits, Model, ModelFile, PACKED_FORMAT, Scorer};
+use engine::{Explainer, Form, LoadError, LoadLimits, Model, PACKED_FORMAT, Scorer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serving::{LoadedModel, Serving, can_stand_in};
@@ -319,11 +319,7 @@ impl Loader {
         let sha256 = verified.context().sha256;
         let limits = self.limits.clone();
         let build = move || -> Result<LoadedModel, LoadError> {
-            let file = match form {
-                Form::Onnx => ModelFile::Onnx(&plain),
-                Form::Packed => ModelFile::Packed(&plain),
-            };
-            let explainer = Explainer::bind(&manifest, file, &limits)?;
+            let explainer = Explainer::bind(&manifest, form, &plain, &limits)?;
             let model = match form {
                 Form::Onnx => Model::load(&plain, &limits)?,
                 Form::Packed => Model::load_packed(plain, &limits)?,
@@ -335,13 +331,6 @@ impl Loader {
         let model = tokio::task::spawn_blocking(build).await;
         Ok(model.map_err(|_| LoadModelError::Abandoned)??)
     }
-}
-
-/// Which form of a model is loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Onnx,
-    Packed,
 }
 
 /// The files of an artifact, as far as they were fetched.

@@ -19,6 +19,7 @@ use tract_onnx::pb::NodeProto;
 
 use crate::check;
 use crate::error::LoadError;
+use crate::guarded::{check_size, on_thread};
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Linear, Operator, View, matrix};
 use crate::packed;
@@ -31,13 +32,13 @@ pub use explanations::{Explanations, Method};
 use rows::{explain_linear, explain_trees, narrow, observe, score_linear, widen};
 pub(crate) use watch::{Late, Watch};
 
-/// A model file in one of its two forms.
-#[derive(Debug, Clone, Copy)]
-pub enum ModelFile<'a> {
+/// The two forms of a model file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
     /// ONNX.
-    Onnx(&'a [u8]),
+    Onnx,
     /// What [`pack`](crate::pack) makes of it.
-    Packed(&'a [u8]),
+    Packed,
 }
 
 /// What explains a model's scores.
@@ -122,7 +123,15 @@ impl Explainer {
         background: &Tensor,
         limits: &LoadLimits,
     ) -> Result<Self, ExplainError> {
-        let mut explainer = Self::read(ModelFile::Onnx(onnx), limits)?;
+        check_size(onnx, limits)?;
+        let (onnx, background) = (onnx.to_vec(), background.clone());
+        on_thread(limits, move |limits| {
+            Self::count(&onnx, &background, limits)
+        })
+    }
+
+    fn count(onnx: &[u8], background: &Tensor, limits: &LoadLimits) -> Result<Self, ExplainError> {
+        let mut explainer = Self::read(Form::Onnx, onnx, limits)?;
         let rows = explainer.prepare(background)?;
         let (count, columns) = matrix(&rows.shape).map_err(wrong_input)?;
         explainer.model.check_columns(columns)?;
@@ -152,11 +161,25 @@ impl Explainer {
     /// # Errors
     /// As [`Explainer::new`], and [`ExplainError::Background`] for the background of another model.
     pub fn with_background(
-        file: ModelFile<'_>,
+        form: Form,
+        bytes: &[u8],
+        background: &[u8],
+        limits: &LoadLimits,
+    ) -> Result<Self, ExplainError> {
+        check_size(bytes, limits)?;
+        let (bytes, background) = (bytes.to_vec(), background.to_vec());
+        on_thread(limits, move |limits| {
+            Self::take_background(form, &bytes, &background, limits)
+        })
+    }
+
+    fn take_background(
+        form: Form,
+        bytes: &[u8],
         mut background: &[u8],
         limits: &LoadLimits,
     ) -> Result<Self, ExplainError> {
-        let mut explainer = Self::read(file, limits)?;
+        let mut explainer = Self::read(form, bytes, limits)?;
         let unfit = |reason: &str| ExplainError::Background {
             reason: reason.to_owned(),
         };
@@ -271,10 +294,10 @@ impl Explainer {
     }
 
     /// Reads the model and what stands before it, without a background.
-    fn read(file: ModelFile<'_>, limits: &LoadLimits) -> Result<Self, ExplainError> {
-        let (mut proto, mut ensembles) = match file {
-            ModelFile::Onnx(bytes) => (check::decode(bytes, limits)?, Ensembles::new()),
-            ModelFile::Packed(bytes) => packed::read(bytes, limits)?,
+    fn read(form: Form, bytes: &[u8], limits: &LoadLimits) -> Result<Self, ExplainError> {
+        let (mut proto, mut ensembles) = match form {
+            Form::Onnx => (check::decode(bytes, limits)?, Ensembles::new()),
+            Form::Packed => packed::read(bytes, limits)?,
         };
         check::validate(&proto, limits)?;
         let Some(graph) = &mut proto.graph else {

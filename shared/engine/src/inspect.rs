@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use crate::check;
 use crate::error::LoadError;
+use crate::guarded::{check_size, on_thread};
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::model::{Model, TensorSpec};
 use crate::precision;
+use crate::sequence;
 use crate::tree;
 
 pub use cost::Cost;
@@ -116,8 +118,14 @@ pub struct Unsupported {
 ///
 /// # Errors
 /// A [`LoadError`] for a file that is too large, malformed or contradicts itself; never for an operator, nor for what
-/// only loading finds.
+/// only loading finds. No file makes this panic or run longer than `limits.deadline`.
 pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
+    check_size(onnx, limits)?;
+    let onnx = onnx.to_vec();
+    on_thread(limits, move |limits| describe(&onnx, limits))
+}
+
+fn describe(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
     let mut model = check::decode(onnx, limits)?;
     let mut refused = model
         .graph
@@ -157,7 +165,7 @@ pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError
         check::replace_zip_maps(graph);
         specs = check::read_specs(graph)?;
         if refused.is_empty() {
-            match precision::lower(graph, opset) {
+            match precision::lower(graph, opset, sequence::packed_limit(onnx.len())) {
                 Ok(_) => {}
                 Err(error) if error.is_unsupported() => refused.push(error),
                 Err(error) => return Err(error),

@@ -6,13 +6,17 @@
 //!               Manifest ────┴──▶ Scorer ──sanitize(request)──▶ Sanitized ──score──▶ Scored
 //! ```
 //!
-//! Neural nets and linear graphs run on tract; tree ensembles run on this crate's own kernel ([`tree`]),
-//! which follows onnxruntime's arithmetic. Everything is synchronous and free of I/O.
+//! Three things run graphs. One of preprocessing, trees and linear models only (`pipeline`) runs step by step on this
+//! crate's operators of `ai.onnx.ml` (`ml`, `tree`), which follow onnxruntime's arithmetic. Any other is planned by
+//! tract, with these operators, recurrent and convolving nets (`sequence`) and float64, float16 and int8 (`precision`)
+//! on kernels of this crate in their places. Scores of trees and linear models are explained (`explain`). A file is
+//! read on a thread of its own, under a deadline (`guarded`); everything else is synchronous, and all is free of I/O.
 
 mod attributes;
 mod check;
 mod error;
 mod explain;
+mod guarded;
 mod inspect;
 mod limits;
 mod ml;
@@ -28,7 +32,7 @@ mod tree;
 mod wire;
 
 pub use error::{InputError, LoadError, RunError, ScoreError};
-pub use explain::{ExplainError, Explainer, Explanations, Method, ModelFile};
+pub use explain::{ExplainError, Explainer, Explanations, Form, Method};
 pub use inspect::{
     Cost, Inspection, OperatorCount, Opset, Refusal, TreeSummary, Unsupported, inspect,
 };

@@ -34,7 +34,7 @@ pub(crate) use distances::Distances;
 pub(crate) use graph_node::register;
 pub(crate) use labels::ClassLabels;
 pub(crate) use linear::Linear;
-pub(crate) use post_transform::{PostTransform, logistic, probit};
+pub(crate) use post_transform::{PostTransform, logistic, logistic_wide, probit};
 
 /// The operators of `ai.onnx.ml` that are run; sorted. `ZipMap` is dropped before it comes to this.
 pub(crate) const OPERATORS: &[&str] = &[
@@ -127,6 +127,9 @@ impl Operator {
 
     /// A tree operator that is built already, in the place of a node.
     pub(crate) fn from_trees(node: &NodeProto, trees: TreeOperator) -> Result<Self, LoadError> {
+        if !trees.is_of(node) {
+            return Err(invalid(node, "its trees are of another operator"));
+        }
         let operator = Self::Trees(Box::new(trees));
         operator.check_arity(node)?;
         Ok(operator)

@@ -5,6 +5,7 @@ mod load;
 mod plan;
 mod rewrite;
 mod rows;
+mod top_k;
 mod tract_tensor;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -30,7 +30,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 use crate::check::{self, is_tree_ensemble};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
-use crate::tree::{Ensembles, TreeOperator};
+use crate::tree::{Ensembles, TreeOperator, ensemble_name};
 
 pub(crate) use bytes::{Element, Reader, Writer};
 
@@ -99,8 +99,8 @@ pub(crate) fn read(
     let mut ensembles = HashMap::with_capacity(count);
     for node in nodes {
         let operator = TreeOperator::unpack(&mut input, &mut left, limits)?;
-        let output = node.output.first().cloned().unwrap_or_default();
-        if ensembles.insert(output, operator).is_some() {
+        let name = ensemble_name(node).to_owned();
+        if ensembles.insert(name, operator).is_some() {
             return Err(input.fault("two tree ensembles make the same output"));
         }
     }

@@ -26,15 +26,17 @@ pub(crate) struct Pipeline {
     slots: usize,
     /// The graph's outputs: name, and the value it is.
     outputs: Vec<(String, Source)>,
-    /// Rows of which no step makes more elements than the limit.
-    max_rows: usize,
+    /// Shapes of the inputs of which the steps make no more elements than the limit; so do smaller ones.
+    fitting: Vec<Vec<usize>>,
+    /// Most elements of the tensors that the steps make, all together.
+    max_elements: usize,
 }
 
 /// What a pipeline makes of inputs of some types and shapes.
 struct Made {
     outputs: Vec<Form>,
-    /// Elements of the largest tensor on the way.
-    most: usize,
+    /// Elements of all tensors that the steps make; saturates.
+    elements: usize,
 }
 
 /// One step with its place in the graph.
@@ -59,20 +61,7 @@ enum Source {
 impl Pipeline {
     /// Runs the steps on tensors in the graph's order.
     pub(crate) fn run(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
-        if let Some(tensor) = inputs.iter().find(|tensor| {
-            tensor
-                .shape
-                .first()
-                .is_some_and(|rows| *rows > self.max_rows)
-        }) {
-            return Err(RunError::Input {
-                input: tensor.name.clone(),
-                reason: format!(
-                    "{} rows; {} are taken at once",
-                    tensor.shape[0], self.max_rows
-                ),
-            });
-        }
+        self.check_size(inputs)?;
         let mut slots: Vec<Option<Array>> = vec![None; self.slots];
         for node in &self.nodes {
             let made = {
@@ -116,6 +105,36 @@ impl Pipeline {
         Ok(tensors)
     }
 
+    /// Refuses inputs of which the steps would make more elements than the limit, before any is made.
+    fn check_size(&self, inputs: &[&Tensor]) -> Result<(), RunError> {
+        let is_smaller = |(tensor, known): (&&Tensor, &Vec<usize>)| {
+            tensor.shape.len() == known.len()
+                && tensor
+                    .shape
+                    .iter()
+                    .zip(known)
+                    .all(|(own, known)| own <= known)
+        };
+        if self.fitting.len() == inputs.len() && inputs.iter().zip(&self.fitting).all(is_smaller) {
+            return Ok(());
+        }
+        let forms: Vec<Form> = inputs
+            .iter()
+            .map(|tensor| Form::new(tensor.data.datatype(), tensor.shape.clone()))
+            .collect();
+        // What does not fit a step, the step says.
+        match (self.forms(&forms), inputs.first()) {
+            (Ok(made), Some(input)) if made.elements > self.max_elements => Err(RunError::Input {
+                input: input.name.clone(),
+                reason: format!(
+                    "of the shape {:?}, {} elements would be made; {} are allowed at once: send fewer rows",
+                    input.shape, made.elements, self.max_elements
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The tree operators, in the graph's order.
     pub(crate) fn trees(&self) -> Vec<&TreeOperator> {
         let operators = self.nodes.iter().filter_map(|node| match &node.step {
@@ -146,7 +165,7 @@ impl Pipeline {
 
     /// The outputs' types and shapes for inputs of these.
     fn forms(&self, inputs: &[Form]) -> Result<Made, (usize, String)> {
-        let mut most = 0;
+        let mut all = 0_usize;
         let mut slots: Vec<Option<Form>> = vec![None; self.slots];
         let find = |source: Source, slots: &[Option<Form>]| match source {
             Source::Input(at) => inputs.get(at).cloned(),
@@ -165,7 +184,7 @@ impl Pipeline {
                     .shape
                     .iter()
                     .fold(1, |n: usize, dim| n.saturating_mul(*dim));
-                most = most.max(elements);
+                all = all.saturating_add(elements);
                 if let Some(slot) = slot {
                     slots[*slot] = Some(form);
                 }
@@ -179,6 +198,9 @@ impl Pipeline {
                 find(*source, &slots).ok_or_else(|| (last, format!("output `{name}` is not made")))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Made { outputs, most })
+        Ok(Made {
+            outputs,
+            elements: all,
+        })
     }
 }

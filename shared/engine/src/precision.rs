@@ -28,7 +28,7 @@ use quantised::{
     Convolve, Dequantise, Multiply, Quantise, QuantiseByRange, QuantisedLstm, Requantise,
 };
 
-pub(crate) use kernel::{Kernel, elements, maybe, need, shape};
+pub(crate) use kernel::{Kernel, elements, maybe, need, put, shape};
 pub(crate) use quantised::{MICROSOFT_OPERATORS, hint};
 pub(crate) use window::Window;
 
@@ -83,16 +83,21 @@ pub(crate) fn register(onnx: &mut Onnx) {
     kernel::register(onnx);
 }
 
-/// Writes a graph for the graph engine, and says how its rows are to be run.
+/// Writes a graph for the graph engine, and says how its rows are to be run. What is packed at load may take
+/// `packed_limit` bytes.
 ///
 /// # Errors
 /// A [`LoadError`] that names the node: an operator that nothing runs in its type, or attributes of one that are not
 /// run.
-pub(crate) fn lower(graph: &mut GraphProto, opset: i64) -> Result<Batching, LoadError> {
+pub(crate) fn lower(
+    graph: &mut GraphProto,
+    opset: i64,
+    packed_limit: usize,
+) -> Result<Batching, LoadError> {
     half_floats::widen(graph);
     let is_quantised = quantised::lower(graph, opset)?;
     doubles::lower(graph)?;
-    sequence::lower(graph);
+    sequence::lower(graph, packed_limit);
     Ok(if is_quantised {
         Batching::OneByOne
     } else {

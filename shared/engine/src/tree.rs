@@ -50,8 +50,14 @@ pub(crate) struct TreeOperator {
     is_v5: bool,
 }
 
-/// Operators that are built already, by the name of their first output.
+/// Operators that are built already, by [`ensemble_name`].
 pub(crate) type Ensembles = HashMap<String, TreeOperator>;
+
+/// The first value that a node makes: a classifier may leave out its labels.
+pub(crate) fn ensemble_name(node: &NodeProto) -> &str {
+    let mut outputs = node.output.iter().map(String::as_str);
+    outputs.find(|name| !name.is_empty()).unwrap_or_default()
+}
 
 /// The trees, in the type of their thresholds and weights.
 #[derive(Debug, Clone)]
@@ -119,6 +125,14 @@ impl TreeOperator {
             1 => Kernel::Double(Forest::unpack(input, width, aggregate, left, limits)?),
             other => return Err(input.fault(format!("{other} is no type of trees"))),
         };
+        let survey = match &kernel {
+            Kernel::Single(forest) => forest.survey(),
+            Kernel::Double(forest) => forest.survey(),
+        };
+        finish.check(survey).map_err(|reason| input.fault(reason))?;
+        if is_v5 && !finish.is_of_v5(matches!(kernel, Kernel::Double(_))) {
+            return Err(input.fault("it ends as no TreeEnsemble does"));
+        }
         Ok(Self {
             kernel,
             finish,
@@ -132,6 +146,16 @@ impl TreeOperator {
             Kernel::Single(forest) => Attributed::Single(Attribution::new(forest, &self.finish)?),
             Kernel::Double(forest) => Attributed::Double(Attribution::new(forest, &self.finish)?),
         })
+    }
+
+    /// Whether the trees are of a node's operator.
+    pub(crate) fn is_of(&self, node: &NodeProto) -> bool {
+        let own = match (self.is_v5, self.finish.labels()) {
+            (true, _) => "TreeEnsemble",
+            (false, Some(_)) => "TreeEnsembleClassifier",
+            (false, None) => "TreeEnsembleRegressor",
+        };
+        node.op_type == own
     }
 
     /// Two for a classifier: labels, then scores.

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use engine::{
-    ExplainError, Explainer, LoadLimits, Method, Model, ModelFile, Tensor, TensorData, pack,
+    ExplainError, Explainer, Form, LoadError, LoadLimits, Method, Model, Tensor, TensorData,
+    inspect, pack,
 };
 use plan::{Dice, Plan, Tree, encode, goes_true, grow_forest, narrow, roll_rows};
 use proptest::prelude::*;
@@ -137,8 +138,8 @@ proptest! {
         let explanations = explainer.explain(&tensor(&plan, &rows)).unwrap();
         // What is kept of the background says all that the rows said.
         let packed = pack(&onnx, &LoadLimits::default()).unwrap().unwrap();
-        for file in [ModelFile::Onnx(&onnx), ModelFile::Packed(&packed)] {
-            let kept = Explainer::with_background(file, &explainer.background(), &LoadLimits::default());
+        for (form, bytes) in [(Form::Onnx, &onnx), (Form::Packed, &packed)] {
+            let kept = Explainer::with_background(form, bytes, &explainer.background(), &LoadLimits::default());
             prop_assert_eq!(kept.unwrap().explain(&tensor(&plan, &rows)).unwrap(), explanations.clone());
         }
         let background: Vec<&[f64]> = background.chunks_exact(plan.features).collect();
@@ -267,8 +268,9 @@ fn background_of_another_model_is_refused() {
     ] {
         let onnx = onnx(name);
         let packed = pack(&onnx, &LoadLimits::default()).unwrap().unwrap();
-        for file in [ModelFile::Onnx(&onnx), ModelFile::Packed(&packed)] {
-            let error = Explainer::with_background(file, &background, &LoadLimits::default());
+        for (form, bytes) in [(Form::Onnx, &onnx), (Form::Packed, &packed)] {
+            let error =
+                Explainer::with_background(form, bytes, &background, &LoadLimits::default());
             let error = error.unwrap_err();
             assert!(
                 matches!(error, ExplainError::Background { .. }),
@@ -332,4 +334,24 @@ fn aggregate_that_is_no_sum_is_not_explained() {
         "{error}"
     );
     assert_eq!(error.code(), "explain.not_available");
+}
+
+#[test]
+fn explaining_and_inspecting_read_a_file_under_the_deadline() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/zoo/models");
+    let onnx = std::fs::read(path.join("tree_binary.onnx")).unwrap();
+    let (_, explainer, asked) = explain_zoo("tree_binary");
+    let limits = LoadLimits {
+        deadline: Duration::ZERO,
+        ..LoadLimits::default()
+    };
+    let late = ExplainError::Load(LoadError::Deadline { limit_ms: 0 });
+    assert_eq!(Explainer::new(&onnx, &asked, &limits).unwrap_err(), late);
+    let background = explainer.background();
+    let error = Explainer::with_background(Form::Onnx, &onnx, &background, &limits).unwrap_err();
+    assert_eq!(error, late);
+    assert_eq!(
+        ExplainError::Load(inspect(&onnx, &limits).unwrap_err()),
+        late
+    );
 }

@@ -3,61 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::float_cmp, reason = "equality is what is asked")]
 
+#[path = "onnx/node.rs"]
+mod node;
+#[path = "onnx/value.rs"]
+mod value;
+
 use engine::{LoadError, LoadLimits, Model, Tensor, TensorData, inspect};
 use half::f16;
+use node::{node, with_int};
 use proptest::prelude::*;
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto,
 };
-
-/// A value of a type and shape; -1 is an open dimension.
-fn value(name: &str, kind: DataType, dims: &[i64]) -> ValueInfoProto {
-    let dim = dims
-        .iter()
-        .map(|dim| Dimension {
-            value: (*dim >= 0).then_some(dimension::Value::DimValue(*dim)),
-            ..Dimension::default()
-        })
-        .collect();
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto {
-            value: Some(Value::TensorType(TensorType {
-                elem_type: kind as i32,
-                shape: Some(TensorShapeProto { dim }),
-            })),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
-    }
-}
-
-fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    NodeProto {
-        op_type: operator.to_owned(),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: outputs.iter().map(ToString::to_string).collect(),
-        ..NodeProto::default()
-    }
-}
+use value::value;
 
 fn microsoft(mut node: NodeProto) -> NodeProto {
     "com.microsoft".clone_into(&mut node.domain);
-    node
-}
-
-fn with_int(mut node: NodeProto, name: &str, i: i64) -> NodeProto {
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
-        r#type: 2,
-        i,
-        ..AttributeProto::default()
-    });
     node
 }
 
@@ -562,4 +525,115 @@ fn recurrent_nets_forget_the_request_before() {
     let asked = [1.0, -2.0, 0.5, 0.25, -1.0, 3.0];
     let first = ask_single(&model, &[3, 1, 2], &asked);
     assert_eq!(ask_single(&model, &[3, 1, 2], &asked), first);
+}
+
+#[test]
+fn float16_values_are_found_by_name_however_many_there_are() {
+    let count = 15_000;
+    let names: Vec<String> = (0..count).map(|at| format!("y{at}")).collect();
+    let nodes = names.iter().map(|name| node("Relu", &["x"], &[name]));
+    let onnx = ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
+        graph: Some(GraphProto {
+            name: "wide".to_owned(),
+            node: nodes.collect(),
+            input: vec![value("x", DataType::Float16, ROWS)],
+            output: names
+                .iter()
+                .map(|name| value(name, DataType::Float16, ROWS))
+                .collect(),
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    }
+    .encode_to_vec();
+    // A search of all names for each takes minutes.
+    let found = inspect(&onnx, &LoadLimits::default()).unwrap();
+    assert_eq!((found.outputs.len(), found.unsupported), (count, vec![]));
+}
+
+/// What a node that knows nothing of its input's type but what is inferred makes of float64: `Sigmoid` is run in
+/// float64 only where the type is known.
+#[track_caller]
+fn assert_known_as_double(nodes: Vec<NodeProto>, constants: Vec<TensorProto>, expected: &[f64]) {
+    let onnx = graph((DataType::Double, ROWS), DataType::Double, nodes, constants);
+    let found = ask_double(&onnx, &[1, 2], &[0.25, -40.0]);
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let expected = 1.0 / (1.0 + (-expected).exp());
+        assert!(
+            (found - expected).abs() <= 1e-15 * expected,
+            "{found} is not {expected}"
+        );
+    }
+}
+
+#[test]
+fn types_are_known_behind_operators_that_state_them_elsewhere() {
+    let sigmoid = |from: &str| node("Sigmoid", &[from], &["y"]);
+    let eye = with_int(
+        node("EyeLike", &["x"], &["e"]),
+        "dtype",
+        i64::from(DataType::Double as i32),
+    );
+    let sum = node("Add", &["x", "e"], &["s"]);
+    assert_known_as_double(
+        vec![eye, node("Identity", &["e"], &["f"]), sum, sigmoid("s")],
+        vec![],
+        &[1.25, -40.0],
+    );
+    let mut encoder = node("LabelEncoder", &["x"], &["l"]);
+    "ai.onnx.ml".clone_into(&mut encoder.domain);
+    for (name, values) in [
+        ("keys_tensor", vec![0.25, -40.0]),
+        ("values_tensor", vec![-30.0, 1e-3]),
+        ("default_tensor", vec![0.0]),
+    ] {
+        encoder.attribute.push(AttributeProto {
+            name: name.to_owned(),
+            r#type: 4,
+            t: Some(doubles(name, &[values.len() as i64], &values)),
+            ..AttributeProto::default()
+        });
+    }
+    // Something that only the graph engine runs.
+    let turned = node("Neg", &["l"], &["n"]);
+    assert_known_as_double(vec![encoder, turned, sigmoid("n")], vec![], &[30.0, -1e-3]);
+}
+
+#[test]
+fn group_normalisation_keeps_its_digits_far_from_zero() {
+    let norm = with_int(
+        node("GroupNormalization", &["x", "scale", "bias"], &["y"]),
+        "num_groups",
+        1,
+    );
+    let constants = vec![
+        singles("scale", &[1], &[1.0]),
+        singles("bias", &[1], &[0.0]),
+    ];
+    let onnx = graph(
+        (DataType::Float, &[-1, 4, 64]),
+        DataType::Float,
+        vec![norm],
+        constants,
+    );
+    let values: Vec<f32> = (0..256)
+        .map(|at| 30_000.0 + (at % 5) as f32 * 0.25)
+        .collect();
+    let found = ask_single(&load(&onnx), &[1, 4, 64], &values);
+    let wide: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+    let mean = wide.iter().sum::<f64>() / 256.0;
+    let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 256.0;
+    for (found, x) in found.iter().zip(wide) {
+        let expected = (x - mean) / (variance + 1e-5).sqrt();
+        assert!(
+            (f64::from(*found) - expected).abs() < 1e-2,
+            "{found} is not {expected}"
+        );
+    }
 }

@@ -2,47 +2,29 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "onnx/node.rs"]
+mod node;
+#[path = "onnx/value.rs"]
+mod value;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use engine::{LoadError, LoadLimits, Model, inspect};
+use node::with_int;
 use prost::Message;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    TensorProto,
 };
+use value::value;
 
-fn value(name: &str, kind: DataType, dims: &[i64]) -> ValueInfoProto {
-    let dim = dims
-        .iter()
-        .map(|dim| Dimension {
-            value: (*dim >= 0).then_some(dimension::Value::DimValue(*dim)),
-            ..Dimension::default()
-        })
-        .collect();
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto {
-            value: Some(Value::TensorType(TensorType {
-                elem_type: kind as i32,
-                shape: Some(TensorShapeProto { dim }),
-            })),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
-    }
-}
-
+/// A node with a name that messages show.
 fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     NodeProto {
-        op_type: operator.to_owned(),
         name: format!("the_{}", operator.to_lowercase()),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: outputs.iter().map(ToString::to_string).collect(),
-        ..NodeProto::default()
+        ..node::node(operator, inputs, outputs)
     }
 }
 
@@ -51,16 +33,6 @@ fn with_ints(mut node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
         name: name.to_owned(),
         r#type: 7,
         ints: ints.to_vec(),
-        ..AttributeProto::default()
-    });
-    node
-}
-
-fn with_int(mut node: NodeProto, name: &str, i: i64) -> NodeProto {
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
-        r#type: 2,
-        i,
         ..AttributeProto::default()
     });
     node

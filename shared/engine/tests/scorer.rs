@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "onnx/value.rs"]
+mod value;
+
 use std::thread;
 
 use artifact::manifest::Manifest;
@@ -11,33 +14,8 @@ use engine::{
 use prost::Message;
 use serde_json::{Value, json};
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::type_proto::{Tensor as TensorType, Value as TypeValue};
-use tract_onnx::pb::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
-    ValueInfoProto,
-};
-
-fn value(name: &str, kind: DataType, dims: &[i64]) -> ValueInfoProto {
-    let dim = dims
-        .iter()
-        .map(|dim| Dimension {
-            value: (*dim >= 0).then_some(dimension::Value::DimValue(*dim)),
-            ..Dimension::default()
-        })
-        .collect();
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto {
-            value: Some(TypeValue::TensorType(TensorType {
-                elem_type: kind as i32,
-                shape: Some(TensorShapeProto { dim }),
-            })),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
-    }
-}
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
+use value::value;
 
 /// A model that gives back what it takes: each input by another name.
 fn echo(pairs: &[(&str, &str, DataType, &[i64])]) -> Model {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tract_onnx::pb::tensor_proto::DataType as ElementType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
-use tract_onnx::pb::{GraphProto, TypeProto, ValueInfoProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TypeProto, ValueInfoProto};
 
 use super::tensors::count_elements;
 use super::{ML_DOMAIN, invalid};
@@ -87,12 +87,18 @@ pub(super) fn check_names(graph: &GraphProto) -> Result<(), LoadError> {
 
 /// Checks the forms that the graph states for its inputs and outputs.
 pub(super) fn check_values(graph: &GraphProto, limits: &LoadLimits) -> Result<(), LoadError> {
+    let maps: HashSet<&str> = graph
+        .node
+        .iter()
+        .filter(|node| is_zip_map(node))
+        .flat_map(|node| node.output.iter().map(String::as_str))
+        .collect();
     let inputs = graph.input.iter().map(|value| ("input", value));
     let outputs = graph.output.iter().map(|value| ("output", value));
     for (kind, value) in inputs.chain(outputs) {
         let place = format!("{kind} `{}`", value.name);
         let Some(tensor) = tensor_type(value) else {
-            let is_map = kind == "output" && is_zip_map_output(graph, &value.name);
+            let is_map = kind == "output" && maps.contains(value.name.as_str());
             if is_map {
                 continue;
             }
@@ -175,21 +181,15 @@ fn tensor_type(value: &ValueInfoProto) -> Option<&TensorType> {
     }
 }
 
-fn is_zip_map_output(graph: &GraphProto, name: &str) -> bool {
-    graph.node.iter().any(|node| {
-        is_zip_map(&node.domain, &node.op_type) && node.output.iter().any(|o| o == name)
-    })
-}
-
-fn is_zip_map(domain: &str, operator: &str) -> bool {
-    domain == ML_DOMAIN && operator == "ZipMap"
+fn is_zip_map(node: &NodeProto) -> bool {
+    node.domain == ML_DOMAIN && node.op_type == "ZipMap"
 }
 
 /// Turns each `ZipMap` into `Identity`: what was a list of maps is the tensor `[rows, classes]` again.
 pub(crate) fn replace_zip_maps(graph: &mut GraphProto) {
-    let mut outputs: Vec<String> = Vec::new();
+    let mut outputs: HashSet<String> = HashSet::new();
     for node in &mut graph.node {
-        if is_zip_map(&node.domain, &node.op_type) {
+        if is_zip_map(node) {
             "Identity".clone_into(&mut node.op_type);
             node.domain.clear();
             node.attribute.clear();

@@ -4,7 +4,8 @@
 //! differences are summed up over the columns.
 
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
+use tract_onnx::pb::tensor_proto::DataType as ElementType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::Constants;
 use crate::attributes::{find, int, ints};
@@ -100,7 +101,7 @@ impl Body<'_> {
                 match (power.op_type.as_str(), &*power.input) {
                     ("Pow", [size, exponent]) if self.is_size(size, sides) => {
                         match *self.constants.numbers(exponent)? {
-                            [p] if p.is_finite() && p > 0.0 => Some(Distances::Powers(p as f32)),
+                            [p] if p.is_finite() && p > 0.0 => Some(Distances::Powers(p)),
                             _ => None,
                         }
                     }
@@ -151,8 +152,13 @@ pub(crate) fn replace(graph: &mut GraphProto) {
             ..attribute("metric", AttributeType::String)
         }];
         attributes.extend(power.map(|p| AttributeProto {
-            f: p,
-            ..attribute("p", AttributeType::Float)
+            t: Some(TensorProto {
+                data_type: ElementType::Double as i32,
+                dims: vec![1],
+                double_data: vec![p],
+                ..TensorProto::default()
+            }),
+            ..attribute("p", AttributeType::Tensor)
         }));
         let [state_after, made] = [0, 1].map(|at| node.output[at].clone());
         let [state, rows] = [0, 1].map(|at| node.input[at].clone());

@@ -2,7 +2,7 @@
 
 use artifact::manifest::{Manifest, OutputContract};
 
-use super::{ExplainError, Explainer, ModelFile, unavailable};
+use super::{ExplainError, Explainer, Form, unavailable};
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 
@@ -13,14 +13,15 @@ impl Explainer {
     /// [`LoadError::ManifestMismatch`] where the background is none of this model's.
     pub fn bind(
         manifest: &Manifest,
-        file: ModelFile<'_>,
+        form: Form,
+        bytes: &[u8],
         limits: &LoadLimits,
     ) -> Result<Option<Self>, LoadError> {
         let explain = manifest.explain.as_ref();
         let Some(background) = explain.and_then(|explain| explain.background.as_ref()) else {
             return Ok(None);
         };
-        let bound = Self::with_background(file, background.summary.bytes(), limits);
+        let bound = Self::with_background(form, bytes, background.summary.bytes(), limits);
         let checked = bound.and_then(|explainer| {
             explainer.check_manifest(manifest)?;
             Ok(explainer)

@@ -1,6 +1,6 @@
 //! Finds the one model in a graph, what stands before it, and whether all that the graph gives comes from it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
@@ -36,14 +36,15 @@ pub(super) fn find_steps(
     input: &str,
     limits: &LoadLimits,
 ) -> Result<Vec<ColumnStep>, ExplainError> {
+    let made = graph.node.iter().flat_map(|node| {
+        let outputs = node.output.iter();
+        outputs.map(move |output| (output.as_str(), node))
+    });
+    let producers: HashMap<&str, &NodeProto> = made.collect();
     let mut steps = Vec::new();
     let mut name = model.input.first().map_or("", String::as_str);
     while name != input {
-        let producer = graph
-            .node
-            .iter()
-            .find(|node| node.output.iter().any(|output| output == name));
-        let Some(node) = producer else {
+        let Some(node) = producers.get(name) else {
             return Err(unavailable("the model's input is no input of the graph"));
         };
         let Some(step) = ColumnStep::read(node, limits)? else {
@@ -67,15 +68,11 @@ pub(super) fn check_outputs(
     input: &str,
 ) -> Result<(), ExplainError> {
     let mut past: HashSet<&str> = HashSet::from([input]);
-    loop {
-        let known = past.len();
-        for node in graph.node.iter().filter(|node| !std::ptr::eq(*node, model)) {
-            if node.input.iter().any(|name| past.contains(name.as_str())) {
-                past.extend(node.output.iter().map(String::as_str));
-            }
-        }
-        if past.len() == known {
-            break;
+    // Nodes stand in the order in which they run.
+    for node in graph.node.iter().filter(|node| !std::ptr::eq(*node, model)) {
+        if node.input.iter().any(|name| past.contains(name.as_str())) {
+            let named = node.output.iter().filter(|name| !name.is_empty());
+            past.extend(named.map(String::as_str));
         }
     }
     match graph

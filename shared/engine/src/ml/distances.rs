@@ -4,7 +4,7 @@ use artifact::manifest::DataType;
 use tract_onnx::pb::NodeProto;
 
 use super::array::{Array, Form, View};
-use crate::attributes::{float, text};
+use crate::attributes::{tensor, text};
 use crate::check::{invalid, unsupported};
 use crate::error::LoadError;
 use crate::tensor::TensorData;
@@ -19,7 +19,7 @@ pub(crate) enum Distances {
     /// The sum of absolute differences.
     Manhattan,
     /// The sum of absolute differences to a power.
-    Powers(f32),
+    Powers(f64),
 }
 
 /// The numbers that distances are made of.
@@ -27,7 +27,7 @@ trait Number: Copy + std::ops::Add<Output = Self> + std::ops::Sub<Output = Self>
     fn square(self) -> Self;
     fn size(self) -> Self;
     fn root(self) -> Self;
-    fn power(self, exponent: f32) -> Self;
+    fn power(self, exponent: f64) -> Self;
 }
 
 macro_rules! number {
@@ -45,8 +45,8 @@ macro_rules! number {
                 self.sqrt()
             }
 
-            fn power(self, exponent: f32) -> Self {
-                self.powf(exponent.into())
+            fn power(self, exponent: f64) -> Self {
+                self.powf(exponent as $kind)
             }
         }
     };
@@ -55,14 +55,15 @@ number!(f32);
 number!(f64);
 
 impl Distances {
-    /// Reads `metric`; beside onnxruntime's two, what `Scan` stands for: `manhattan`, and `powers` with `p`.
+    /// Reads `metric`; beside onnxruntime's two, what `Scan` stands for: `manhattan`, and `powers` with `p`, a
+    /// tensor of one float64.
     pub(crate) fn parse(node: &NodeProto) -> Result<Self, LoadError> {
         match text(node, "metric").unwrap_or(b"sqeuclidean") {
             b"sqeuclidean" => Ok(Self::Squared),
             b"euclidean" => Ok(Self::Euclidean),
             b"manhattan" => Ok(Self::Manhattan),
-            b"powers" => match float(node, "p") {
-                Some(p) if p.is_finite() && p > 0.0 => Ok(Self::Powers(p)),
+            b"powers" => match tensor(node, "p").map(|p| &*p.double_data) {
+                Some([p]) if p.is_finite() && *p > 0.0 => Ok(Self::Powers(*p)),
                 _ => Err(invalid(node, "p is no positive number")),
             },
             other => {
@@ -75,7 +76,7 @@ impl Distances {
     }
 
     /// Writes what [`Self::parse`] reads: the metric's name, and the power where there is one.
-    pub(crate) fn name(self) -> (&'static str, Option<f32>) {
+    pub(crate) fn name(self) -> (&'static str, Option<f64>) {
         match self {
             Self::Euclidean => ("euclidean", None),
             Self::Squared => ("sqeuclidean", None),

@@ -6,15 +6,15 @@ use artifact::manifest::DataType;
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::Tensor as TractTensor;
 use tract_onnx::tract_hir::internal::{
-    DatumType, DatumTypeExt, EvalContext, EvalOp, Expansion, InferenceOp, InferenceResult, Op,
-    OutletId, Solver, SpecialOps, StaticName, TDim, TValue, TVec, TensorProxy, ToDim, TractResult,
-    TypedFact, TypedModel, TypedOp, anyhow, bail, check_input_arity, check_output_arity, expand,
+    DatumType, DatumTypeExt, InferenceOp, TVec, TractResult, TypedFact, anyhow, bail,
 };
 
 use super::{Array, Form, OPERATORS, OTHERS, Operator, View};
 use crate::limits::LoadLimits;
 use crate::model::{from_tract, read_datatype, to_tract};
+use crate::precision::{Kernel, put, shape};
 
 /// Puts this crate's operators in the place of the graph engine's own.
 pub(crate) fn register(onnx: &mut Onnx) {
@@ -29,15 +29,11 @@ pub(crate) fn register(onnx: &mut Onnx) {
     reason = "the form that the graph engine calls"
 )]
 fn parse(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let outputs = node.output.iter().map(|name| !name.is_empty()).collect();
-    let parsed = Parsed {
-        source: Arc::new(Source {
-            node: node.clone(),
-            built: OnceLock::new(),
-        }),
-        outputs,
+    let source = Source {
+        node: node.clone(),
+        built: OnceLock::new(),
     };
-    Ok((expand(parsed), vec![]))
+    Ok((put(Arc::new(source), node), vec![]))
 }
 
 /// A node, and the operator that is made of it once the type of its input is known.
@@ -75,121 +71,32 @@ impl Source {
     }
 }
 
-/// A node before types are settled.
-#[derive(Debug, Clone)]
-struct Parsed {
-    source: Arc<Source>,
-    /// Which of the operator's outputs the graph uses.
-    outputs: Vec<bool>,
-}
-
-impl Parsed {
-    fn used(&self) -> usize {
-        self.outputs.iter().filter(|used| **used).count()
-    }
-}
-
-impl Expansion for Parsed {
-    fn name(&self) -> StaticName {
-        self.source.node.op_type.clone().into()
-    }
-
-    fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.used())
-    }
-
-    fn rules<'r, 'p: 'r, 's: 'r>(
-        &'s self,
-        solver: &mut Solver<'r>,
-        inputs: &'p [TensorProxy],
-        outputs: &'p [TensorProxy],
-    ) -> InferenceResult {
-        check_input_arity(inputs, self.source.node.input.len())?;
-        check_output_arity(outputs, self.used())?;
-        let types = inputs.iter().map(|input| &input.datum_type);
-        solver.given_all(types, move |solver, types: Vec<DatumType>| {
-            let shapes = inputs.iter().map(|input| &input.shape);
-            solver.given_all(shapes, move |solver, shapes: Vec<TVec<TDim>>| {
-                let Some(forms) = read_forms(types.iter().copied().zip(&shapes)) else {
-                    return Ok(());
+impl Kernel for Source {
+    fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>> {
+        let forms = inputs
+            .iter()
+            .flatten()
+            .map(|fact| {
+                let Some(datatype) = read_datatype(fact.datum_type) else {
+                    bail!("{}", self.place("its inputs are of no type that is read"))
                 };
-                let operator = self
-                    .source
-                    .operator(forms.first().map(|form| form.datatype))?;
-                let made = operator
-                    .forms(&forms)
-                    .map_err(|reason| anyhow!("{}", self.source.place(&reason)))?;
-                let used = made
-                    .into_iter()
-                    .zip(&self.outputs)
-                    .filter_map(|(form, used)| used.then_some(form));
-                for (form, output) in used.zip(outputs) {
-                    let shape: TVec<TDim> = form.shape.iter().map(ToDim::to_dim).collect();
-                    solver.equals(&output.datum_type, to_datum_type(form.datatype))?;
-                    solver.equals(&output.shape, shape)?;
-                }
-                Ok(())
+                Ok(Form::new(datatype, shape(fact)?.to_vec()))
             })
-        })
+            .collect::<TractResult<Vec<Form>>>()?;
+        let operator = self.operator(forms.first().map(|form| form.datatype))?;
+        let made = operator
+            .forms(&forms)
+            .map_err(|reason| anyhow!("{}", self.place(&reason)))?;
+        let facts = made.into_iter();
+        Ok(facts
+            .map(|form| to_datum_type(form.datatype).fact(form.shape))
+            .collect())
     }
 
-    fn wire(
-        &self,
-        prefix: &str,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>> {
-        let datatype = match inputs.first() {
-            Some(input) => read_datatype(model.outlet_fact(*input)?.datum_type),
-            None => None,
-        };
-        let node = MlNode {
-            operator: self.source.operator(datatype)?,
-            source: Arc::clone(&self.source),
-            outputs: self.outputs.clone(),
-        };
-        model.wire_node(prefix, node, inputs)
-    }
-}
-
-/// A node in the plan.
-#[derive(Debug, Clone)]
-struct MlNode {
-    operator: Arc<Operator>,
-    source: Arc<Source>,
-    outputs: Vec<bool>,
-}
-
-impl PartialEq for MlNode {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.operator, &other.operator) && self.outputs == other.outputs
-    }
-}
-
-impl Eq for MlNode {}
-
-impl MlNode {
-    fn keep_used<T>(&self, made: Vec<T>) -> impl Iterator<Item = T> {
-        made.into_iter()
-            .zip(&self.outputs)
-            .filter_map(|(one, used)| used.then_some(one))
-    }
-}
-
-impl Op for MlNode {
-    fn name(&self) -> StaticName {
-        self.source.node.op_type.clone().into()
-    }
-
-    fn as_typed(&self) -> Option<&dyn TypedOp> {
-        Some(self)
-    }
-}
-
-impl EvalOp for MlNode {
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn run(&self, inputs: &[Option<&TractTensor>]) -> TractResult<TVec<TractTensor>> {
         let arrays = inputs
             .iter()
+            .flatten()
             .map(|input| {
                 from_tract("", input).map(|tensor| Array {
                     shape: tensor.shape,
@@ -198,61 +105,14 @@ impl EvalOp for MlNode {
             })
             .collect::<TractResult<Vec<_>>>()?;
         let views: TVec<View<'_>> = arrays.iter().map(Array::view).collect();
-        let made = self
-            .operator
+        let operator = self.operator(arrays.first().map(|array| array.data.datatype()))?;
+        let made = operator
             .run(&views)
-            .map_err(|reason| anyhow!("{}", self.source.place(&reason)))?;
-        self.keep_used(made)
+            .map_err(|reason| anyhow!("{}", self.place(&reason)))?;
+        made.iter()
             .map(|array| to_tract(&array.shape, &array.data))
             .collect()
     }
-
-    fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
-        Ok(Some(self.eval(&EvalContext::out_of_plan(), inputs)?))
-    }
-}
-
-impl TypedOp for MlNode {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let given = inputs
-            .iter()
-            .map(|input| (input.datum_type, input.shape.dims()));
-        let Some(forms) = read_forms(given) else {
-            bail!("{}", self.source.place("its inputs have no settled form"))
-        };
-        let made = self
-            .operator
-            .forms(&forms)
-            .map_err(|reason| anyhow!("{}", self.source.place(&reason)))?;
-        Ok(self
-            .keep_used(made)
-            .map(|form| to_datum_type(form.datatype).fact(form.shape))
-            .collect())
-    }
-
-    fn as_op(&self) -> &dyn Op {
-        self
-    }
-
-    fn as_op_mut(&mut self) -> &mut dyn Op {
-        self
-    }
-}
-
-/// Reads types and shapes; none where a dimension is open or a type is not one of a request.
-fn read_forms<'a, S: AsRef<[TDim]> + ?Sized + 'a>(
-    given: impl Iterator<Item = (DatumType, &'a S)>,
-) -> Option<Vec<Form>> {
-    given
-        .map(|(datum_type, dims)| {
-            let shape = dims
-                .as_ref()
-                .iter()
-                .map(|dim| dim.to_i64().ok().and_then(|dim| usize::try_from(dim).ok()))
-                .collect::<Option<_>>()?;
-            Some(Form::new(read_datatype(datum_type)?, shape))
-        })
-        .collect()
 }
 
 fn to_datum_type(datatype: DataType) -> DatumType {

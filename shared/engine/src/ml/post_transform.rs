@@ -156,6 +156,11 @@ pub(crate) fn logistic(value: f32) -> f32 {
     }
 }
 
+/// `1 / (1 + exp(-value))` in float64, exact on both sides of 0.
+pub(crate) fn logistic_wide(value: f64) -> f64 {
+    1.0 / (1.0 + (-value).exp())
+}
+
 /// The normal quantile by Winitzki's approximation of the inverse error function (constant 0.147).
 pub(crate) fn probit(value: f32) -> f32 {
     std::f32::consts::SQRT_2 * inverse_erf(2.0 * value - 1.0)

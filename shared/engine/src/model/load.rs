@@ -1,18 +1,16 @@
 //! Loading: on a thread of its own, under a deadline, with panics caught.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::Framework;
 
 use super::formulas;
-use super::plan::Plans;
+use super::plan::{Bounds, Plans};
 use super::rewrite;
+use super::top_k;
 use super::{Model, Runner, TensorSpec};
 use crate::check;
-use crate::error::{LoadError, describe_panic};
+use crate::error::LoadError;
+use crate::guarded::{check_size, on_thread};
 use crate::limits::LoadLimits;
 use crate::ml::{self, Operator};
 use crate::packed;
@@ -20,9 +18,6 @@ use crate::pipeline;
 use crate::precision::{self, Batching};
 use crate::sequence;
 use crate::tree::Ensembles;
-
-/// Stack of the loading thread, in bytes: the graph engine recurses along chains of nodes.
-const STACK_SIZE: usize = 64 << 20;
 
 /// Loads a model within its limits.
 pub(super) fn load(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError> {
@@ -33,7 +28,7 @@ pub(super) fn load(onnx: &[u8], limits: &LoadLimits) -> Result<Model, LoadError>
         let specs = prepare(&mut proto, limits)?;
         match read_pipeline(&proto, specs, Ensembles::new(), limits)? {
             Ok(model) => Ok(model),
-            Err(specs) => read_graph(proto, specs, limits),
+            Err(specs) => read_graph(proto, specs, limits, sequence::packed_limit(bytes.len())),
         }
     })
 }
@@ -71,69 +66,6 @@ pub(super) fn pack(onnx: &[u8], limits: &LoadLimits) -> Result<Option<Vec<u8>>, 
             Runner::Graph(_) => None,
         })
     })
-}
-
-/// Refuses a file that is too long before it is copied.
-fn check_size(bytes: &[u8], limits: &LoadLimits) -> Result<(), LoadError> {
-    if bytes.len() > limits.max_bytes {
-        return Err(LoadError::TooLarge {
-            what: "the file in bytes".to_owned(),
-            actual: bytes.len(),
-            limit: limits.max_bytes,
-        });
-    }
-    Ok(())
-}
-
-/// Does a job on a thread of its own, under the deadline and with panics caught.
-///
-/// A job that misses its deadline is left behind on its thread, where it ends by itself.
-fn on_thread<T: Send + 'static>(
-    limits: &LoadLimits,
-    job: impl FnOnce(&LoadLimits) -> Result<T, LoadError> + Send + 'static,
-) -> Result<T, LoadError> {
-    let (sender, receiver) = channel();
-    let own_limits = limits.clone();
-    let loader = thread::Builder::new()
-        .name("model-load".to_owned())
-        .stack_size(STACK_SIZE)
-        .spawn(move || {
-            let result =
-                catch_unwind(AssertUnwindSafe(|| job(&own_limits))).unwrap_or_else(|payload| {
-                    Err(LoadError::Panicked {
-                        message: describe_panic(payload.as_ref()),
-                    })
-                });
-            // Nobody listens any more once the deadline has passed.
-            let _ = sender.send(result);
-        })
-        .map_err(|error| LoadError::Refused {
-            reason: format!("no thread to load on: {error}"),
-        })?;
-    let outcome = receiver.recv_timeout(limits.deadline);
-    // A thread is joined, never detached: glibc may look at a detached thread after it has ended, and a stack of this
-    // size is unmapped by then.
-    let reaped = if let Err(RecvTimeoutError::Timeout) = outcome {
-        let reaper = thread::Builder::new().name("model-load-end".to_owned());
-        reaper.spawn(move || loader.join()).map(drop)
-    } else {
-        let _ = loader.join();
-        Ok(())
-    };
-    match outcome {
-        Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => {
-            reaped.map_err(|error| LoadError::Refused {
-                reason: format!("no thread to wait for a slow load: {error}"),
-            })?;
-            Err(LoadError::Deadline {
-                limit_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
-            })
-        }
-        Err(RecvTimeoutError::Disconnected) => Err(LoadError::Panicked {
-            message: "the loading thread ended without a word".to_owned(),
-        }),
-    }
 }
 
 /// The inputs and the outputs.
@@ -196,16 +128,22 @@ fn read_graph(
     mut proto: ModelProto,
     (inputs, outputs): Specs,
     limits: &LoadLimits,
+    packed_limit: usize,
 ) -> Result<Model, LoadError> {
     let opset = check::opset(&proto);
     let graph = graph_of(&mut proto)?;
     for node in graph.node.iter().filter(|node| ml::is_own(node)) {
         Operator::parse(node, None, limits)?;
     }
-    let batching = precision::lower(graph, opset)?;
+    let batching = precision::lower(graph, opset, packed_limit)?;
+    top_k::lower(graph)?;
     // Those that were written anew.
     rewrite::name_nodes(graph);
-    let plans = plan_graph(&proto, &inputs, &outputs, limits, batching)?;
+    let bounds = Bounds {
+        elements: limits.max_elements,
+        packed_bytes: packed_limit,
+    };
+    let plans = plan_graph(&proto, &inputs, &outputs, bounds, batching)?;
     Ok(Model {
         inputs,
         outputs,
@@ -218,7 +156,7 @@ fn plan_graph(
     proto: &ModelProto,
     inputs: &[TensorSpec],
     outputs: &[TensorSpec],
-    limits: &LoadLimits,
+    bounds: Bounds,
     batching: Batching,
 ) -> Result<Plans, LoadError> {
     let mut onnx = tract_onnx::onnx()
@@ -228,18 +166,13 @@ fn plan_graph(
     sequence::register(&mut onnx);
     precision::register(&mut onnx);
     formulas::register(&mut onnx);
+    top_k::register(&mut onnx);
     let graph = onnx
         .model_for_proto_model(proto)
         .map_err(|error| LoadError::Refused {
             reason: format!("{error:#}"),
         })?;
-    let plans = Plans::new(
-        graph,
-        inputs.to_vec(),
-        outputs.to_vec(),
-        limits.max_elements,
-        batching,
-    );
+    let plans = Plans::new(graph, inputs.to_vec(), outputs.to_vec(), bounds, batching);
     // Inputs of an open shape cannot be planned ahead of the first request.
     if inputs.iter().all(|spec| !spec.shape.is_empty()) {
         let shapes = inputs

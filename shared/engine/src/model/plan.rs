@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use artifact::manifest::DataType;
 use tract_onnx::prelude::{
-    InferenceModel, InferenceModelExt, TVec, TractError, TractResult, TypedModel, TypedSimplePlan,
-    TypedSimpleState,
+    InferenceModel, InferenceModelExt, IntoTValue, TVec, TractError, TractResult, TypedModel,
+    TypedSimplePlan, TypedSimpleState,
 };
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact};
 
@@ -16,7 +16,15 @@ use super::tract_tensor::{from_tract, read_datatype, to_tract};
 use super::{TensorSpec, guard, rows};
 use crate::error::{LoadError, RunError};
 use crate::precision::Batching;
+use crate::sequence;
 use crate::tensor::{Tensor, TensorData};
+
+/// The graph engine's own words.
+fn refused(error: &TractError) -> LoadError {
+    LoadError::Refused {
+        reason: format!("{error:#}"),
+    }
+}
 
 /// Sets of shapes that are kept planned; the one unused for longest makes room.
 const MAX_PLANS: usize = 16;
@@ -31,9 +39,17 @@ pub(super) struct Plans {
     outputs: Vec<TensorSpec>,
     kept: RwLock<Vec<Arc<Plan>>>,
     clock: AtomicU64,
-    /// Most elements of any tensor of the plan of one row.
-    max_elements: usize,
+    bounds: Bounds,
     batching: Batching,
+}
+
+/// What a plan may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Most elements of any tensor.
+    pub(super) elements: usize,
+    /// Most bytes of all packed weights of recurrent nodes.
+    pub(super) packed_bytes: usize,
 }
 
 /// One plan, with the run states that are idle.
@@ -50,7 +66,7 @@ impl Plans {
         graph: InferenceModel,
         inputs: Vec<TensorSpec>,
         outputs: Vec<TensorSpec>,
-        max_elements: usize,
+        bounds: Bounds,
         batching: Batching,
     ) -> Self {
         Self {
@@ -59,7 +75,7 @@ impl Plans {
             outputs,
             kept: RwLock::new(Vec::new()),
             clock: AtomicU64::new(0),
-            max_elements,
+            bounds,
             batching,
         }
     }
@@ -84,7 +100,7 @@ impl Plans {
         };
         let values = inputs
             .iter()
-            .map(|tensor| to_tract(&tensor.shape, &tensor.data))
+            .map(|tensor| to_tract(&tensor.shape, &tensor.data).map(IntoTValue::into_tvalue))
             .collect::<Result<TVec<_>, _>>()
             .map_err(failed)?;
         let idle = plan
@@ -130,36 +146,38 @@ impl Plans {
         Some(Arc::clone(found))
     }
 
-    /// Plans the shapes of one row, within the limit on elements.
-    pub(super) fn plan_ahead(&self, shapes: Vec<Vec<usize>>) -> Result<(), LoadError> {
-        let refused = |error: TractError| LoadError::Refused {
-            reason: format!("{error:#}"),
-        };
-        let graph = self
-            .concretise(&shapes)
-            .map_err(refused)?
-            .into_typed()
-            .map_err(refused)?;
+    /// The graph for some shapes, within the bounds; nothing is packed or optimised yet.
+    fn settle(&self, shapes: &[Vec<usize>]) -> Result<TypedModel, LoadError> {
+        let graph = self.concretise(shapes).and_then(|graph| graph.into_typed());
+        let graph = graph.map_err(|error| refused(&error))?;
         for node in graph.nodes() {
             for output in &node.outputs {
-                let volume = output
-                    .fact
-                    .shape
-                    .volume()
-                    .as_i64()
-                    .map_or(0, |volume| volume as usize);
-                if volume > self.max_elements {
+                let volume = output.fact.shape.volume().as_i64();
+                let volume = volume.map_or(0, |volume| volume as usize);
+                if volume > self.bounds.elements {
                     return Err(LoadError::TooLarge {
-                        what: format!(
-                            "the number of elements that node `{}` makes for one row",
-                            node.name
-                        ),
+                        what: format!("the number of elements that node `{}` makes", node.name),
                         actual: volume,
-                        limit: self.max_elements,
+                        limit: self.bounds.elements,
                     });
                 }
             }
         }
+        let packed = sequence::packed_size(&graph);
+        if packed > self.bounds.packed_bytes {
+            return Err(LoadError::TooLarge {
+                what: "the packed weights of the recurrent nodes, in bytes,".to_owned(),
+                actual: packed,
+                limit: self.bounds.packed_bytes,
+            });
+        }
+        Ok(graph)
+    }
+
+    /// Plans the shapes of one row.
+    pub(super) fn plan_ahead(&self, shapes: Vec<Vec<usize>>) -> Result<(), LoadError> {
+        let graph = self.settle(&shapes)?;
+        let refused = |error: TractError| refused(&error);
         for (at, spec) in self.outputs.iter().enumerate() {
             let found = graph.output_fact(at).map_err(refused)?.datum_type;
             if read_datatype(found) != Some(spec.datatype) {
@@ -224,13 +242,20 @@ impl Plans {
 
     /// Plans a set of shapes; no lock is held meanwhile.
     fn add(&self, shapes: Vec<Vec<usize>>) -> Result<Arc<Plan>, RunError> {
-        let plan = self
-            .concretise(&shapes)
-            .and_then(InferenceModelExt::into_optimized)
-            .and_then(TypedSimplePlan::new)
-            .map_err(|error| RunError::Failed {
-                reason: format!("{error:#}"),
+        let failed = |reason: String| RunError::Failed { reason };
+        let graph = self
+            .settle(&shapes)
+            .map_err(|error| match (error, self.inputs.first()) {
+                (error @ LoadError::TooLarge { .. }, Some(input)) => RunError::Input {
+                    input: input.name.clone(),
+                    reason: format!("of the shape {:?}, {error}", shapes[0]),
+                },
+                (error, _) => failed(error.to_string()),
             })?;
+        let plan = graph
+            .into_optimized()
+            .and_then(TypedSimplePlan::new)
+            .map_err(|error| failed(format!("{error:#}")))?;
         Ok(self.keep(shapes, plan))
     }
 

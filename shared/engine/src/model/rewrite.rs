@@ -94,11 +94,13 @@ pub(super) fn steady_log_sums(graph: &mut GraphProto, opset: i64) {
             nodes.push(node);
             continue;
         }
+        let is_taken = |tag: usize| {
+            let parts = ["axes", "base", "exp", "less", "log", "most", "sum"];
+            let mut own = parts.iter().map(|part| format!("{output}.{tag}.{part}"));
+            own.any(|name| names.contains(&name))
+        };
         let mut tag = 0;
-        while names
-            .iter()
-            .any(|name| name.starts_with(&format!("{output}.{tag}.")))
-        {
+        while is_taken(tag) {
             tag += 1;
         }
         let value = |part: &str| format!("{output}.{tag}.{part}");
@@ -165,5 +167,35 @@ fn plain(operator: &str, inputs: &[&str], output: String) -> NodeProto {
         input: inputs.iter().map(ToString::to_string).collect(),
         output: vec![output],
         ..NodeProto::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::{Duration, Instant};
+
+    use super::{GraphProto, plain, steady_log_sums};
+
+    #[test]
+    fn new_names_are_found_in_time_and_are_nobody_elses() {
+        let count = 20_000;
+        let mut graph = GraphProto {
+            node: (0..count)
+                .map(|at| plain("ReduceLogSumExp", &["x"], format!("y{at}")))
+                .collect(),
+            ..GraphProto::default()
+        };
+        // Names that the first nodes would take.
+        graph
+            .node
+            .push(plain("Neg", &["x"], "y0.0.most".to_owned()));
+        graph.node.push(plain("Neg", &["x"], "y1.0.log".to_owned()));
+        let began = Instant::now();
+        steady_log_sums(&mut graph, 18);
+        assert!(began.elapsed() < Duration::from_secs(5));
+        let names: Vec<&String> = graph.node.iter().flat_map(|node| &node.output).collect();
+        assert_eq!(names.len(), count * 7 + 2);
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
     }
 }

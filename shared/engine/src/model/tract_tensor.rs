@@ -2,16 +2,14 @@
 
 use artifact::manifest::DataType;
 use tract_onnx::prelude::tract_ndarray::ArrayD;
-use tract_onnx::prelude::{
-    DatumType, IntoTValue, TDim, TValue, Tensor as TractTensor, TractError, TractResult,
-};
+use tract_onnx::prelude::{DatumType, TDim, Tensor as TractTensor, TractError, TractResult};
 use tract_onnx::tract_core::internal::{anyhow, bail};
 
 use crate::tensor::{Tensor, TensorData};
 
 /// Copies a tensor for the graph engine.
-pub(crate) fn to_tract(shape: &[usize], data: &TensorData) -> TractResult<TValue> {
-    let value: TractTensor = match data {
+pub(crate) fn to_tract(shape: &[usize], data: &TensorData) -> TractResult<TractTensor> {
+    Ok(match data {
         TensorData::Bool(v) => TractTensor::from_shape(shape, v)?,
         TensorData::Uint8(v) => TractTensor::from_shape(shape, v)?,
         TensorData::Uint16(v) => TractTensor::from_shape(shape, v)?,
@@ -33,8 +31,7 @@ pub(crate) fn to_tract(shape: &[usize], data: &TensorData) -> TractResult<TValue
                 .collect::<Result<Vec<_>, TractError>>()?;
             ArrayD::from_shape_vec(shape, strings)?.into()
         }
-    };
-    Ok(value.into_tvalue())
+    })
 }
 
 /// The graph engine's type as a request's; symbolic dimensions count as integers.

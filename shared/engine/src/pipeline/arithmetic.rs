@@ -2,7 +2,7 @@
 
 use artifact::manifest::DataType;
 
-use crate::ml::{Array, Form, View, broadcast, combine, logistic};
+use crate::ml::{Array, Form, View, broadcast, combine, logistic, logistic_wide};
 use crate::tensor::TensorData;
 
 /// Of two tensors, one of which may be broadcast.
@@ -70,10 +70,7 @@ impl Unary {
                     Self::Exp => f64::exp,
                     Self::Log => f64::ln,
                     Self::Sqrt => f64::sqrt,
-                    Self::Sigmoid => |x: f64| {
-                        let positive = 1.0 / (1.0 + (-x.abs()).exp());
-                        if x < 0.0 { 1.0 - positive } else { positive }
-                    },
+                    Self::Sigmoid => logistic_wide,
                 };
                 Ok(TensorData::Fp64(values.iter().map(|x| step(*x)).collect()))
             }

@@ -13,7 +13,7 @@ use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, Operator, is_own};
 use crate::model::TensorSpec;
 use crate::tensor::TensorData;
-use crate::tree::Ensembles;
+use crate::tree::{Ensembles, ensemble_name};
 
 /// Two batch sizes that no graph has for a fixed dimension by chance: what differs between them is variable.
 const BATCHES: [usize; 2] = [1009, 2003];
@@ -52,7 +52,8 @@ pub(crate) fn build(
             constants: Vec::new(),
             slots: 0,
             outputs: Vec::new(),
-            max_rows: 0,
+            fitting: Vec::new(),
+            max_elements: limits.max_elements,
         },
         sources: HashMap::new(),
         forms: Vec::new(),
@@ -74,26 +75,38 @@ pub(crate) fn build(
     let Some(mut pipeline) = reader.finish() else {
         return Ok(None);
     };
-    let made = BATCHES.map(|batch| {
-        let forms: Vec<Form> = inputs
-            .iter()
-            .zip(&shapes)
-            .map(|(spec, shape)| Form::new(spec.datatype, shape.at(batch)))
-            .collect();
-        pipeline.forms(&forms)
-    });
-    let [Ok(first), Ok(second)] = made else {
+    let shapes_at =
+        |batch: usize| -> Vec<Vec<usize>> { shapes.iter().map(|shape| shape.at(batch)).collect() };
+    let forms_at = |batch: usize| {
+        let shapes = shapes_at(batch);
+        let forms = inputs.iter().zip(shapes);
+        let forms = forms.map(|(spec, shape)| Form::new(spec.datatype, shape));
+        pipeline.forms(&forms.collect::<Vec<_>>())
+    };
+    let [Ok(first), Ok(second)] = BATCHES.map(forms_at) else {
         return Ok(None);
     };
-    let each_row = first.most.div_ceil(BATCHES[0]);
-    if each_row > limits.max_elements {
+    let single = forms_at(1).ok();
+    if let Some(made) = &single
+        && made.elements > limits.max_elements
+    {
         return Err(LoadError::TooLarge {
-            what: "the number of elements that a node makes for one row".to_owned(),
-            actual: each_row,
+            what: "the number of elements that the nodes make for one row".to_owned(),
+            actual: made.elements,
             limit: limits.max_elements,
         });
     }
-    pipeline.max_rows = limits.max_elements / each_row.max(1);
+    // The number of elements may grow faster than the rows: only what was counted is known to fit.
+    let counted = [
+        (BATCHES[1], Some(&second)),
+        (BATCHES[0], Some(&first)),
+        (1, single.as_ref()),
+    ];
+    let fitting = counted
+        .into_iter()
+        .find(|(_, made)| made.is_some_and(|made| made.elements <= limits.max_elements))
+        .map_or_else(Vec::new, |(batch, _)| shapes_at(batch));
+    pipeline.fitting = fitting;
     let made = first.outputs.into_iter().zip(second.outputs);
     for (spec, (first, second)) in outputs.iter_mut().zip(made) {
         if spec.datatype != first.datatype {
@@ -157,7 +170,7 @@ fn guess_shapes(
                     node.domain == ML_DOMAIN && node.input.first() == Some(&spec.name)
                 });
                 readers
-                    .filter_map(|node| match ensembles.get(node.output.first()?) {
+                    .filter_map(|node| match ensembles.get(ensemble_name(node)) {
                         Some(trees) => Some(trees.min_features()),
                         None => Operator::parse(node, Some(spec.datatype), limits)
                             .ok()?
@@ -233,7 +246,7 @@ impl<'a> Reader<'a> {
         };
         let step = if is_own(node) {
             let first = sources.first().map(|source| self.form(*source).datatype);
-            Step::Ml(Box::new(match self.ensembles.remove(output) {
+            Step::Ml(Box::new(match self.ensembles.remove(ensemble_name(node)) {
                 Some(trees) => Operator::from_trees(node, trees)?,
                 None => Operator::parse(node, first, limits)?,
             }))

@@ -155,18 +155,27 @@ pub(super) fn unsqueeze(shape: &[usize], axes: &[i64]) -> Result<Vec<usize>, Str
         .collect()
 }
 
-/// The shape without an axis, and the axis.
+/// What becomes of the axis that is reduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reduced {
+    /// It stays with a length of 1.
+    Kept,
+    Dropped,
+}
+
+/// The shape once an axis is reduced, and the axis counted from the front.
 pub(super) fn reduce(
     shape: &[usize],
     axis: i64,
-    keeps: bool,
+    reduced: Reduced,
 ) -> Result<(Vec<usize>, usize), String> {
     let axis = settle(axis, shape.len())?;
     let mut out = shape.to_vec();
-    if keeps {
-        out[axis] = 1;
-    } else {
-        out.remove(axis);
+    match reduced {
+        Reduced::Kept => out[axis] = 1,
+        Reduced::Dropped => {
+            out.remove(axis);
+        }
     }
     Ok((out, axis))
 }

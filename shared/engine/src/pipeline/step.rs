@@ -4,7 +4,7 @@ use artifact::manifest::DataType;
 use tract_onnx::pb::NodeProto;
 
 use super::arithmetic::{self, Binary, Unary};
-use super::shape;
+use super::shape::{self, Reduced};
 use crate::attributes::read_datatype;
 use crate::attributes::{int, ints};
 use crate::check::ML_DOMAIN;
@@ -30,7 +30,7 @@ pub(super) enum Step {
     Unary(Unary),
     ArgMax {
         axis: i64,
-        keeps: bool,
+        reduced: Reduced,
     },
 }
 
@@ -96,7 +96,10 @@ impl Step {
             }),
             "ArgMax" if int(node, "select_last_index").unwrap_or(0) == 0 => Self::ArgMax {
                 axis: axis.unwrap_or(0),
-                keeps: int(node, "keepdims").unwrap_or(1) != 0,
+                reduced: match int(node, "keepdims") {
+                    Some(0) => Reduced::Dropped,
+                    _ => Reduced::Kept,
+                },
             },
             other => match (Binary::read(other), Unary::read(other)) {
                 (Some(binary), _) if node.input.len() == 2 => Self::Binary(binary),
@@ -152,11 +155,11 @@ impl Step {
                 DataType::Fp32 | DataType::Fp64 => first.clone(),
                 other => return Err(format!("{} where FP32 or FP64 is taken", other.name())),
             },
-            Self::ArgMax { axis, keeps } => {
+            Self::ArgMax { axis, reduced } => {
                 if !matches!(first.datatype, DataType::Fp32 | DataType::Fp64) {
                     return Err(format!("{} is not taken", first.datatype.name()));
                 }
-                let shape = shape::reduce(&first.shape, *axis, *keeps)?.0;
+                let shape = shape::reduce(&first.shape, *axis, *reduced)?.0;
                 Form::new(DataType::Int64, shape)
             }
         }])
@@ -189,7 +192,7 @@ impl Step {
                 shape: first.shape.to_vec(),
                 data: operator.run(first.data)?,
             },
-            Self::ArgMax { axis, keeps } => arg_max(*first, *axis, *keeps)?,
+            Self::ArgMax { axis, reduced } => arg_max(*first, *axis, *reduced)?,
         }])
     }
 }
@@ -281,8 +284,8 @@ fn cast_numbers(values: impl Iterator<Item = Number>, to: DataType) -> Result<Te
     })
 }
 
-fn arg_max(input: View<'_>, axis: i64, keeps: bool) -> Result<Array, String> {
-    let (shape, axis) = shape::reduce(input.shape, axis, keeps)?;
+fn arg_max(input: View<'_>, axis: i64, reduced: Reduced) -> Result<Array, String> {
+    let (shape, axis) = shape::reduce(input.shape, axis, reduced)?;
     let data = match input.data {
         TensorData::Fp32(values) => find_largest(values, input.shape, axis),
         TensorData::Fp64(values) => find_largest(values, input.shape, axis),
@@ -306,7 +309,7 @@ fn find_largest<T: Copy + PartialOrd>(
         return Err("there is nothing to choose from".to_owned());
     }
     let mut out = Vec::with_capacity(values.len() / len);
-    for outer in values.chunks_exact(len * inner) {
+    for outer in values.chunks_exact((len * inner).max(1)) {
         for at in 0..inner {
             let mut winner = 0;
             for step in 0..len {

@@ -1,4 +1,4 @@
-//! Functions of one number, in float64: for float64 graphs and for the gates of recurrent cells.
+//! Functions of one number, in float64.
 
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{Datum, DatumExt as _, Tensor as TractTensor};
@@ -6,14 +6,12 @@ use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, bail, tvec};
 
 use super::kernel::{Kernel, check_type, elements, need, shape};
 use crate::attributes::{float, text};
+use crate::ml::logistic_wide;
+use crate::sequence;
 
 /// A function of one number, as ONNX defines the operator of its name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Activation {
-    Affine {
-        alpha: f64,
-        beta: f64,
-    },
     Celu {
         alpha: f64,
     },
@@ -21,27 +19,14 @@ pub(super) enum Activation {
         low: f64,
         high: f64,
     },
-    Elu {
-        alpha: f64,
-    },
     Erf,
+    /// One that a recurrent node may name too.
+    Gate(sequence::Activation),
     Gelu,
     /// The approximation by the hyperbolic tangent.
     GeluTanh,
-    HardSigmoid {
-        alpha: f64,
-        beta: f64,
-    },
     HardSwish,
-    LeakyRelu {
-        alpha: f64,
-    },
     Mish,
-    Relu,
-    ScaledTanh {
-        alpha: f64,
-        beta: f64,
-    },
     Selu {
         alpha: f64,
         gamma: f64,
@@ -50,31 +35,9 @@ pub(super) enum Activation {
         bias: f64,
         lambd: f64,
     },
-    Sigmoid,
-    Softplus,
-    Softsign,
     Swish {
         alpha: f64,
     },
-    Tanh,
-    ThresholdedRelu {
-        alpha: f64,
-    },
-}
-
-/// `1 / (1 + exp(-x))`, without overflow on either side.
-pub(super) fn sigmoid(x: f64) -> f64 {
-    let small = (-x.abs()).exp();
-    if x < 0.0 {
-        small / (1.0 + small)
-    } else {
-        1.0 / (1.0 + small)
-    }
-}
-
-/// `ln(1 + exp(x))`, without overflow.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 impl Activation {
@@ -111,68 +74,38 @@ impl Activation {
             "Swish" => Self::Swish {
                 alpha: number("alpha", 1.0),
             },
-            name => return Self::of_gate(name, float(node, "alpha"), float(node, "beta")),
-        })
-    }
-
-    /// The function that a recurrent node names, with its parameters.
-    pub(super) fn of_gate(name: &str, alpha: Option<f32>, beta: Option<f32>) -> TractResult<Self> {
-        let alpha = |default: f32| f64::from(alpha.unwrap_or(default));
-        let beta = |default: f32| f64::from(beta.unwrap_or(default));
-        Ok(match name {
-            "Affine" => Self::Affine {
-                alpha: alpha(1.0),
-                beta: beta(0.0),
-            },
-            "Elu" => Self::Elu { alpha: alpha(1.0) },
-            "HardSigmoid" => Self::HardSigmoid {
-                alpha: alpha(0.2),
-                beta: beta(0.5),
-            },
-            "LeakyRelu" => Self::LeakyRelu { alpha: alpha(0.01) },
-            "Relu" => Self::Relu,
-            "ScaledTanh" => Self::ScaledTanh {
-                alpha: alpha(1.0),
-                beta: beta(1.0),
-            },
-            "Sigmoid" => Self::Sigmoid,
-            "Softplus" => Self::Softplus,
-            "Softsign" => Self::Softsign,
-            "Tanh" => Self::Tanh,
-            "ThresholdedRelu" => Self::ThresholdedRelu { alpha: alpha(1.0) },
-            other => bail!("the function `{other}` is not run"),
+            name => {
+                let gate = sequence::Activation::find(
+                    name.as_bytes(),
+                    || float(node, "alpha"),
+                    || float(node, "beta"),
+                );
+                match gate {
+                    Ok(Some(gate)) => Self::Gate(gate),
+                    _ => bail!("the function `{name}` is not run"),
+                }
+            }
         })
     }
 
     /// The function's value; NaN for NaN.
     pub(super) fn apply(self, x: f64) -> f64 {
         match self {
-            Self::Affine { alpha, beta } => alpha * x + beta,
             Self::Celu { alpha } if x < 0.0 => alpha * (x / alpha).exp_m1(),
-            Self::Elu { alpha } if x < 0.0 => alpha * x.exp_m1(),
-            Self::LeakyRelu { alpha } if x < 0.0 => alpha * x,
-            Self::Relu if x < 0.0 => 0.0,
             Self::Selu { alpha, gamma } if x <= 0.0 => gamma * alpha * x.exp_m1(),
-            Self::ThresholdedRelu { alpha } if x <= alpha => 0.0,
             Self::Selu { gamma, .. } => gamma * x,
             Self::Clip { low, high } if x < low => low.min(high),
             Self::Clip { high, .. } if x > high => high,
-            Self::Celu { .. }
-            | Self::Elu { .. }
-            | Self::LeakyRelu { .. }
-            | Self::Relu
-            | Self::ThresholdedRelu { .. }
-            | Self::Clip { .. } => x,
+            Self::Celu { .. } | Self::Clip { .. } => x,
+            Self::Gate(gate) => gate.value(x),
             Self::Erf => libm::erf(x),
             Self::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
             Self::GeluTanh => {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
                 0.5 * x * (1.0 + inner.tanh())
             }
-            Self::HardSigmoid { alpha, beta } => clamp(alpha * x + beta),
             Self::HardSwish => x * clamp(x / 6.0 + 0.5),
-            Self::Mish => x * softplus(x).tanh(),
-            Self::ScaledTanh { alpha, beta } => alpha * (beta * x).tanh(),
+            Self::Mish => x * sequence::Activation::Softplus.value(x).tanh(),
             Self::Shrink { bias, lambd } => {
                 if x < -lambd {
                     x + bias
@@ -184,11 +117,7 @@ impl Activation {
                     0.0
                 }
             }
-            Self::Sigmoid => sigmoid(x),
-            Self::Softplus => softplus(x),
-            Self::Softsign => x / (1.0 + x.abs()),
-            Self::Swish { alpha } => x * sigmoid(alpha * x),
-            Self::Tanh => x.tanh(),
+            Self::Swish { alpha } => x * logistic_wide(alpha * x),
         }
     }
 }

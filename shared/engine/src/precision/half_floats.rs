@@ -5,6 +5,8 @@
 //! nearest, ties to even: what float16 cannot hold becomes infinite there. A `Cast` to float16 rounds too, so that
 //! a graph that narrows on purpose keeps that.
 
+use std::collections::{HashMap, HashSet};
+
 use half::f16;
 use tract_onnx::pb::tensor_proto::DataType as ElementType;
 use tract_onnx::pb::type_proto::Value;
@@ -30,7 +32,7 @@ pub(super) fn widen(graph: &mut GraphProto) {
     if !named.iter().any(|name| is_half(name)) {
         return;
     }
-    let stored: Vec<String> = graph
+    let stored: HashSet<String> = graph
         .initializer
         .iter_mut()
         .map(|tensor| {
@@ -45,7 +47,7 @@ pub(super) fn widen(graph: &mut GraphProto) {
     }
     let (mut draft, nodes) = Draft::open(graph);
     // The wide value of an input, and of an output before it is rounded.
-    let mut wide: Vec<(String, String)> = Vec::new();
+    let mut wide: HashMap<String, String> = HashMap::new();
     for input in graph
         .input
         .iter()
@@ -57,20 +59,20 @@ pub(super) fn widen(graph: &mut GraphProto) {
             &input.name,
             cast_to(ElementType::Float),
         );
-        wide.push((input.name.clone(), name));
+        wide.insert(input.name.clone(), name);
     }
     let mut rounded: Vec<(String, String)> = Vec::new();
     for output in graph.output.iter().filter(|output| is_half(&output.name)) {
-        let is_input = wide.iter().any(|(name, _)| *name == output.name);
+        let is_input = wide.contains_key(&output.name);
         if is_input || stored.contains(&output.name) {
             continue;
         }
         let name = draft.name(&output.name, "wide");
-        wide.push((output.name.clone(), name.clone()));
+        wide.insert(output.name.clone(), name.clone());
         rounded.push((output.name.clone(), name));
     }
     let rename = |name: &mut String| {
-        if let Some((_, other)) = wide.iter().find(|(own, _)| own == name) {
+        if let Some(other) = wide.get(name) {
             name.clone_from(other);
         }
     };

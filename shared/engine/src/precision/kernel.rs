@@ -38,13 +38,17 @@ pub(super) fn register(onnx: &mut Onnx) {
 }
 
 fn parse(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let placed = Placed {
+    Ok((put(parse_kernel(node)?, node), vec![]))
+}
+
+/// Puts a kernel in the place of a node.
+pub(crate) fn put(kernel: Arc<dyn Kernel>, node: &NodeProto) -> Box<dyn InferenceOp> {
+    expand(Placed {
         name: node.op_type.clone(),
-        kernel: parse_kernel(node)?,
+        kernel,
         inputs: node.input.iter().map(|name| !name.is_empty()).collect(),
         outputs: node.output.iter().map(|name| !name.is_empty()).collect(),
-    };
-    Ok((expand(placed), vec![]))
+    })
 }
 
 /// The elements of a tensor.

@@ -3,27 +3,28 @@
 //! The equations, the order of the gates and the layouts are those of ONNX's `LSTM`.
 
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::{TractErrorContext as _, TractResult, bail, ensure};
+use tract_onnx::tract_hir::internal::{TractErrorContext as _, TractResult, anyhow, bail, ensure};
 
-use super::activation::Activation;
-use crate::attributes::{float, floats, int, strings, text};
+use crate::sequence::{Activation, Cell, Definition, Forget, Layout, Order, QUANTISED_INPUTS};
 
 /// Input, output, forget and cell.
 const GATES: usize = 4;
-/// The functions of a direction: of the gates, of the cell's input, of its output.
-const FUNCTIONS: [&str; 3] = ["Sigmoid", "Tanh", "Tanh"];
 
 /// A recurrent node's attributes.
 #[derive(Debug)]
 pub(super) struct Recurrent {
     pub(super) hidden: usize,
-    /// True for each direction that starts at the sequence's end.
-    directions: Vec<bool>,
-    /// Three a direction.
-    activations: Vec<Activation>,
+    directions: Vec<Walker>,
     clip: Option<f64>,
-    couples_gates: bool,
-    rows_first: bool,
+    forget: Forget,
+    layout: Layout,
+}
+
+/// A walk along the steps, with its functions: of the gates, of the cell's input, of its output.
+#[derive(Debug)]
+struct Walker {
+    order: Order,
+    functions: [Activation; 3],
 }
 
 /// The products of a cell's weights, by direction.
@@ -43,8 +44,8 @@ pub(super) struct Given {
     pub(super) shape: [usize; 3],
     /// `[directions, 2 * gates * hidden]`.
     pub(super) bias: Vec<f64>,
-    /// Steps of each row.
-    pub(super) lengths: Vec<i32>,
+    /// Steps of each row, no more than there are.
+    pub(super) lengths: Vec<usize>,
     /// `[directions, rows, hidden]`, or rows first.
     pub(super) hidden: Vec<f64>,
     pub(super) cell: Vec<f64>,
@@ -64,58 +65,28 @@ pub(super) struct Made {
 
 impl Recurrent {
     pub(super) fn parse(node: &NodeProto) -> TractResult<Self> {
-        let hidden = int(node, "hidden_size").unwrap_or(0);
-        ensure!(hidden > 0, "hidden_size is {hidden}");
-        let directions = match text(node, "direction").unwrap_or(b"forward") {
-            b"forward" => vec![false],
-            b"reverse" => vec![true],
-            b"bidirectional" => vec![false, true],
-            other => bail!(
-                "direction `{}` is not known",
-                String::from_utf8_lossy(other)
-            ),
+        let definition =
+            Definition::parse_lstm(node, QUANTISED_INPUTS).map_err(|error| anyhow!("{error}"))?;
+        let Cell::Lstm(forget) = definition.cell else {
+            bail!("it is no LSTM")
         };
-        let stated: Vec<&str> = strings(node, "activations")
-            .iter()
-            .map(|name| std::str::from_utf8(name).context("an activation is not UTF-8"))
-            .collect::<TractResult<_>>()?;
-        let names = if stated.is_empty() {
-            FUNCTIONS.repeat(directions.len())
-        } else {
-            stated
-        };
-        ensure!(
-            names.len() == FUNCTIONS.len() * directions.len(),
-            "{} activations where {} are needed",
-            names.len(),
-            FUNCTIONS.len() * directions.len()
-        );
-        let (alphas, betas) = (
-            floats(node, "activation_alpha"),
-            floats(node, "activation_beta"),
-        );
-        ensure!(
-            [alphas, betas]
-                .iter()
-                .all(|list| list.is_empty() || list.len() == names.len()),
-            "parameters for some of the activations only are not run"
-        );
-        let activations = names
-            .iter()
-            .enumerate()
-            .map(|(at, name)| {
-                Activation::of_gate(name, alphas.get(at).copied(), betas.get(at).copied())
+        let directions = definition.directions.into_iter().map(|direction| {
+            Ok(Walker {
+                order: direction.order,
+                functions: direction
+                    .activations
+                    .try_into()
+                    .map_err(|_| anyhow!("three functions are needed"))?,
             })
-            .collect::<TractResult<_>>()?;
+        });
         Ok(Self {
-            hidden: hidden as usize,
-            directions,
-            activations,
-            clip: float(node, "clip")
-                .filter(|clip| *clip > 0.0)
-                .map(f64::from),
-            couples_gates: int(node, "input_forget").unwrap_or(0) != 0,
-            rows_first: int(node, "layout").unwrap_or(0) != 0,
+            hidden: definition
+                .hidden_size
+                .context("hidden_size is left out, and is needed")?,
+            directions: directions.collect::<TractResult<_>>()?,
+            clip: definition.clip.map(f64::from),
+            forget,
+            layout: definition.layout,
         })
     }
 
@@ -124,11 +95,10 @@ impl Recurrent {
     }
 
     /// Steps and rows of an input of this shape.
-    fn steps_and_rows(&self, shape: [usize; 3]) -> (usize, usize) {
-        if self.rows_first {
-            (shape[1], shape[0])
-        } else {
-            (shape[0], shape[1])
+    pub(super) fn steps_and_rows(&self, shape: [usize; 3]) -> (usize, usize) {
+        match self.layout {
+            Layout::StepsFirst => (shape[0], shape[1]),
+            Layout::RowsFirst => (shape[1], shape[0]),
         }
     }
 
@@ -136,26 +106,24 @@ impl Recurrent {
     pub(super) fn shapes(&self, shape: [usize; 3]) -> (Vec<usize>, Vec<usize>) {
         let (steps, rows) = self.steps_and_rows(shape);
         let (directions, hidden) = (self.directions(), self.hidden);
-        if self.rows_first {
-            (
-                vec![rows, steps, directions, hidden],
-                vec![rows, directions, hidden],
-            )
-        } else {
-            (
+        match self.layout {
+            Layout::StepsFirst => (
                 vec![steps, directions, rows, hidden],
                 vec![directions, rows, hidden],
-            )
+            ),
+            Layout::RowsFirst => (
+                vec![rows, steps, directions, hidden],
+                vec![rows, directions, hidden],
+            ),
         }
     }
 
     /// The place of a row's state among the last states.
     fn state_at(&self, direction: usize, row: usize, rows: usize) -> usize {
         self.hidden
-            * if self.rows_first {
-                row * self.directions() + direction
-            } else {
-                direction * rows + row
+            * match self.layout {
+                Layout::StepsFirst => direction * rows + row,
+                Layout::RowsFirst => row * self.directions() + direction,
             }
     }
 
@@ -215,31 +183,19 @@ impl Recurrent {
         let mut h = start(&given.hidden);
         let mut c = start(&given.cell);
         let projected = products.of_inputs(direction, &given.values, steps * rows);
-        let place = |step: usize, row: usize| {
-            if self.rows_first {
-                row * steps + step
-            } else {
-                step * rows + row
-            }
+        let place = |step: usize, row: usize| match self.layout {
+            Layout::StepsFirst => step * rows + row,
+            Layout::RowsFirst => row * steps + step,
         };
-        let length = |row: usize| {
-            given
-                .lengths
-                .get(row)
-                .map_or(steps, |length| (*length).max(0) as usize)
-                .min(steps)
-        };
+        let length = |row: usize| given.lengths.get(row).copied().unwrap_or(steps);
         let mut from_inputs = vec![0.0; rows * width];
         for at in 0..steps {
             let steps_of: Vec<Option<usize>> = (0..rows)
                 .map(|row| {
                     let length = length(row);
-                    (at < length).then(|| {
-                        if self.directions[direction] {
-                            length - 1 - at
-                        } else {
-                            at
-                        }
+                    (at < length).then(|| match self.directions[direction].order {
+                        Order::FirstToLast => at,
+                        Order::LastToFirst => length - 1 - at,
                     })
                 })
                 .collect();
@@ -256,15 +212,15 @@ impl Recurrent {
                 let own = row * hidden..(row + 1) * hidden;
                 h[own.clone()].copy_from_slice(&new_h[own.clone()]);
                 c[own.clone()].copy_from_slice(&new_c[own.clone()]);
-                let to = if self.rows_first {
-                    (row * steps + step) * self.directions() + direction
-                } else {
-                    (step * self.directions() + direction) * rows + row
+                let to = match self.layout {
+                    Layout::StepsFirst => (step * self.directions() + direction) * rows + row,
+                    Layout::RowsFirst => (row * steps + step) * self.directions() + direction,
                 } * hidden;
                 made.all[to..to + hidden].copy_from_slice(&h[own]);
             }
         }
-        for row in 0..rows {
+        // A row without steps has no last state.
+        for row in (0..rows).filter(|row| length(*row) > 0) {
             let at = self.state_at(direction, row, rows);
             let own = row * hidden..(row + 1) * hidden;
             made.hidden[at..at + hidden].copy_from_slice(&h[own.clone()]);
@@ -284,10 +240,10 @@ impl Recurrent {
         let hidden = self.hidden;
         let rows = h.len() / hidden;
         let width = GATES * hidden;
-        let functions = FUNCTIONS.len();
+        let functions = self.directions[direction].functions;
         let function = |at: usize, value: f64| {
             let bounded = self.clip.map_or(value, |clip| value.clamp(-clip, clip));
-            self.activations[direction * functions + at].apply(bounded)
+            functions[at].value(bounded)
         };
         // The bias of the input weights, then of the recurrent ones.
         let bias = |gate: usize, unit: usize| {
@@ -315,15 +271,14 @@ impl Recurrent {
                 ahead + (from_states[at] + bias(GATES + gate, unit))
             };
             let input = function(0, sum(0) + peephole(0, unit) * c[at]);
-            let forget = if self.couples_gates {
-                1.0 - input
-            } else {
-                function(0, sum(2) + peephole(2, unit) * c[at])
+            let forget = match self.forget {
+                Forget::Coupled => 1.0 - input,
+                Forget::Own => function(0, sum(2) + peephole(2, unit) * c[at]),
             };
             new_c[at] = forget * c[at] + input * function(1, sum(3));
             let output = function(0, sum(1) + peephole(1, unit) * new_c[at]);
             // The last function is not clipped.
-            let shown = self.activations[direction * functions + 2].apply(new_c[at]);
+            let shown = functions[2].value(new_c[at]);
             new_h[at] = output * shown;
         }
         (new_h, new_c)

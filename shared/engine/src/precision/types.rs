@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::tensor_proto::DataType as ElementType;
 use tract_onnx::pb::type_proto::Value;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use crate::attributes::{find, int, tensor};
 use crate::check::ML_DOMAIN;
@@ -58,6 +58,8 @@ impl Types {
         if node.domain == ML_DOMAIN {
             // Labels and codes are of several types, scores of one; no rule here asks for the former.
             return match (node.op_type.as_str(), at) {
+                ("TreeEnsemble", 0) => tensor(node, "nodes_splits").and_then(element),
+                ("LabelEncoder", 0) => encoded_type(node),
                 ("ArrayFeatureExtractor" | "Imputer" | "Binarizer", _) => self.of_input(node, 0),
                 ("TreeEnsembleClassifier" | "LinearClassifier" | "SVMClassifier", 1)
                 | (
@@ -82,10 +84,11 @@ impl Types {
             ("Constant", _) => constant_type(node),
             ("ConstantOfShape", _) => Some(
                 tensor(node, "value")
-                    .and_then(|value| ElementType::try_from(value.data_type).ok())
+                    .and_then(element)
                     .unwrap_or(ElementType::Float),
             ),
             ("Cast", _) => stated("to"),
+            ("EyeLike", _) => stated("dtype").or_else(|| self.of_input(node, 0)),
             ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero", _) | ("TopK" | "MaxPool", 1) => {
                 Some(ElementType::Int64)
             }
@@ -107,14 +110,38 @@ impl Types {
             ("DynamicQuantizeLinear", _) => Some(ElementType::Uint8),
             ("MatMulInteger" | "ConvInteger", _) => Some(ElementType::Int32),
             ("QLinearMatMul" | "QLinearConv", _) => self.of_input(node, 7),
+            // After a scale comes the zero point, which is of the type.
+            ("QLinearConcat" | "QLinearWhere", _) => self.of_input(node, 1),
+            // With a zero point of its output it gives whole numbers.
+            ("QGemm", _) => self.of_input(node, 8).or(Some(ElementType::Float)),
+            ("MatMulIntegerToFloat", _) => Some(ElementType::Float),
             _ => self.of_input(node, 0),
         }
     }
 }
 
+fn element(tensor: &TensorProto) -> Option<ElementType> {
+    ElementType::try_from(tensor.data_type).ok()
+}
+
+/// What a `LabelEncoder` gives: the type of its values.
+fn encoded_type(node: &NodeProto) -> Option<ElementType> {
+    if let Some(values) = tensor(node, "values_tensor") {
+        return element(values);
+    }
+    [
+        ("values_floats", ElementType::Float),
+        ("values_int64s", ElementType::Int64),
+        ("values_strings", ElementType::String),
+    ]
+    .into_iter()
+    .find(|(name, _)| find(node, name).is_some())
+    .map(|(_, kind)| kind)
+}
+
 fn constant_type(node: &NodeProto) -> Option<ElementType> {
     if let Some(value) = tensor(node, "value") {
-        return ElementType::try_from(value.data_type).ok();
+        return element(value);
     }
     [
         ("value_float", ElementType::Float),

@@ -14,7 +14,7 @@ use crate::error::LoadError;
 
 /// A function of one number, with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Activation {
+pub(crate) enum Activation {
     Sigmoid,
     Tanh,
     Relu,
@@ -39,44 +39,14 @@ pub(super) fn parse_activations(
     let found = names
         .iter()
         .map(|name| {
-            Ok(match name.to_ascii_lowercase().as_slice() {
-                b"sigmoid" => Activation::Sigmoid,
-                b"tanh" => Activation::Tanh,
-                b"relu" => Activation::Relu,
-                b"softsign" => Activation::Softsign,
-                b"softplus" => Activation::Softplus,
-                b"affine" => Activation::Affine {
-                    alpha: alphas.next().unwrap_or(1.0),
-                    beta: betas.next().unwrap_or(0.0),
-                },
-                b"scaledtanh" => {
-                    let (Some(alpha), Some(beta)) = (alphas.next(), betas.next()) else {
-                        return Err(invalid(
-                            node,
-                            "ScaledTanh has no default of activation_alpha and activation_beta",
-                        ));
-                    };
-                    Activation::ScaledTanh { alpha, beta }
-                }
-                b"hardsigmoid" => Activation::HardSigmoid {
-                    alpha: alphas.next().unwrap_or(0.2),
-                    beta: betas.next().unwrap_or(0.5),
-                },
-                b"leakyrelu" => Activation::LeakyRelu {
-                    alpha: alphas.next().unwrap_or(0.01),
-                },
-                b"thresholdedrelu" => Activation::ThresholdedRelu {
-                    alpha: alphas.next().unwrap_or(1.0),
-                },
-                b"elu" => Activation::Elu {
-                    alpha: alphas.next().unwrap_or(1.0),
-                },
-                _ => {
+            let found = Activation::find(name, || alphas.next(), || betas.next());
+            found
+                .map_err(|reason| invalid(node, reason))?
+                .ok_or_else(|| {
                     let name = String::from_utf8_lossy(name);
                     let reason = format!("the activation `{name}` is not one of ONNX's");
-                    return Err(unsupported(node, reason, ""));
-                }
-            })
+                    unsupported(node, reason, "")
+                })
         })
         .collect::<Result<_, _>>()?;
     alphas.finish(node)?;
@@ -121,6 +91,48 @@ impl<'a> Parameters<'a> {
 }
 
 impl Activation {
+    /// The function of a name, in letters of either case; it asks for the parameters that it has. None for a name that
+    /// is not one of ONNX's activations.
+    pub(crate) fn find(
+        name: &[u8],
+        alpha: impl FnOnce() -> Option<f32>,
+        beta: impl FnOnce() -> Option<f32>,
+    ) -> Result<Option<Self>, &'static str> {
+        Ok(Some(match name.to_ascii_lowercase().as_slice() {
+            b"sigmoid" => Self::Sigmoid,
+            b"tanh" => Self::Tanh,
+            b"relu" => Self::Relu,
+            b"softsign" => Self::Softsign,
+            b"softplus" => Self::Softplus,
+            b"affine" => Self::Affine {
+                alpha: alpha().unwrap_or(1.0),
+                beta: beta().unwrap_or(0.0),
+            },
+            b"scaledtanh" => {
+                let (Some(alpha), Some(beta)) = (alpha(), beta()) else {
+                    return Err(
+                        "ScaledTanh has no default of activation_alpha and activation_beta",
+                    );
+                };
+                Self::ScaledTanh { alpha, beta }
+            }
+            b"hardsigmoid" => Self::HardSigmoid {
+                alpha: alpha().unwrap_or(0.2),
+                beta: beta().unwrap_or(0.5),
+            },
+            b"leakyrelu" => Self::LeakyRelu {
+                alpha: alpha().unwrap_or(0.01),
+            },
+            b"thresholdedrelu" => Self::ThresholdedRelu {
+                alpha: alpha().unwrap_or(1.0),
+            },
+            b"elu" => Self::Elu {
+                alpha: alpha().unwrap_or(1.0),
+            },
+            _ => return Ok(None),
+        }))
+    }
+
     /// Applies it in place.
     #[inline(always)]
     pub(super) fn apply<R: Lane>(self, values: &mut [R]) {
@@ -145,6 +157,11 @@ impl Activation {
         for x in values {
             *x = self.of(*x);
         }
+    }
+
+    /// The function's value; NaN for NaN.
+    pub(crate) fn value(self, x: f64) -> f64 {
+        self.of(x)
     }
 
     fn of<R: Lane>(self, x: R) -> R {

@@ -3,7 +3,7 @@
 //! A row of the input is laid out step by step, padding included. Then a window without gaps is a run of numbers, and
 //! the whole convolution is one matrix product with the packed weights; a dilated one is a product for each tap.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pulp::Arch;
@@ -21,34 +21,50 @@ use crate::precision::{Kernel, Window, elements, maybe, need, shape};
 /// The operator's name within the graph engine.
 pub(crate) const CONVOLVE: &str = "float32.Convolve";
 
-/// Renames the nodes that are run here: those whose weights are constants of three dimensions, in one group.
-pub(crate) fn lower(graph: &mut GraphProto) {
+/// Renames the nodes that are run here: those whose weights are constants of three dimensions, in one group, as long
+/// as their packed weights take no more than `limit` bytes together. The graph engine runs the others.
+pub(crate) fn lower(graph: &mut GraphProto, limit: usize) {
     let constants: HashSet<&str> = graph
         .initializer
         .iter()
         .map(|tensor| tensor.name.as_str())
         .collect();
-    let weights: HashSet<&str> = graph
+    let weights: HashMap<&str, usize> = graph
         .initializer
         .iter()
-        .filter(|tensor| tensor.dims.len() == 3 && tensor.data_type == ElementType::Float as i32)
-        .map(|tensor| tensor.name.as_str())
+        .filter(|tensor| tensor.data_type == ElementType::Float as i32)
+        .filter_map(|tensor| Some((tensor.name.as_str(), packed_size(&tensor.dims)?)))
         .collect();
+    let mut left = limit;
     for node in &mut graph.node {
         let is_constant = |name: &String| name.is_empty() || constants.contains(name.as_str());
+        let size = node
+            .input
+            .get(1)
+            .and_then(|name| weights.get(name.as_str()));
         if node.op_type == "Conv"
             && matches!(&*node.domain, "" | "ai.onnx")
-            && node
-                .input
-                .get(1)
-                .is_some_and(|name| weights.contains(name.as_str()))
             && node.input.get(2).is_none_or(is_constant)
             && int(node, "group").unwrap_or(1) == 1
+            && let Some(rest) = size.and_then(|size| left.checked_sub(*size))
         {
+            left = rest;
             CONVOLVE.clone_into(&mut node.op_type);
             node.domain.clear();
         }
     }
+}
+
+/// The size of packed weights of a shape, in bytes; none for other than three dimensions.
+fn packed_size(dims: &[i64]) -> Option<usize> {
+    let [filters, channels, taps] = dims else {
+        return None;
+    };
+    let dim = |dim: &i64| usize::try_from(*dim).ok();
+    whole_panels(dim(filters)?)
+        .checked_mul(dim(channels)?)?
+        .checked_mul(dim(taps)?)?
+        .checked_mul(size_of::<f32>())
 }
 
 /// A convolution at a node.

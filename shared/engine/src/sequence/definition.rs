@@ -9,19 +9,19 @@ use crate::error::LoadError;
 
 /// A recurrent node without its weights.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Definition {
-    pub(super) cell: Cell,
-    pub(super) directions: Vec<Direction>,
+pub(crate) struct Definition {
+    pub(crate) cell: Cell,
+    pub(crate) directions: Vec<Direction>,
     /// The attribute `hidden_size`, where it is there.
-    pub(super) hidden_size: Option<usize>,
-    pub(super) layout: Layout,
+    pub(crate) hidden_size: Option<usize>,
+    pub(crate) layout: Layout,
     /// Bounds the sum that goes into a gate.
-    pub(super) clip: Option<f32>,
+    pub(crate) clip: Option<f32>,
 }
 
 /// The equations of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     Lstm(Forget),
     Gru(Reset),
     Rnn,
@@ -29,7 +29,7 @@ pub(super) enum Cell {
 
 /// The forget gate of an LSTM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Forget {
+pub(crate) enum Forget {
     /// A gate of its own.
     Own,
     /// 1 less the input gate.
@@ -38,7 +38,7 @@ pub(super) enum Forget {
 
 /// Where the reset gate of a GRU acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reset {
+pub(crate) enum Reset {
     /// On the state, before it is multiplied with the weights.
     State,
     /// On the product of the state and the weights.
@@ -47,20 +47,20 @@ pub(super) enum Reset {
 
 /// A walk along the steps, with the functions of its gates in the specification's order (f, g, h).
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Direction {
-    pub(super) order: Order,
-    pub(super) activations: Vec<Activation>,
+pub(crate) struct Direction {
+    pub(crate) order: Order,
+    pub(crate) activations: Vec<Activation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     FirstToLast,
     LastToFirst,
 }
 
 /// The order of the dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     /// `X [steps, rows, inputs]`, `Y [steps, directions, rows, hidden]`, states `[directions, rows, hidden]`.
     StepsFirst,
     /// `X [rows, steps, inputs]`, `Y [rows, steps, directions, hidden]`, states `[rows, directions, hidden]`.
@@ -69,7 +69,7 @@ pub(super) enum Layout {
 
 impl Cell {
     /// Gates, each with its rows of the weights.
-    pub(super) fn gates(self) -> usize {
+    pub(crate) fn gates(self) -> usize {
         match self {
             Self::Lstm(_) => 4,
             Self::Gru(_) => 3,
@@ -84,31 +84,13 @@ impl Cell {
             Self::Rnn => &[b"Tanh"],
         }
     }
-
-    pub(super) fn max_inputs(self) -> usize {
-        match self {
-            Self::Lstm(_) => 8,
-            Self::Gru(_) | Self::Rnn => 6,
-        }
-    }
-
-    pub(super) fn max_outputs(self) -> usize {
-        match self {
-            Self::Lstm(_) => 3,
-            Self::Gru(_) | Self::Rnn => 2,
-        }
-    }
 }
 
 impl Definition {
-    /// Reads and checks a node.
+    /// Reads and checks a node of `ai.onnx`.
     pub(super) fn parse(node: &NodeProto) -> Result<Self, LoadError> {
         let cell = match node.op_type.as_str() {
-            "LSTM" => Cell::Lstm(if read_switch(node, "input_forget")? {
-                Forget::Coupled
-            } else {
-                Forget::Own
-            }),
+            "LSTM" => return Self::parse_lstm(node, 8),
             "GRU" => Cell::Gru(if read_switch(node, "linear_before_reset")? {
                 Reset::Product
             } else {
@@ -116,17 +98,22 @@ impl Definition {
             }),
             _ => Cell::Rnn,
         };
-        for (what, found, most) in [
-            ("inputs", node.input.len(), cell.max_inputs()),
-            ("outputs", node.output.len(), cell.max_outputs()),
-        ] {
-            if found > most {
-                return Err(invalid(
-                    node,
-                    format!("{found} {what} where there are {most}"),
-                ));
-            }
-        }
+        check_arity(node, 6, 2)?;
+        Self::read(node, cell)
+    }
+
+    /// Reads and checks a node of an operator that has the attributes of `LSTM`, and as many inputs at most.
+    pub(crate) fn parse_lstm(node: &NodeProto, max_inputs: usize) -> Result<Self, LoadError> {
+        let forget = if read_switch(node, "input_forget")? {
+            Forget::Coupled
+        } else {
+            Forget::Own
+        };
+        check_arity(node, max_inputs, 3)?;
+        Self::read(node, Cell::Lstm(forget))
+    }
+
+    fn read(node: &NodeProto, cell: Cell) -> Result<Self, LoadError> {
         let layout = if read_switch(node, "layout")? {
             Layout::RowsFirst
         } else {
@@ -154,6 +141,32 @@ impl Definition {
             clip,
         })
     }
+}
+
+fn check_arity(node: &NodeProto, inputs: usize, outputs: usize) -> Result<(), LoadError> {
+    for (what, found, most) in [
+        ("inputs", node.input.len(), inputs),
+        ("outputs", node.output.len(), outputs),
+    ] {
+        if found > most {
+            return Err(invalid(
+                node,
+                format!("{found} {what} where there are {most}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Holds the lengths of rows to the steps that there are.
+pub(crate) fn read_lengths(lengths: &[i32], steps: usize) -> Result<Vec<usize>, String> {
+    let read = |(row, length): (usize, &i32)| {
+        usize::try_from(*length)
+            .ok()
+            .filter(|length| *length <= steps)
+            .ok_or_else(|| format!("sequence_lens[{row}] is {length}; 0 to {steps} are allowed"))
+    };
+    lengths.iter().enumerate().map(read).collect()
 }
 
 fn parse_directions(node: &NodeProto, cell: Cell) -> Result<Vec<Direction>, LoadError> {

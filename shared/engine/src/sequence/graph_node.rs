@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use half::f16;
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -179,7 +178,8 @@ impl Source {
         };
         let (datum_type, x) = *find(X)?;
         let sizes = self.sizes(x, find(R)?.1)?;
-        if ![f16::datum_type(), f32::datum_type(), f64::datum_type()].contains(&datum_type) {
+        // float16 was widened before the graph came here.
+        if ![f32::datum_type(), f64::datum_type()].contains(&datum_type) {
             bail!("{}: X is {datum_type:?}, not a float", self.place);
         }
         if sizes.hidden == 0.to_dim() {
@@ -254,13 +254,9 @@ impl Source {
         (inputs, hidden): (usize, usize),
         tensors: &[Option<&Tensor>; 4],
     ) -> TractResult<Weights<T>> {
-        let cast = tensors
+        let slices = tensors
             .iter()
-            .map(|tensor| tensor.map(Tensor::cast_to::<T>).transpose())
-            .collect::<TractResult<Vec<_>>>()?;
-        let slices = cast
-            .iter()
-            .map(|tensor| tensor.as_deref().map(elements).transpose())
+            .map(|tensor| tensor.map(elements).transpose())
             .collect::<TractResult<Vec<_>>>()?;
         let [Some(input), Some(state), bias, peepholes] = slices[..] else {
             bail!("{}: W and R are needed", self.place)

@@ -10,6 +10,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::Simd;
 
+use crate::ml::logistic_wide;
+
 /// f32 or f64.
 pub(super) trait Lane:
     Copy
@@ -204,7 +206,7 @@ impl Lane for f64 {
         f64::ln_1p(self)
     }
     fn sigmoid(self) -> Self {
-        1.0 / (1.0 + f64::exp(-self))
+        logistic_wide(self)
     }
     fn tanh(self) -> Self {
         f64::tanh(self)

@@ -12,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 use super::lane::Lane;
 
 /// Columns of a panel: a whole number of registers on every processor.
-const PANEL: usize = 32;
+pub(super) const PANEL: usize = 32;
 /// What vector loads like best, in bytes.
 const ALIGNMENT: usize = 64;
 

@@ -8,13 +8,13 @@ use tract_onnx::tract_hir::internal::{
     TypedModelPatch, TypedNode, TypedOp, anyhow, bail, ensure,
 };
 
-use super::definition::Layout;
+use super::definition::{Layout, read_lengths};
 use super::graph_node::{
-    AnyWeights, INITIAL_C, INITIAL_H, SEQUENCE_LENS, Sizes, Source, WEIGHTS, X, Y, Y_C, elements,
+    AnyWeights, INITIAL_C, INITIAL_H, R, SEQUENCE_LENS, Sizes, Source, WEIGHTS, X, Y, Y_C, elements,
 };
 use super::lane::Lane;
 use super::walk::{Given, Wanted, run};
-use super::weights::Weights;
+use super::weights::{Weights, packed_len};
 
 /// A node in the plan.
 #[derive(Debug, Clone)]
@@ -70,13 +70,12 @@ impl Recurrent {
         inputs: &[TValue],
     ) -> TractResult<TVec<Tensor>> {
         let source = &*self.source;
-        let cast = |input: usize| {
+        let state = |input: usize| {
             self.find(inputs, input)
-                .map(|value| value.cast_to::<T>())
+                .map(|value| elements(value))
                 .transpose()
         };
-        let (x, hidden, cell) = (cast(X)?, cast(INITIAL_H)?, cast(INITIAL_C)?);
-        let Some(x) = x.as_deref() else {
+        let Some(x) = self.find(inputs, X) else {
             bail!("{}: X is left out", source.place)
         };
         let (steps, rows) = match (source.definition.layout, x.shape()) {
@@ -87,29 +86,16 @@ impl Recurrent {
         };
         let lengths = match self.find(inputs, SEQUENCE_LENS) {
             None => vec![],
-            Some(lengths) => elements::<i32>(lengths)?
-                .iter()
-                .enumerate()
-                .map(|(row, length)| {
-                    usize::try_from(*length)
-                        .ok()
-                        .filter(|length| *length <= steps)
-                        .ok_or_else(|| {
-                            anyhow!(
-                                "{}: sequence_lens[{row}] is {length}; 0 to {steps} are allowed",
-                                source.place
-                            )
-                        })
-                })
-                .collect::<TractResult<_>>()?,
+            Some(lengths) => read_lengths(elements::<i32>(lengths)?, steps)
+                .map_err(|reason| anyhow!("{}: {reason}", source.place))?,
         };
         let given = Given {
             sequence: elements(x)?,
             steps,
             rows,
             lengths,
-            hidden: hidden.as_deref().map(elements).transpose()?,
-            cell: cell.as_deref().map(elements).transpose()?,
+            hidden: state(INITIAL_H)?,
+            cell: state(INITIAL_C)?,
         };
         let sizes = Sizes {
             steps: steps.to_dim(),
@@ -152,6 +138,23 @@ impl Recurrent {
     }
 }
 
+/// The size of the packed weights of all recurrent nodes of a graph whose shapes are settled, in bytes; saturates.
+pub(crate) fn packed_size(graph: &TypedModel) -> usize {
+    let sizes = graph.nodes().iter().filter_map(|node| {
+        let op = node.op_as::<Recurrent>()?;
+        let facts = graph.node_input_facts(node.id).ok()?;
+        let x = op.find(&facts, X)?;
+        let sizes = op
+            .source
+            .sizes(x.shape.dims(), op.find(&facts, R)?.shape.dims())
+            .ok()?;
+        let (inputs, hidden) = (sizes.inputs.to_usize().ok()?, sizes.hidden.to_usize().ok()?);
+        let len = packed_len(&op.source.definition, inputs, hidden);
+        Some(len.saturating_mul(x.datum_type.size_of()))
+    });
+    sizes.fold(0, usize::saturating_add)
+}
+
 impl Op for Recurrent {
     fn name(&self) -> StaticName {
         self.source.operator.clone().into()
@@ -187,17 +190,7 @@ impl EvalOp for Recurrent {
             AnyWeights::Single(weights) => self.run(weights, &inputs)?,
             AnyWeights::Double(weights) => self.run(weights, &inputs)?,
         };
-        made.into_iter()
-            .map(|tensor| {
-                // Only float16 differs: it is computed in float32.
-                let tensor = if tensor.datum_type() == datum_type {
-                    tensor
-                } else {
-                    tensor.cast_to_dt(datum_type)?.into_owned()
-                };
-                Ok(tensor.into_tvalue())
-            })
-            .collect()
+        Ok(made.into_iter().map(IntoTValue::into_tvalue).collect())
     }
 
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {

@@ -2,7 +2,7 @@
 
 use super::definition::{Cell, Definition, Reset};
 use super::lane::Lane;
-use super::packed::{Packed, whole_panels};
+use super::packed::{PANEL, Packed, whole_panels};
 
 /// Hidden units are padded to a whole number of registers on every processor.
 const UNITS: usize = 16;
@@ -52,6 +52,23 @@ pub(super) struct Raw<'a, R> {
     pub(super) bias: Option<&'a [R]>,
     /// `[directions, 3 * hidden]`.
     pub(super) peepholes: Option<&'a [R]>,
+}
+
+/// Numbers that the packed weights of a node hold; saturates.
+pub(super) fn packed_len(definition: &Definition, inputs: usize, hidden: usize) -> usize {
+    let width = hidden.saturating_add(UNITS - 1) / UNITS * UNITS;
+    let matrix = |depth: usize, gates: usize| {
+        let columns = gates.saturating_mul(width).saturating_add(PANEL - 1) / PANEL * PANEL;
+        depth.saturating_add(1).saturating_mul(columns)
+    };
+    let gates = definition.cell.gates();
+    let state = match definition.cell {
+        Cell::Gru(_) => matrix(hidden, 2).saturating_add(matrix(hidden, 1)),
+        Cell::Lstm(_) | Cell::Rnn => matrix(hidden, gates),
+    };
+    matrix(inputs, gates)
+        .saturating_add(state)
+        .saturating_mul(definition.directions.len())
 }
 
 impl<R: Lane> Weights<R> {

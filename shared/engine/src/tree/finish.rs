@@ -3,6 +3,7 @@
 use artifact::manifest::DataType;
 
 use super::attributes::{Aggregate, RawTrees};
+use super::leaves::Survey;
 use super::real::Real;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
@@ -164,6 +165,32 @@ impl Finish {
             }
             _ => Some((self.width, (0..self.width).map(base).collect())),
         }
+    }
+
+    /// Holds what a packed file says to its weights: what ONNX allows, and what packing makes of it.
+    pub(super) fn check(&self, survey: Survey) -> Result<(), &'static str> {
+        if !survey.are_finite {
+            return Err("a leaf has a weight that is not finite");
+        }
+        let Some(classes) = &self.classes else {
+            return Ok(());
+        };
+        if self.aggregate != Aggregate::Sum {
+            return Err("a classifier's trees are summed, and these are not");
+        }
+        let is_one_score = self.width == 2 && survey.output.is_some();
+        if (classes.is_one_score, classes.weights_are_positive)
+            != (is_one_score, survey.are_positive)
+        {
+            return Err("what is said of a classifier's weights is not so");
+        }
+        Ok(())
+    }
+
+    /// Whether an operator of `ai.onnx.ml` 5 may end so; `is_wide` for one of float64.
+    pub(super) fn is_of_v5(&self, is_wide: bool) -> bool {
+        let is_plain = self.post_transform == PostTransform::None || !is_wide;
+        self.base_values.is_empty() && self.classes.is_none() && is_plain
     }
 
     pub(super) fn aggregate(&self) -> Aggregate {

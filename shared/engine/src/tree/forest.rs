@@ -7,7 +7,7 @@ use super::attributes::Mode;
 use super::attributes::{Aggregate, RawTrees};
 use super::branch::{Branch, Sets};
 use super::lanes::{LANES, each_lane};
-use super::leaves::Leaves;
+use super::leaves::{Leaves, Survey};
 use super::linked::{self, Linked};
 use super::oblivious::Oblivious;
 use super::real::Real;
@@ -119,6 +119,11 @@ impl<T: Real> Forest<T> {
     /// The weights of the leaf at a place.
     pub(super) fn weights(&self, place: u32) -> Vec<(u32, f64)> {
         self.leaves.of(place, self.width)
+    }
+
+    /// What the leaves' weights have in common.
+    pub(super) fn survey(&self) -> Survey {
+        self.leaves.survey()
     }
 
     pub(super) fn tree_count(&self) -> usize {

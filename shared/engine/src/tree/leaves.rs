@@ -21,6 +21,16 @@ pub(super) enum Leaves<T> {
     },
 }
 
+/// What all weights of an ensemble have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// The output that all are for, where they are for one.
+    pub(super) output: Option<usize>,
+    pub(super) are_finite: bool,
+    /// None is below 0.
+    pub(super) are_positive: bool,
+}
+
 /// Refuses weights for a class or target that there is not.
 pub(super) fn check_outputs(raw: &RawTrees<'_>) -> Result<(), LoadError> {
     let is_outside = |id: &i64| usize::try_from(*id).map_or(true, |id| id >= raw.width);
@@ -151,6 +161,30 @@ impl<T: Real> Leaves<T> {
                 out.many(leaves().flat_map(own).map(|(output, _)| *output));
                 out.many(leaves().flat_map(own).map(|(_, weight)| *weight));
             }
+        }
+    }
+
+    /// What the weights have in common.
+    pub(super) fn survey(&self) -> Survey {
+        let (weights, output): (Box<dyn Iterator<Item = T> + '_>, Option<usize>) = match self {
+            Self::One { output, weights } => (Box::new(weights.iter().copied()), Some(*output)),
+            Self::Dense { weights, .. } => (Box::new(weights.iter().copied()), None),
+            Self::Sparse { weights, .. } => {
+                let first = weights.first().map(|(output, _)| *output);
+                let is_one = weights.iter().all(|(output, _)| Some(*output) == first);
+                let output = first.filter(|_| is_one).map(|output| output as usize);
+                (Box::new(weights.iter().map(|(_, weight)| *weight)), output)
+            }
+        };
+        let (mut are_finite, mut are_positive) = (true, true);
+        for weight in weights.map(Into::<f64>::into) {
+            are_finite &= weight.is_finite();
+            are_positive &= weight >= 0.0;
+        }
+        Survey {
+            output,
+            are_finite,
+            are_positive,
         }
     }
 

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use engine::{LoadError, LoadLimits, Model, RunError, pack};
+use prost::Message;
+use tract_onnx::pb::ModelProto;
 
 use crate::plan::{Dice, Plan, encode, grow_forest};
 use crate::support::{ask, packed, read};
@@ -199,4 +201,53 @@ fn graph_of_another_model_is_refused() {
         "{error}"
     );
     assert_eq!(start, 24);
+}
+
+/// The packed form of a model whose last number, a leaf's weight in float32, is another.
+fn with_last_weight(name: &str, weight: f32) -> Vec<u8> {
+    let mut packed = packed(name);
+    let at = packed.len() - 4;
+    packed[at..].copy_from_slice(&weight.to_le_bytes());
+    vouch(packed)
+}
+
+#[test]
+fn weight_that_is_not_finite_is_refused_as_in_onnx() {
+    for name in ["xgboost_3", "skl_forest_3", "class_three_some_softmax_3"] {
+        assert!(Model::load_packed(with_last_weight(name, 0.25), &LoadLimits::default()).is_ok());
+        for weight in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let packed = with_last_weight(name, weight);
+            let error = Model::load_packed(packed, &LoadLimits::default()).unwrap_err();
+            assert_eq!(error.code(), "model.packed_malformed");
+            assert!(
+                error.to_string().contains("is not finite"),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn trees_of_another_operator_are_refused() {
+    let mut packed = packed("xgboost_3");
+    let length = u64::from_le_bytes(packed[16..24].try_into().unwrap()) as usize;
+    let mut model = ModelProto::decode(&packed[24..24 + length]).unwrap();
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    let node = nodes
+        .iter_mut()
+        .find(|node| node.op_type.starts_with("TreeEnsemble"));
+    "TreeEnsemble".clone_into(&mut node.unwrap().op_type);
+    let graph = model.encode_to_vec();
+    let rest = packed.split_off(24 + length);
+    packed.truncate(16);
+    packed.extend((graph.len() as u64).to_le_bytes());
+    packed.extend(graph);
+    packed.extend(rest);
+    let error = Model::load_packed(vouch(packed), &LoadLimits::default()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("its trees are of another operator"),
+        "{error}"
+    );
 }

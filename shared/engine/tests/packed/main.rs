@@ -15,7 +15,9 @@ use std::time::Duration;
 use engine::{LoadError, LoadLimits, Model, PACKED_FORMAT, TensorData, pack};
 use plan::{Plan, Tree, encode, grow_forest, roll_rows};
 use proptest::prelude::*;
+use prost::Message;
 use support::{ask, bits, read, test_models, zoo_models};
+use tract_onnx::pb::ModelProto;
 
 fn limits() -> LoadLimits {
     LoadLimits::default()
@@ -199,4 +201,34 @@ fn bytes_of_a_form_never_change() {
         })
         .collect();
     assert_eq!(found, support::GOLDEN);
+}
+
+#[test]
+fn classifiers_that_leave_out_their_labels_are_packed_each_for_itself() {
+    let mut model = ModelProto::decode(&*read("class_three_some_softmax_3")).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let at = graph
+        .node
+        .iter()
+        .position(|node| node.op_type == "TreeEnsembleClassifier");
+    let first = &mut graph.node[at.unwrap()];
+    let scores = first.output[1].clone();
+    first.output[0].clear();
+    let mut second = first.clone();
+    second.name.push_str("_again");
+    second.output[1].push_str("_again");
+    let weights = second
+        .attribute
+        .iter_mut()
+        .find(|own| own.name == "class_weights");
+    for weight in &mut weights.unwrap().floats {
+        *weight *= 0.5;
+    }
+    graph.node.truncate(at.unwrap() + 1);
+    graph.node.push(second);
+    graph.output.retain(|output| output.name == scores);
+    let mut again = graph.output[0].clone();
+    again.name.push_str("_again");
+    graph.output.push(again);
+    assert_eq!(compare("two classifiers", &model.encode_to_vec()), Some(3));
 }

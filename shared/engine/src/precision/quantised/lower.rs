@@ -10,6 +10,7 @@ use crate::precision::MICROSOFT_DOMAIN;
 use crate::precision::draft::{Draft, cast_to, int_attribute, ints_attribute};
 use crate::precision::place;
 use crate::precision::types::Types;
+use crate::sequence;
 
 /// The operators of `com.microsoft` that are run; sorted.
 pub(crate) const MICROSOFT_OPERATORS: &[&str] = &[
@@ -96,6 +97,9 @@ impl Lowering {
             "DynamicQuantizeLSTM" => "int8.Lstm",
             _ => "",
         };
+        if same == "int8.Lstm" {
+            sequence::check_quantised(&node)?;
+        }
         if !same.is_empty() {
             self.draft.nodes.push(place(node, same)?);
             return Ok(());

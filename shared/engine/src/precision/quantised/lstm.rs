@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{DatumExt as _, Tensor as TractTensor};
 use tract_onnx::tract_hir::internal::{
-    TVec, TractErrorContext as _, TractResult, TypedFact, ensure, tvec,
+    TVec, TractErrorContext as _, TractResult, TypedFact, anyhow, ensure, tvec,
 };
 
 use super::linear::{choose_scale, quantise};
@@ -13,6 +13,7 @@ use super::product::Packed;
 use super::{integers, spread};
 use crate::precision::kernel::{Kernel, elements, maybe, need, shape};
 use crate::precision::recurrent::{Given, Products, Recurrent};
+use crate::sequence::read_lengths;
 
 /// The whole sequence is quantised at once, the hidden state at every step; sums are whole, gates are not.
 ///
@@ -190,13 +191,17 @@ impl Kernel for QuantisedLstm {
             let values = elements::<f32>(tensor)?;
             Ok(values.iter().map(|value| f64::from(*value)).collect())
         };
+        let (steps, _) = self.recurrent.steps_and_rows(dims);
+        let lengths = maybe(inputs, 4).map(elements::<i32>).transpose()?;
+        let lengths = lengths
+            .map(|lengths| read_lengths(lengths, steps))
+            .transpose();
         let given = Given {
             values: wide(0)?,
             shape: dims,
             bias: wide(3)?,
-            lengths: maybe(inputs, 4)
-                .map(integers)
-                .transpose()?
+            lengths: lengths
+                .map_err(|reason| anyhow!(reason))?
                 .unwrap_or_default(),
             hidden: wide(5)?,
             cell: wide(6)?,
