@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cloudformation import ROOT
+from cloudformation import ROOT, functions_of, read_template
+from permissions import name_of
 from samcli.cli.types import CfnParameterOverridesType
 
 ROLES = '{"arn:aws:sts::111122223333:assumed-role/desk/*": ["predictor", "auditor"], "*": []}'
@@ -26,8 +27,7 @@ def place(tmp_path: Path) -> Path:
         "infra/write_settings.py": "#!/bin/sh\ntouch \"$2\"; echo http://127.0.0.1 >\"${2%.env}.url\"\n",
         "tests/clients/make-venv.sh": "#!/bin/sh\n",
         ".venv-stack/bin/sam": TOLD,
-        "target/lambda/predict/bootstrap": "",
-        "target/lambda/health/bootstrap": "",
+        **{f"target/lambda/{name_of(function, 'Function')}/bootstrap": "" for function in functions_of(read_template())},
         "sealcast": f"#!/bin/sh\necho '{KEY}'\n",
     }
     for name, text in programs.items():
