@@ -81,3 +81,9 @@ def test_make_hands_on_quoted_parameters_as_they_are():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     words = shlex.split(done.stdout.splitlines()[-1])
     assert words == ["infra/deploy.sh", "dev", "target/local/sealcast", "LogLevel=info", f"IamRoles={ROLES}"]
+
+
+@pytest.mark.parametrize("script", ["Makefile", "infra/build.sh", "infra/deploy.sh", "infra/deploy-local.sh"])
+def test_every_function_is_built_and_deployed(script):
+    names = [name_of(function, "Function") for function in functions_of(read_template())]
+    assert " ".join(names) in (ROOT / script).read_text(encoding="utf-8")
