@@ -6,6 +6,7 @@
 //! [`start`], its ports and its router, and [`run`].
 
 mod audit_log;
+mod events;
 mod host;
 mod iam_roles;
 mod identity;
@@ -15,6 +16,7 @@ mod start;
 mod stop;
 
 pub use audit_log::LoggedAudit;
+pub use events::run_events;
 pub use host::Host;
 pub use iam_roles::{IamRoles, IamRolesError};
 pub use identity::{Identity, IdentityRules, identify};
