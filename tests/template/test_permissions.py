@@ -14,7 +14,7 @@ BOUND_BY_THEIR_RESOURCE = {
     "kms:DescribeKey", "kms:GetPublicKey",
     "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
 }
-PLACES = ("ModelsBucket.Arn}/models/*", "LogBucket.Arn}/checkpoint", "LogBucket.Arn}/stage/*", "LogBucket.Arn}/tile/*", "SpillBucket.Arn}/*")
+PLACES = ("ModelsBucket.Arn}/models/*", "LogBucket.Arn}/checkpoint", "LogBucket.Arn}/stage/*", "LogBucket.Arn}/tile/*", "SpillBucket.Arn}/spill/*", "SpillBucket.Arn}/aside/*")
 READ_BY_ALLOWING_PATTERN = {"dynamodb:PartiQL*", "kms:GenerateDataKey*"}
 
 
@@ -93,7 +93,7 @@ def test_the_sealer_alone_signs_checkpoints_and_writes_the_log_and_nobody_delete
     for name, rows in GOLDEN.items():
         deleting = [row for row in rows if row["effect"] == "Allow" and ":Delete" in row["action"]
                     and not row["action"].startswith("kms:")]
-        assert {row["resource"] for row in deleting} <= {"${SpillBucket.Arn}/*"}, name
+        assert {row["resource"] for row in deleting} <= {"${SpillBucket.Arn}/spill/*"}, name
 
 
 def test_no_function_may_use_the_key_that_signs_models():
