@@ -16,10 +16,11 @@ SETTINGS_OF_ALL = {"SEALCAST_AUDIT_TABLE", "SEALCAST_STREAM_KEY", "SEALCAST_LOG"
 SETTINGS_OF_CALLERS = {"SEALCAST_IAM_ROLES", "SEALCAST_JWT_ROLES_CLAIM"}
 SETTINGS_OF_STORES = {"SEALCAST_MODELS_BUCKET", "SEALCAST_REGISTRY_TABLE", "SEALCAST_REQUESTS_TABLE"}
 SETTINGS_OF_THE_LOG = {"SEALCAST_LOG_BUCKET", "SEALCAST_LOG_TABLE", "SEALCAST_LOG_KEY", "SEALCAST_LOG_ORIGIN"}
+SETTINGS_OF_THE_SPILL = {"SEALCAST_AUDIT_MODE", "SEALCAST_SPILL_BUCKET"}
 SETTINGS = {
-    "PredictFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES
-    | {"SEALCAST_TRUSTED_KEYS", "SEALCAST_AUDIT_MODE", "SEALCAST_SPILL_BUCKET"},
-    "HealthFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | {"SEALCAST_DATA_KEY", "SEALCAST_PREDICT_FUNCTION"},
+    "PredictFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | SETTINGS_OF_THE_SPILL | {"SEALCAST_TRUSTED_KEYS"},
+    "HealthFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | SETTINGS_OF_THE_SPILL
+    | {"SEALCAST_DATA_KEY", "SEALCAST_PREDICT_FUNCTION"},
     "AuditSealFunction": SETTINGS_OF_THE_LOG | {"SEALCAST_SPILL_BUCKET"},
     "AuditQueryFunction": SETTINGS_OF_THE_LOG | SETTINGS_OF_CALLERS,
     "AuditWatchFunction": set(),
@@ -171,7 +172,7 @@ def test_what_a_filter_counts_has_an_alarm_and_security_events_are_counted_of_ev
     for found in filters:
         [count] = found["MetricTransformations"]
         assert [alarm for alarm in alarms
-                if (alarm["Namespace"], alarm["MetricName"]) == (count["MetricNamespace"], count["MetricName"])]
+                if (alarm.get("Namespace"), alarm.get("MetricName")) == (count["MetricNamespace"], count["MetricName"])]
         counted.setdefault(count["MetricName"], []).append(found["LogGroupName"]["Ref"])
     logs = [function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()]
     assert sorted(counted["SecurityEvents"]) == sorted(logs)
@@ -215,7 +216,13 @@ def test_the_sealer_runs_every_minute_and_each_run_ends_before_the_next():
 
 def test_ten_minutes_without_a_good_run_of_the_sealer_are_an_alarm_also_where_there_is_no_run():
     alarm = TEMPLATE["Resources"]["NotSealedAlarm"]["Properties"]
-    assert alarm["Period"] * alarm["EvaluationPeriods"] == 600
+    counted = {metric["Id"]: metric for metric in alarm["Metrics"]}
+    assert counted["ended_well"]["Expression"] == "FILL(runs, 0) - FILL(failed, 0)"
+    for name, metric in {"runs": "Invocations", "failed": "Errors"}.items():
+        stat = counted[name]["MetricStat"]
+        assert (stat["Metric"]["MetricName"], stat["Stat"], counted[name]["ReturnData"]) == (metric, "Sum", False)
+        assert stat["Metric"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "AuditSealFunction"}}]
+        assert stat["Period"] * alarm["EvaluationPeriods"] == 600
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
     assert alarm["TreatMissingData"] == "breaching"
 
