@@ -130,6 +130,12 @@ impl Connection {
         Arc::new(crate::S3Log::new(client, patience, bucket, retention))
     }
 
+    /// What the audit log did not take, in this bucket.
+    pub fn spill(&self, bucket: &str) -> Arc<crate::S3Spill> {
+        let (client, patience) = (self.s3.clone(), self.patience.clone());
+        Arc::new(crate::S3Spill::new(client, patience, bucket.to_owned()))
+    }
+
     /// Whether the bucket is there: `HeadBucket`.
     pub fn bucket_dependency(&self, name: &str, bucket: &str) -> Arc<dyn Dependency> {
         let (client, patience) = (self.s3.clone(), self.patience.clone());

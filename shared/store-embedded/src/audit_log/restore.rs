@@ -17,19 +17,17 @@ impl Writer {
         let stream = batch.stream;
         let path = files::stream_path(&self.shared.dir, stream);
         let index = self.shared.index(stream)?;
-        let lines = {
-            let mut index = lock(&index);
-            // What an append left there that failed and could not be undone counts too; it is synced below.
-            index.lines.extend_from(&path)?;
-            index.lines.clone()
-        };
-        let known = check_fit(batch, &lines, &path)?;
+        // Held to the end: nobody reads what could still be lost.
+        let mut index = lock(&index);
+        // What an append left there that failed and could not be undone counts too; it is synced below.
+        index.lines.extend_from(&path)?;
+        let known = check_fit(batch, &index.lines, &path)?;
         if known == batch.ends.len() {
             // An earlier call may have ended before it was durable.
             return sync(&path);
         }
-        append(batch, known, &lines, &path)?;
-        lock(&index).lines.extend_from(&path)?;
+        append(batch, known, &index.lines, &path)?;
+        index.lines.extend_from(&path)?;
         if let Some(open) = self.open.get_mut(&stream) {
             open.next += (batch.ends.len() - known) as u64;
         }

@@ -342,7 +342,14 @@ impl Writer {
     /// Ends a stream: what is staged is still written, nothing after it.
     fn end(&mut self, stream: StreamId, error: &StoreError) {
         self.commit(stream);
-        if self.open.remove(&stream).is_some() {
+        self.leave(stream, error);
+    }
+
+    /// Writes no more to a stream of ours. What is in its file then is durable, unless nobody knows what is in it;
+    /// another process may restore what is missing.
+    fn leave(&mut self, stream: StreamId, error: &StoreError) {
+        if let Some(open) = self.open.remove(&stream) {
+            lock(&open.index).own = matches!(error, StoreError::OutcomeUnknown(_));
             self.ended.insert(stream, error.to_string());
         }
     }
@@ -365,8 +372,7 @@ impl Writer {
         let waiting = std::mem::take(&mut open.waiting);
         let result = open.write();
         if let Err(error) = &result {
-            self.open.remove(&stream);
-            self.ended.insert(stream, error.to_string());
+            self.leave(stream, error);
         }
         for reply in waiting {
             answer(reply, result.clone());

@@ -208,6 +208,8 @@ async fn check_refusals(
     let other = vec![fork.record("another history"), fork.record("of it")];
     assert_eq!(appender.register(&test.registration).await, Ok(()));
     assert_eq!(appender.append(records[..1].to_vec()).await, Ok(()));
+    let gap = appender.append(records[2..].to_vec()).await;
+    assert!(gap.is_err(), "a gap ends the stream");
     assert_conflict(&restorer.restore(&other).await, "another history");
     let registration = TestStream::of(id, "another host").registration;
     let registered = restorer.restore_registration(&registration).await;
