@@ -11,6 +11,7 @@ mod iam_roles;
 mod identity;
 mod settings;
 mod size;
+mod spill_log;
 mod start;
 mod stop;
 
@@ -19,6 +20,7 @@ pub use host::Host;
 pub use iam_roles::{IamRoles, IamRolesError};
 pub use identity::{Identity, IdentityRules, identify};
 pub use settings::HostSettings;
+pub use spill_log::LoggedSpill;
 pub use start::{INIT_TIME, init, start};
 
 use std::process::ExitCode;

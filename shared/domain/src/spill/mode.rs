@@ -31,6 +31,23 @@ impl AuditMode {
         }
     }
 
+    /// The setting that names the bucket of the spill.
+    pub const SPILL_BUCKET: &str = "SEALCAST_SPILL_BUCKET";
+
+    /// Reads the name of the bucket that this mode spills to: required where it does, `None` where it does not.
+    pub fn spill_bucket<L: Fn(&str) -> Option<String>>(
+        self,
+        read: &mut SettingsReader<L>,
+    ) -> Option<String> {
+        match self {
+            Self::Strict => None,
+            Self::Available => Some(read.required(
+                Self::SPILL_BUCKET,
+                "the name of the spill bucket, because SEALCAST_AUDIT_MODE is available",
+            )),
+        }
+    }
+
     /// As it is set.
     pub fn as_str(self) -> &'static str {
         match self {

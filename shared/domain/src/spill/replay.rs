@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use audit::{Record, SignedRegistration, StreamFault, StreamId};
+use audit::event::Security;
+use audit::{EventBody, Record, SignedRegistration, StreamFault, StreamId};
 
 use super::item::{SpillContent, SpillItem, SpillName};
 use crate::StoreError;
@@ -41,6 +42,17 @@ pub struct ReplayFinding {
     pub subject: String,
     /// One sentence.
     pub detail: String,
+}
+
+impl From<ReplayFinding> for EventBody {
+    /// The security event that says it.
+    fn from(finding: ReplayFinding) -> Self {
+        Self::Security(Security {
+            code: finding.code.to_owned(),
+            subject: finding.subject,
+            detail: finding.detail,
+        })
+    }
 }
 
 /// A stream whose items wait for what comes before them.
