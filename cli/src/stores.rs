@@ -17,7 +17,7 @@ use artifact::TrustedKey;
 use async_trait::async_trait;
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyUnwrapper, KeyWrapper,
-    ReleaseReader, ReleaseWriter, RoutingReader, Signer,
+    ReleaseReader, ReleaseWriter, RoutingReader, Signer, SpillWriter,
 };
 use tokio::runtime::Runtime;
 
@@ -67,6 +67,9 @@ trait Parts: Send + Sync {
 
     /// The keys that vouch for audit streams, with the ids that registrations name them by.
     async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure>;
+
+    /// What the audit log did not take; a local store's is in `dir`, where that is given.
+    fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure>;
 
     /// The audit streams; what waits for something does so in the runtime.
     fn streams(&self, runtime: &Arc<Runtime>) -> Box<dyn StreamSource>;
@@ -172,6 +175,11 @@ impl Stores {
         &self,
     ) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
         self.parts.trusted_stream_keys().await
+    }
+
+    /// What the audit log did not take; a local store's is in `dir`, where that is given.
+    pub(crate) fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        self.parts.spill(dir)
     }
 
     /// The audit streams.

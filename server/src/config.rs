@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use domain::{SettingsFaults, SettingsReader};
+use domain::{AuditMode, SettingsFaults, SettingsReader};
 
 /// What an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub(crate) struct Config {
     pub(crate) addr: SocketAddr,
     /// `SEALCAST_DATA`: the directory that holds everything.
     pub(crate) data: PathBuf,
+    /// `SEALCAST_AUDIT_MODE`: what happens to an event that the audit log does not take.
+    pub(crate) audit_mode: AuditMode,
+    /// `SEALCAST_SPILL_DIR`: where it goes in the mode `available`; `spill` in the data directory where it is not set.
+    pub(crate) spill: PathBuf,
     /// `SEALCAST_LOG`: what is logged, for example `info` or `info,predict=debug`.
     pub(crate) log: String,
 }
@@ -42,7 +46,16 @@ impl Config {
             let why = format!("expected a level such as info: {error}");
             read.refuse("SEALCAST_LOG", why);
         }
-        read.finish(Self { addr, data, log })
+        let audit_mode = AuditMode::from_settings(&mut read);
+        let spill = read.optional("SEALCAST_SPILL_DIR");
+        let spill = spill.map_or_else(|| data.join("spill"), PathBuf::from);
+        read.finish(Self {
+            addr,
+            data,
+            audit_mode,
+            spill,
+            log,
+        })
     }
 
     /// The settings as they are recorded.
@@ -51,6 +64,11 @@ impl Config {
             ("SEALCAST_ADDR".to_owned(), self.addr.to_string()),
             ("SEALCAST_DATA".to_owned(), self.data.display().to_string()),
             ("SEALCAST_LOG".to_owned(), self.log.clone()),
+            (AuditMode::SETTING.to_owned(), self.audit_mode.to_string()),
+            (
+                "SEALCAST_SPILL_DIR".to_owned(),
+                self.spill.display().to_string(),
+            ),
         ])
     }
 }
@@ -64,6 +82,8 @@ mod tests {
         let config = Config::from_env(|_| None).unwrap();
         assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
         assert_eq!(config.data, PathBuf::from(".sealcast"));
+        assert_eq!(config.audit_mode, AuditMode::Strict);
+        assert_eq!(config.spill, PathBuf::from(".sealcast/spill"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `sealcast audit`: what was recorded, and whether it is still what was recorded.
 
 mod export;
+mod import_spill;
 mod show;
 mod streams;
 mod verify;
@@ -15,6 +16,7 @@ use crate::output::Report;
 pub(crate) enum AuditCommand {
     Streams(streams::StreamsArguments),
     Export(export::ExportArguments),
+    ImportSpill(import_spill::ImportSpillArguments),
     Verify(verify::VerifyArguments),
     Show(show::ShowArguments),
 }
@@ -28,6 +30,7 @@ pub(crate) fn run(command: &AuditCommand) -> Result<Report, Failure> {
     match command {
         AuditCommand::Streams(arguments) => streams::run(arguments),
         AuditCommand::Export(arguments) => export::run(arguments),
+        AuditCommand::ImportSpill(arguments) => import_spill::run(arguments),
         AuditCommand::Verify(arguments) => verify::run(arguments),
         AuditCommand::Show(arguments) => show::run(arguments),
     }

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use artifact::TrustedKey;
 use async_trait::async_trait;
 use audit::{StreamId, export};
-use store_embedded::{ExportError, FileArtifacts, FileReleases, LocalKeys};
+use domain::ports::SpillWriter;
+use store_embedded::{ExportError, FileArtifacts, FileReleases, FileSpill, LocalKeys};
 use tokio::runtime::Runtime;
 
 use super::streams::{CopyError, ListedStream, OpenStream, StreamSource};
@@ -67,6 +68,11 @@ impl Parts for LocalStores {
 
     async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
         Ok(LocalKeys::open(&self.keys)?.trusted_stream_keys())
+    }
+
+    fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        let own = self.data.join("spill");
+        Ok(Arc::new(FileSpill::open(dir.unwrap_or(&own))?))
     }
 
     fn streams(&self, _runtime: &Arc<Runtime>) -> Box<dyn StreamSource> {

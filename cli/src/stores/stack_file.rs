@@ -22,8 +22,11 @@ const REQUIRED: [&str; 7] = [
     "SEALCAST_PREDICT_FUNCTION",
 ];
 const TRUSTED_KEYS: &str = "SEALCAST_TRUSTED_KEYS";
-/// What else a stack has; the functions read it, nothing here does.
-const OTHERS: [&str; 4] = [
+const SPILL_BUCKET: &str = "SEALCAST_SPILL_BUCKET";
+/// What else a stack may have.
+const OTHERS: [&str; 6] = [
+    "SEALCAST_AUDIT_MODE",
+    SPILL_BUCKET,
     "SEALCAST_REQUESTS_TABLE",
     "SEALCAST_IAM_ROLES",
     "SEALCAST_JWT_ROLES_CLAIM",
@@ -41,6 +44,8 @@ pub(super) struct StackFile {
     pub(super) registry_table: String,
     /// Table of the audit streams.
     pub(super) audit_table: String,
+    /// Bucket of what the audit table did not take, where the stack has one.
+    pub(super) spill_bucket: Option<String>,
     /// Symmetric key that wraps data keys.
     pub(super) data_key: String,
     /// P-256 key that signs models.
@@ -122,6 +127,7 @@ impl StackFile {
             models_bucket: value("SEALCAST_MODELS_BUCKET"),
             registry_table: value("SEALCAST_REGISTRY_TABLE"),
             audit_table: value("SEALCAST_AUDIT_TABLE"),
+            spill_bucket: Some(value(SPILL_BUCKET)).filter(|name| !name.is_empty()),
             data_key: value("SEALCAST_DATA_KEY"),
             model_signing_key: value("SEALCAST_MODEL_SIGNING_KEY"),
             stream_key: value("SEALCAST_STREAM_KEY"),

@@ -12,6 +12,7 @@ mod iam_roles;
 mod identity;
 mod settings;
 mod size;
+mod spill_log;
 mod start;
 mod stop;
 
@@ -21,6 +22,7 @@ pub use host::Host;
 pub use iam_roles::{IamRoles, IamRolesError};
 pub use identity::{Identity, IdentityRules, identify};
 pub use settings::HostSettings;
+pub use spill_log::LoggedSpill;
 pub use start::{INIT_TIME, init, start};
 
 use std::process::ExitCode;

@@ -137,6 +137,12 @@ impl Connection {
         Arc::new(crate::S3Log::locked(client, patience, bucket.to_owned()))
     }
 
+    /// What the audit log did not take, in this bucket.
+    pub fn spill(&self, bucket: &str) -> Arc<crate::S3Spill> {
+        let (client, patience) = (self.s3.clone(), self.patience.clone());
+        Arc::new(crate::S3Spill::new(client, patience, bucket.to_owned()))
+    }
+
     /// Whether the bucket is there: `HeadBucket`.
     pub fn bucket_dependency(&self, name: &str, bucket: &str) -> Arc<dyn Dependency> {
         let (client, patience) = (self.s3.clone(), self.patience.clone());

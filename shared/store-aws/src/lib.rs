@@ -36,6 +36,8 @@ mod log_lock;
 mod log_objects;
 #[cfg(feature = "dynamodb")]
 mod releases;
+#[cfg(feature = "s3")]
+mod spill;
 #[cfg(feature = "dynamodb")]
 mod table;
 
@@ -58,3 +60,5 @@ pub use log_lock::DynamoLogLock;
 pub use log_objects::S3Log;
 #[cfg(feature = "dynamodb")]
 pub use releases::DynamoReleases;
+#[cfg(feature = "s3")]
+pub use spill::S3Spill;

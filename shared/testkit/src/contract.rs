@@ -10,6 +10,7 @@ mod log;
 mod release;
 mod routing;
 mod search;
+mod spill;
 
 pub use alias::alias_contract;
 pub use artifact::artifact_contract;
@@ -21,6 +22,7 @@ pub use log::{log_lock_contract, log_store_contract};
 pub use release::release_contract;
 pub use routing::routing_contract;
 pub use search::search_contract;
+pub use spill::{restore_contract, spill_contract};
 
 use std::fmt::Debug;
 

@@ -1,6 +1,7 @@
 //! A wrapper that makes a port fail, before or after it did its work.
 
 mod ports;
+mod spill;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +24,7 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 30] = [
+const CALLS: [&str; 38] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
@@ -36,6 +37,8 @@ const CALLS: [&str; 30] = [
     "AuditReader::read",
     "AuditReader::registration",
     "AuditReader::streams",
+    "AuditRestorer::restore",
+    "AuditRestorer::restore_registration",
     "AuditSearch::search",
     "Entropy::fill",
     "KeyUnwrapper::unwrap",
@@ -54,6 +57,12 @@ const CALLS: [&str; 30] = [
     "RequestClaims::release",
     "Signer::public_key_pem",
     "Signer::sign",
+    "SpillReader::list",
+    "SpillReader::read",
+    "SpillReader::set_aside_count",
+    "SpillRemover::remove",
+    "SpillRemover::set_aside",
+    "SpillWriter::put",
 ];
 
 #[derive(Debug, Default)]
