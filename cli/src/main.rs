@@ -11,12 +11,14 @@ mod failure;
 mod files;
 #[cfg(feature = "aws")]
 mod identity;
+mod log_trust;
 mod measure;
 mod output;
 mod progress;
 mod read_tensors;
 mod releases;
 mod sealed;
+mod sealed_log;
 mod statistics;
 mod stores;
 mod stream_file;
