@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use audit::PublicKey;
 use audit::checkpoint::{Checkpoint, OpenCheckpointError, TrustedLog};
-use audit::note::{SignatureKind, VerifierKey};
+use audit::note::{SignatureKind, VerifierKey, VerifyNoteError};
+use base64::Engine as _;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -137,7 +138,10 @@ impl TrustArguments {
             .iter()
             .find(|key| key.kind() == SignatureKind::Cosignature)
         {
-            let message = format!("{}: a witness's key: give it with --witness", witness.name());
+            let message = format!(
+                "{}: a witness's key: give it with --witness",
+                witness.name()
+            );
             return Err(Failure::usage("--key", message));
         }
         let origin = match &self.origin {
@@ -152,8 +156,8 @@ impl TrustArguments {
             .witnesses
             .iter()
             .map(|path| {
-                let key = read_verifier(path)?
-                    .filter(|key| key.kind() == SignatureKind::Cosignature);
+                let key =
+                    read_verifier(path)?.filter(|key| key.kind() == SignatureKind::Cosignature);
                 key.ok_or_else(|| {
                     let message = format!(
                         "{}: expected a witness's key (signature type 0x04)",
@@ -246,8 +250,25 @@ impl Opened {
     }
 }
 
+/// The failure that a checkpoint is, which is not to be trusted.
+pub(crate) fn describe_open_error(error: &OpenCheckpointError) -> Failure {
+    let code = match error {
+        OpenCheckpointError::Note(_) | OpenCheckpointError::Text { .. } => {
+            "audit.checkpoint_malformed"
+        }
+        OpenCheckpointError::OtherOrigin { .. } => "audit.log_origin_differs",
+        OpenCheckpointError::Verify(VerifyNoteError::Signature(_)) => {
+            "audit.checkpoint_signature_invalid"
+        }
+        OpenCheckpointError::Verify(_) | OpenCheckpointError::NotByLog => {
+            "audit.checkpoint_not_signed"
+        }
+        OpenCheckpointError::Witnesses { .. } => "audit.checkpoint_not_cosigned",
+    };
+    Failure::refused(code, error.to_string())
+}
+
 /// A root as a checkpoint writes it.
 pub(crate) fn encode_root(root: &[u8; 32]) -> String {
-    use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(root)
 }

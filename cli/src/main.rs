@@ -11,6 +11,7 @@ mod failure;
 mod files;
 #[cfg(feature = "aws")]
 mod identity;
+mod log_proof;
 mod log_trust;
 mod measure;
 mod output;

@@ -16,12 +16,13 @@ use std::time::Duration;
 use audit::tiles::CHECKPOINT_PATH;
 use clap::Args;
 
-pub(crate) use self::api::ApiLog;
+use self::api::ApiLog;
+pub(crate) use self::api::persist;
 pub(crate) use self::find::{Place, find_event};
 pub(crate) use self::folder::FolderLog;
 pub(crate) use self::mirror::Mirror;
 pub(crate) use self::port::PortLog;
-pub(crate) use self::tiles::Tiles;
+pub(crate) use self::tiles::{Tiles, reading_order};
 use crate::arguments::StoreArguments;
 use crate::ask::{self, Client, Proof};
 use crate::failure::Failure;

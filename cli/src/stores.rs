@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use artifact::TrustedKey;
-use audit::note::VerifierKey;
 use async_trait::async_trait;
+use audit::note::VerifierKey;
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyUnwrapper, KeyWrapper,
     ReleaseReader, ReleaseWriter, RoutingReader, Signer,

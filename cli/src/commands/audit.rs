@@ -1,6 +1,8 @@
 //! `sealcast audit`: what was recorded, and whether it is still what was recorded.
 
+mod checkpoint;
 mod export;
+mod prove;
 mod show;
 mod streams;
 mod verify;
@@ -8,14 +10,16 @@ mod verify;
 use audit::StreamId;
 use clap::Subcommand;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::Report;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     Streams(streams::StreamsArguments),
     Export(export::ExportArguments),
-    Verify(verify::VerifyArguments),
+    Verify(Box<verify::VerifyArguments>),
+    Checkpoint(checkpoint::CheckpointArguments),
+    Prove(prove::ProveArguments),
     Show(show::ShowArguments),
 }
 
@@ -29,6 +33,20 @@ pub(crate) fn run(command: &AuditCommand) -> Result<Report, Failure> {
         AuditCommand::Streams(arguments) => streams::run(arguments),
         AuditCommand::Export(arguments) => export::run(arguments),
         AuditCommand::Verify(arguments) => verify::run(arguments),
+        AuditCommand::Checkpoint(arguments) => checkpoint::run(arguments),
+        AuditCommand::Prove(arguments) => prove::run(arguments),
         AuditCommand::Show(arguments) => show::run(arguments),
     }
+}
+
+/// A failure before anything was verified: not evidence of anything.
+fn not_verified(mut failure: Failure) -> Failure {
+    if failure.exit == Exit::Refused {
+        failure.exit = if failure.code == "audit.key_malformed" {
+            Exit::Usage
+        } else {
+            Exit::Unavailable
+        };
+    }
+    failure
 }

@@ -63,11 +63,7 @@ impl Tiles {
 
     /// The entry at `index` of the log of `size` leaves; nothing of it is verified. An entry that its bundle does
     /// not hold is none.
-    pub(crate) fn entry(
-        &mut self,
-        index: u64,
-        size: u64,
-    ) -> Result<Option<Vec<u8>>, ObjectError> {
+    pub(crate) fn entry(&mut self, index: u64, size: u64) -> Result<Option<Vec<u8>>, ObjectError> {
         let Some(tile) = TileId::in_tree(TileKind::Entries, index / TILE_WIDTH as u64, size) else {
             return Ok(None);
         };
@@ -156,11 +152,7 @@ pub(crate) fn reading_order(
     let width = TILE_WIDTH as u64;
     let bundles = from / width..until.div_ceil(width);
     bundles.flat_map(move |index| {
-        let leaves = [
-            TileKind::Hashes(0),
-            TileKind::Entries,
-            TileKind::Signatures,
-        ];
+        let leaves = [TileKind::Hashes(0), TileKind::Entries, TileKind::Signatures];
         let filled = (1..8_u8).map_while(move |level| {
             let per = width.checked_pow(u32::from(level))?;
             (from == 0 && (index + 1) % per == 0)
@@ -199,12 +191,16 @@ mod tests {
             let foreseen: Vec<TileId> = read
                 .iter()
                 .copied()
-                .filter(|tile| tile.kind() == TileKind::Entries || tile.kind() == TileKind::Hashes(0))
+                .filter(|tile| {
+                    tile.kind() == TileKind::Entries || tile.kind() == TileKind::Hashes(0)
+                })
                 .collect();
             let wanted: Vec<TileId> = order
                 .iter()
                 .copied()
-                .filter(|tile| tile.kind() == TileKind::Entries || tile.kind() == TileKind::Hashes(0))
+                .filter(|tile| {
+                    tile.kind() == TileKind::Entries || tile.kind() == TileKind::Hashes(0)
+                })
                 .collect();
             assert_eq!(foreseen, wanted, "{size}");
             for tile in &order {
