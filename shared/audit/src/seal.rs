@@ -7,8 +7,10 @@
 //! 1. sign [`SealPlan::text`], and [`SealPlan::stage`] it;
 //! 2. store the staged record's bytes, whole;
 //! 3. replace the log's checkpoint in the lock, if it still is the one that the plan began with;
-//! 4. write the tiles, the streams' states and the ranges, none of which may exist with other bytes;
-//! 5. publish the checkpoint, and delete the staged record.
+//! 4. write the tiles, none of which may exist with other bytes, the ranges, and the streams' states, none of which
+//!    may take the place of one of a larger tree ([`SealedStream::tree_size`]): this may be the end of a run that died,
+//!    and a later one may have written already;
+//! 5. publish the checkpoint, if the published one is not of a larger tree, and only then delete the staged record.
 //!
 //! After a crash between any two steps [`StagedSeal::next_step`] says from the staged record and the lock alone how it
 //! goes on. Two sealers never both pass step 3.
@@ -285,6 +287,7 @@ impl Run<'_> {
                             public_key: registration.public_key,
                         },
                         stream: page.stream,
+                        tree_size: 0,
                     };
                     count_registration(&mut self.block.runs, page.stream);
                     self.append(signed.registration.clone(), signed.signature)?;
@@ -307,6 +310,7 @@ impl Run<'_> {
                 reported_through: None,
                 standing: Standing::Refused,
                 stream: page.stream,
+                tree_size: 0,
             });
         }
         Ok(None)
@@ -369,6 +373,9 @@ impl Run<'_> {
         self.seal_block()?;
         self.edge.write_partials(self.older.size, &mut self.tiles)?;
         let newer = self.edge.checkpoint(self.origin);
+        for state in &mut self.streams {
+            state.tree_size = newer.size;
+        }
         let text = SignedNote::new(newer.to_string()).map_err(PlanSealError::Origin)?;
         Ok(SealPlan {
             older: self.older,
