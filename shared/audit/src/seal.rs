@@ -7,15 +7,17 @@
 //! 1. sign [`SealPlan::text`], and [`SealPlan::stage`] it;
 //! 2. store the staged record's bytes, whole;
 //! 3. replace the log's checkpoint in the lock, if it still is the one that the plan began with;
-//! 4. write the tiles, the streams' states and the ranges, none of which may exist with other bytes;
-//! 5. publish the checkpoint, and delete the staged record.
+//! 4. write the tiles, none of which may exist with other bytes, the ranges, and the streams' states, none of which
+//!    may take the place of one of a larger tree ([`SealedStream::tree_size`]): this may be the end of a run that died,
+//!    and a later one may have written already;
+//! 5. publish the checkpoint, if the published one is not of a larger tree, and only then delete the staged record.
 //!
 //! After a crash between any two steps [`StagedSeal::next_step`] says from the staged record and the lock alone how it
 //! goes on. Two sealers never both pass step 3.
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, OriginError, check_origin};
 use crate::note::{ParseNoteError, SignedNote};
 use crate::stream::{
     LeafHash, MAX_ENTRY_BYTES, PublicKey, Record, SignedRegistration, StreamId, rfc3339,
@@ -74,8 +76,11 @@ pub enum PlanSealError {
     State(StreamId),
     /// The origin makes no checkpoint.
     #[error("the origin makes no checkpoint: {0}")]
-    Origin(ParseNoteError),
-    /// A seal does not fit into a log, because the origin is too long.
+    Origin(#[from] OriginError),
+    /// The new checkpoint is no note, which none is.
+    #[error("the new checkpoint is no note: {0}")]
+    Note(#[from] ParseNoteError),
+    /// A seal does not fit into a log, which every one does.
     #[error(transparent)]
     Seal(#[from] EntryTooLong),
     /// A seal has no canonical form, which none has.
@@ -136,6 +141,7 @@ pub fn plan_seal(
     rules: &SealRules<'_>,
     now_us: u64,
 ) -> Result<SealPlan, PlanSealError> {
+    check_origin(origin)?;
     let older = edge.checkpoint(origin);
     let mut run = Run {
         origin,
@@ -285,6 +291,7 @@ impl Run<'_> {
                             public_key: registration.public_key,
                         },
                         stream: page.stream,
+                        tree_size: 0,
                     };
                     count_registration(&mut self.block.runs, page.stream);
                     self.append(signed.registration.clone(), signed.signature)?;
@@ -307,6 +314,7 @@ impl Run<'_> {
                 reported_through: None,
                 standing: Standing::Refused,
                 stream: page.stream,
+                tree_size: 0,
             });
         }
         Ok(None)
@@ -369,7 +377,10 @@ impl Run<'_> {
         self.seal_block()?;
         self.edge.write_partials(self.older.size, &mut self.tiles)?;
         let newer = self.edge.checkpoint(self.origin);
-        let text = SignedNote::new(newer.to_string()).map_err(PlanSealError::Origin)?;
+        for state in &mut self.streams {
+            state.tree_size = newer.size;
+        }
+        let text = SignedNote::new(newer.to_string())?;
         Ok(SealPlan {
             older: self.older,
             newer,

@@ -217,6 +217,13 @@ impl StagedSeal {
         {
             return Err(wrong("the tiles are not those that the growth adds"));
         }
+        if let Some(state) = head.streams.iter().find(|s| s.tree_size != newer.size) {
+            let (found, size) = (state.tree_size, newer.size);
+            return Err(ParseStageError::Head(format!(
+                "the state of stream {} is of a tree of {found} leaves, expected {size}",
+                state.stream
+            )));
+        }
         Ok(Self {
             older: Checkpoint {
                 origin: newer.origin.clone(),

@@ -52,6 +52,8 @@ pub struct SealedStream {
     pub standing: Standing,
     /// The stream.
     pub stream: StreamId,
+    /// Leaves of the tree that the run made which wrote this state: of two states the one of the larger tree is newer.
+    pub tree_size: u64,
 }
 
 /// What becomes of a record.

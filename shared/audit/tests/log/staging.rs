@@ -113,6 +113,24 @@ fn records_that_are_not_whole_or_do_not_fit_are_refused() {
     ));
 }
 
+#[test]
+fn every_state_names_the_tree_of_its_run_and_another_is_refused() {
+    let (_, staged) = staged();
+    let size = staged.newer.size;
+    assert_eq!(staged.streams.len(), 2);
+    assert!(staged.streams.iter().all(|state| state.tree_size == size));
+    let mut older = staged.clone();
+    older.streams[1].tree_size = size - 1;
+    let stream = older.streams[1].stream;
+    assert_eq!(
+        StagedSeal::parse(&older.to_bytes().unwrap()),
+        Err(ParseStageError::Head(format!(
+            "the state of stream {stream} is of a tree of {} leaves, expected {size}",
+            size - 1
+        )))
+    );
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
