@@ -1,7 +1,9 @@
 //! Proofs that are made from a log's tiles, and verified before anybody is given them.
 
+use audit::canonical::leaf_hash;
 use audit::checkpoint::Checkpoint;
-use audit::proof_file::{ProofFile, ProvenEntry, VerifyProofFileError};
+use audit::note::{ParseNoteError, SignedNote};
+use audit::proof_file::{MakeProofError, ProofFile, ProvenEntry, VerifyProofFileError};
 use audit::seal::SealLeaf;
 use audit::tiles::{ReadTileError, TileReader as _, TreeReader};
 use audit::{LeafHash, StreamId};
@@ -73,15 +75,25 @@ fn prove_entry(
     index: u64,
     entry: Vec<u8>,
 ) -> Result<Proven, Failure> {
-    let size = open_size(trust, note)?;
-    let hashes = TreeReader::new(size, |tile| tiles.read_tile(tile)).prove_inclusion(index);
-    let hashes = hashes.map_err(|error| describe_tile_error(&error))?;
-    let file = ProofFile {
-        extra: None,
-        index,
-        hashes,
-        checkpoint: String::from_utf8_lossy(note).into_owned(),
-    };
+    let unreadable = |error: ParseNoteError| describe_open_error(&error.into());
+    let note = SignedNote::parse(note).map_err(unreadable)?;
+    let leaf = LeafHash(leaf_hash(&entry));
+    let file = ProofFile::make(&note, index, leaf, |tile| tiles.read_tile(tile));
+    let file = file.map_err(|error| match error {
+        MakeProofError::Checkpoint(error) => describe_open_error(&error),
+        MakeProofError::Tile(error) => describe_tile_error(&error),
+        MakeProofError::OtherLeaf { sealed, .. } => {
+            let message = format!(
+                "entry {index} is not the one that was sealed there: expected hash {sealed}, found {leaf}"
+            );
+            Failure::refused("audit.entry_differs", message).with("index", index)
+        }
+        MakeProofError::Damaged(_) => {
+            let message =
+                format!("the tiles beside entry {index} do not lead to the checkpoint's root: one was altered");
+            Failure::refused("audit.tile_differs", message).with("index", index)
+        }
+    })?;
     verify_entry(trust, file, entry)
 }
 
@@ -111,7 +123,7 @@ pub(crate) fn newest_seal(tiles: &mut Tiles, checkpoint: &Checkpoint) -> Option<
     let hashes = TreeReader::new(checkpoint.size, |tile| tiles.read_tile(tile))
         .prove_inclusion(index)
         .ok()?;
-    let leaf = audit::canonical::leaf_hash(&entry);
+    let leaf = leaf_hash(&entry);
     let (size, root) = (checkpoint.size, &checkpoint.root);
     audit::tree::verify_inclusion(size, index, &leaf, &hashes, root).ok()?;
     SealLeaf::parse(&entry).ok()

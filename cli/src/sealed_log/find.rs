@@ -2,7 +2,7 @@
 
 use audit::StreamId;
 use audit::seal::SealLeaf;
-use audit::tiles::{TILE_WIDTH, TileId, TileKind, TileReader as _, parse_entries};
+use audit::tiles::{TILE_WIDTH, TileId, TileKind, TileReader as _, first_entries};
 use serde::Deserialize;
 
 use super::{ObjectError, Tiles};
@@ -37,7 +37,7 @@ impl Bundles<'_> {
             let mut entries = Vec::new();
             if let Some(tile) = TileId::in_tree(TileKind::Entries, index, self.size) {
                 let bytes = self.tiles.read_tile(tile)?;
-                if let Ok(read) = parse_entries(&bytes, tile.width()) {
+                if let Ok(read) = first_entries(&bytes, tile.width()) {
                     entries = read.into_iter().map(<[u8]>::to_vec).collect();
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use audit::tiles::{TILE_WIDTH, TileId, TileKind, TileReader, parse_entries};
+use audit::tiles::{TILE_WIDTH, TileId, TileKind, TileReader, first_entries};
 
 use super::ahead::Ahead;
 use super::{LogObjects, ObjectError};
@@ -68,7 +68,7 @@ impl Tiles {
             return Ok(None);
         };
         let bytes = self.read_tile(tile)?;
-        let entries = parse_entries(&bytes, tile.width()).ok();
+        let entries = first_entries(&bytes, tile.width()).ok();
         let at = (index % TILE_WIDTH as u64) as usize;
         Ok(entries.and_then(|entries| entries.get(at).map(|entry| entry.to_vec())))
     }
@@ -108,38 +108,19 @@ impl TileReader for Tiles {
     }
 }
 
-/// Reads a tile; where a partial one is gone because the log has grown since, the beginning of the full one.
+/// Reads a tile; where a partial one is gone because the log has grown since, the full one.
 pub(super) fn fetch(objects: &dyn LogObjects, tile: TileId) -> Result<Vec<u8>, ObjectError> {
     let max = match tile.kind() {
         TileKind::Hashes(_) => 32 * TILE_WIDTH as u64,
         TileKind::Signatures => 64 * TILE_WIDTH as u64,
         TileKind::Entries => MAX_BUNDLE,
     };
-    let path = tile.to_string();
-    match objects.read(&path, max) {
+    match objects.read(&tile.to_string(), max) {
         Err(ObjectError::Absent) if !tile.is_full() => {
-            let full = path.split(".p/").next().unwrap_or_default();
-            Ok(begin(tile, objects.read(full, max)?))
+            objects.read(&tile.widened().to_string(), max)
         }
         read => read,
     }
-}
-
-/// The part of a full tile that a partial one of its place holds; a tile of another form is given as it is.
-fn begin(tile: TileId, mut full: Vec<u8>) -> Vec<u8> {
-    let length = match tile.kind() {
-        TileKind::Hashes(_) if full.len() == 32 * TILE_WIDTH => Some(32 * tile.width()),
-        TileKind::Signatures if full.len() == 64 * TILE_WIDTH => Some(64 * tile.width()),
-        TileKind::Entries => parse_entries(&full, TILE_WIDTH).ok().map(|entries| {
-            let taken = entries.iter().take(tile.width());
-            taken.map(|entry| 2 + entry.len()).sum()
-        }),
-        _ => None,
-    };
-    if let Some(length) = length {
-        full.truncate(length);
-    }
-    full
 }
 
 /// The tiles that a verification of the leaves `from..until` of a log reads, in its order; those above level 0 only
@@ -207,15 +188,5 @@ mod tests {
                 assert!(read.contains(tile), "{size}: {tile}");
             }
         }
-    }
-
-    #[test]
-    fn a_partial_tile_that_is_gone_is_the_beginning_of_the_full_one() {
-        let full: Vec<u8> = (0..=255_u8).flat_map(|n| [0, 1, n]).collect();
-        let tile = TileId::parse("tile/entries/000.p/2").unwrap();
-        assert_eq!(begin(tile, full.clone()), [0, 1, 0, 0, 1, 1]);
-        let tile = TileId::parse("tile/0/000.p/1").unwrap();
-        assert_eq!(begin(tile, vec![7; 32 * 256]).len(), 32);
-        assert_eq!(begin(tile, full.clone()), full);
     }
 }

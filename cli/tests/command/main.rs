@@ -8,6 +8,8 @@ mod describe;
 mod failures;
 mod predict;
 mod score;
+mod sealed_log;
+mod sealing;
 mod stores;
 mod support;
 mod tokens;
