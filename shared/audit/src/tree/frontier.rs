@@ -73,12 +73,26 @@ impl Frontier {
 
     /// Appends a leaf. Gives the tiles that it fills, from level 0 up, with their 256 hashes.
     pub fn append(&mut self, leaf: Hash) -> Vec<(TileId, Vec<Hash>)> {
-        let mut filled = Vec::new();
-        let mut hash = leaf;
         self.size += 1;
-        for level in 0.. {
-            if level == self.levels.len() {
-                self.levels.push(Vec::new());
+        self.push(0, leaf)
+    }
+
+    /// Appends 256 leaves of which only their tile's root is known. `None`, and nothing is done, where the tree ends
+    /// within a tile.
+    pub(crate) fn append_tile(&mut self, root: Hash) -> Option<Vec<(TileId, Vec<Hash>)>> {
+        let size = self.size.checked_add(TILE_WIDTH as u64)?;
+        if !size.is_multiple_of(TILE_WIDTH as u64) {
+            return None;
+        }
+        self.size = size;
+        Some(self.push(1, root))
+    }
+
+    fn push(&mut self, lowest: usize, hash: Hash) -> Vec<(TileId, Vec<Hash>)> {
+        let (mut filled, mut hash) = (Vec::new(), hash);
+        for level in lowest.. {
+            if level >= self.levels.len() {
+                self.levels.resize(level + 1, Vec::new());
             }
             let hashes = &mut self.levels[level];
             hashes.push(hash);
