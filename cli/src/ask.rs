@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub(crate) use self::client::{Client, Proof};
+pub(crate) use self::client::{Client, Fetched, Proof};
 use crate::failure::{Exit, Failure};
 use crate::files;
 

@@ -124,6 +124,12 @@ impl TrustArguments {
                 trust.from = from;
             }
         }
+        Ok(trust)
+    }
+
+    /// As [`read_for`](Self::read_for), with the registration keys that the source itself has, where none is given.
+    pub(crate) fn read_all_for(&self, source: &Source) -> Result<Trust, Failure> {
+        let mut trust = self.read_for(source)?;
         if let (true, Source::Store(stores, _)) = (trust.registrars.is_empty(), source) {
             trust.registrars = stores.wait(stores.trusted_stream_keys())?;
         }

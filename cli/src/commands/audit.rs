@@ -3,15 +3,17 @@
 mod checkpoint;
 mod export;
 mod prove;
+mod query;
 mod show;
 mod streams;
+mod tail;
 mod verify;
 
 use audit::StreamId;
 use clap::Subcommand;
 
 use crate::failure::{Exit, Failure};
-use crate::output::Report;
+use crate::output::{Form, Report};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -20,6 +22,8 @@ pub(crate) enum AuditCommand {
     Verify(Box<verify::VerifyArguments>),
     Checkpoint(checkpoint::CheckpointArguments),
     Prove(prove::ProveArguments),
+    Query(query::QueryArguments),
+    Tail(tail::TailArguments),
     Show(show::ShowArguments),
 }
 
@@ -28,13 +32,15 @@ fn parse_stream(text: &str) -> Result<StreamId, String> {
 }
 
 /// Runs one of the audit commands.
-pub(crate) fn run(command: &AuditCommand) -> Result<Report, Failure> {
+pub(crate) fn run(command: &AuditCommand, form: Form) -> Result<Report, Failure> {
     match command {
         AuditCommand::Streams(arguments) => streams::run(arguments),
         AuditCommand::Export(arguments) => export::run(arguments),
         AuditCommand::Verify(arguments) => verify::run(arguments),
         AuditCommand::Checkpoint(arguments) => checkpoint::run(arguments),
         AuditCommand::Prove(arguments) => prove::run(arguments),
+        AuditCommand::Query(arguments) => query::run(arguments, form),
+        AuditCommand::Tail(arguments) => tail::run(arguments, form),
         AuditCommand::Show(arguments) => show::run(arguments),
     }
 }

@@ -10,12 +10,11 @@ use crate::failure::{Exit, Failure};
 /// Reads at once.
 const PARALLEL: usize = 8;
 /// How long to wait before each further attempt.
-const PAUSES: [Duration; 5] = [
+const PAUSES: [Duration; 4] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
-    Duration::from_secs(4),
 ];
 
 /// A log behind `/v1/audit/…`.

@@ -1,6 +1,5 @@
 //! The tiles of a log of one size, and what of them was not given.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use audit::tiles::{TILE_WIDTH, TileId, TileKind, TileReader, first_entries};
@@ -10,16 +9,13 @@ use super::{LogObjects, ObjectError};
 
 /// Longest bundle of entries in bytes.
 const MAX_BUNDLE: u64 = (TILE_WIDTH * (2 + audit::stream::MAX_ENTRY_BYTES)) as u64;
-/// Most paths that are remembered as not given; a report names no more faults.
-const MAX_REMEMBERED: usize = 4096;
 
 /// Reads the tiles of a log. Once what keeps it does not answer any more, nothing is asked any more: what remains
 /// cannot be verified, and a run over millions of tiles must not wait for each.
 pub(crate) struct Tiles {
     objects: Arc<dyn LogObjects>,
     ahead: Option<Ahead>,
-    absent: BTreeSet<String>,
-    first_absent: Option<u64>,
+    absent: bool,
     lost: Option<(String, String)>,
 }
 
@@ -29,8 +25,7 @@ impl Tiles {
         Self {
             objects: Arc::clone(objects),
             ahead: None,
-            absent: BTreeSet::new(),
-            first_absent: None,
+            absent: false,
             lost: None,
         }
     }
@@ -46,14 +41,9 @@ impl Tiles {
         self
     }
 
-    /// The paths of tiles that are not there; at most [`MAX_REMEMBERED`].
-    pub(crate) fn absent(&self) -> &BTreeSet<String> {
-        &self.absent
-    }
-
-    /// The first leaf of which a tile, a bundle or the signatures are not there.
-    pub(crate) fn first_absent(&self) -> Option<u64> {
-        self.first_absent
+    /// Whether a tile was not there.
+    pub(crate) fn absent(&self) -> bool {
+        self.absent
     }
 
     /// The path at which the log could not be reached any more, and why.
@@ -72,18 +62,6 @@ impl Tiles {
         let at = (index % TILE_WIDTH as u64) as usize;
         Ok(entries.and_then(|entries| entries.get(at).map(|entry| entry.to_vec())))
     }
-
-    fn remember(&mut self, tile: TileId) {
-        if self.absent.len() < MAX_REMEMBERED {
-            self.absent.insert(tile.to_string());
-        }
-        let leaves = match tile.kind() {
-            TileKind::Hashes(level) => 8 * (u32::from(level) + 1),
-            TileKind::Entries | TileKind::Signatures => 8,
-        };
-        let first = tile.index().checked_shl(leaves).unwrap_or(u64::MAX);
-        self.first_absent = Some(self.first_absent.map_or(first, |known| known.min(first)));
-    }
 }
 
 impl TileReader for Tiles {
@@ -98,7 +76,7 @@ impl TileReader for Tiles {
             None => fetch(self.objects.as_ref(), tile),
         };
         match &read {
-            Err(ObjectError::Absent) => self.remember(tile),
+            Err(ObjectError::Absent) => self.absent = true,
             Err(ObjectError::Unreachable(reason)) => {
                 self.lost = Some((tile.to_string(), reason.clone()));
             }

@@ -51,7 +51,8 @@ pub struct LogReport {
     pub signatures: u64,
     /// Registrations and events whose signature was not there.
     pub signatures_missing: u64,
-    /// Events whose signature was there, but not their stream's registration, and so no key.
+    /// Events whose signature was there, but not their stream's registration, and so no key; and registrations, where
+    /// no key is trusted at all.
     pub keys_missing: u64,
     /// Events that could not be held against the event before them in their stream: that is outside of what was to be
     /// verified, or was not there.

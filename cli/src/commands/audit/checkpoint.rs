@@ -152,7 +152,7 @@ pub(super) fn check_grown(
         if matches!(error, CheckGrowthError::Unreadable { .. }) {
             if tiles.lost().is_some() {
                 failure.exit = Exit::Unavailable;
-            } else if !tiles.absent().is_empty() {
+            } else if tiles.absent() {
                 failure.exit = Exit::NotFound;
             }
         }

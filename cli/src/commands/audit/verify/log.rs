@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use audit::whole_log::{LogFault, LogReport, verify_log};
+use audit::whole_log::{LogFault, LogReport, verify_log, verify_part};
 use serde_json::{Value, json};
 
 use super::super::checkpoint::{self, check_grown, describe_growth, read_kept};
@@ -14,7 +14,7 @@ use crate::log_proof::newest_seal;
 use crate::log_trust::{Opened, Trust, describe_open_error};
 use crate::output::{Report, Text};
 use crate::progress::Progress;
-use crate::sealed_log::{self, LogObjects, Mirror, Tiles, reading_order};
+use crate::sealed_log::{self, LogObjects, Mirror, Registrations, Tiles, reading_order};
 
 /// Most faults that are shown to people; machines get all that the report names.
 const SHOWN_FAULTS: usize = 50;
@@ -67,7 +67,7 @@ struct Outcome<'a> {
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     let source = arguments.log.open(&arguments.store);
     let source = source.map_err(not_verified)?;
-    let trust = arguments.trust.read_for(&source);
+    let trust = arguments.trust.read_all_for(&source);
     let trust = trust.map_err(not_verified)?;
     let mut objects = source.objects();
     let mirror = match &arguments.mirror {
@@ -112,15 +112,26 @@ fn verify<'a>(
     let mut tiles = tiles.fetching_ahead(reading_order(range.0, range.1, size));
     let mut progress = Progress::counting("verifying", range.1 - range.0);
     let mut done = 0;
-    let report = verify_log(
-        &opened.checkpoint,
-        &trust.registrars,
-        &mut tiles,
-        &mut |leaves| {
-            progress.advance(leaves - done);
-            done = leaves;
-        },
-    );
+    let mut advance = |leaves| {
+        progress.advance(leaves - done);
+        done = leaves;
+    };
+    let (checkpoint, trusted) = (&opened.checkpoint, &trust.registrars);
+    let report = if range == (0, size) {
+        verify_log(checkpoint, trusted, &mut tiles, &mut advance)
+    } else {
+        let mut registrations = Registrations::new(objects, size, range.0);
+        let mut find = |stream| registrations.find(stream);
+        let part = range.0..range.1;
+        verify_part(
+            checkpoint,
+            part,
+            trusted,
+            &mut find,
+            &mut tiles,
+            &mut advance,
+        )
+    };
     drop(progress);
     Ok(Outcome {
         place: objects.place(),
@@ -155,54 +166,9 @@ fn choose_range(
 }
 
 impl Outcome<'_> {
-    /// Faults that an altered log alone explains; the others are of what was not given.
-    fn tampering(&self) -> impl Iterator<Item = &LogFault> {
-        let faults = self.report.faults.iter();
-        faults.filter(|fault| self.is_tampering(fault))
-    }
-
-    fn is_tampering(&self, fault: &LogFault) -> bool {
-        let lost = |path: &str| {
-            self.tiles.absent().contains(path)
-                || self.tiles.lost().is_some_and(|lost| lost.0 == path)
-        };
-        // What follows a hole cannot be joined to what is before it.
-        let after_hole = |index: u64| {
-            self.tiles
-                .first_absent()
-                .is_some_and(|first| index >= first)
-        };
-        match fault {
-            LogFault::TileUnreadable { path, .. } => {
-                !(lost(path) || self.tiles.lost().is_some() && self.is_unreached(path))
-            }
-            LogFault::OutOfOrder {
-                index,
-                expected,
-                found,
-                ..
-            } => !(expected < found && after_hole(*index)),
-            LogFault::UnknownStream { index, .. } => !after_hole(*index),
-            LogFault::Unsealed { .. } => self.tiles.lost().is_none(),
-            LogFault::Registration { reason, .. } => {
-                !(self.trust.registrars.is_empty() && reason.contains("trusted key"))
-            }
-            _ => true,
-        }
-    }
-
-    /// Whether a tile was asked for after the log could not be reached any more.
-    fn is_unreached(&self, path: &str) -> bool {
-        let reason = self.tiles.lost().map(|lost| lost.1.as_str());
-        self.report.faults.iter().any(|fault| {
-            matches!(fault, LogFault::TileUnreadable { path: at, reason: said }
-                if at == path && reason.is_some_and(|reason| said.contains(reason)))
-        })
-    }
-
     fn verdict(&self) -> Verdict {
         let growth = self.growth.as_ref().map(|failure| failure.exit);
-        if growth == Some(Exit::Refused) || self.tampering().next().is_some() {
+        if growth == Some(Exit::Refused) || !self.report.is_sound() {
             Verdict::Tampered
         } else if growth == Some(Exit::Unavailable) || self.tiles.lost().is_some() {
             Verdict::Unreachable
@@ -229,27 +195,37 @@ impl Outcome<'_> {
         if let Some((path, reason)) = self.tiles.lost() {
             said.push(format!("{path} and what comes after it: {reason}"));
         }
-        if report.entries_missing > 0 {
-            let missing = report.entries_missing;
-            said.push(format!("what {missing} entries say: they are not there"));
-        }
-        if report.signatures_missing > 0 {
-            let missing = report.signatures_missing;
+        let counted = [
+            (
+                report.entries_missing,
+                "entries are not there, or are not the ones that were sealed",
+            ),
+            (
+                report.signatures_missing,
+                "signatures of entries are not there",
+            ),
+            (
+                report.keys_missing,
+                "signatures have no key: the registrations of their streams are not there, or no \
+              registration key was given",
+            ),
+        ];
+        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+        said.extend(counted.map(|(count, what)| format!("{count} {what}")));
+        if !self.is_part() && report.unjoined > 0 {
+            let unjoined = report.unjoined;
             said.push(format!(
-                "{missing} signatures of entries: they are not there"
+                "{unjoined} events have no event before them that is there"
             ));
         }
-        let unread = report
-            .faults
-            .iter()
-            .filter(|fault| !self.is_tampering(fault));
-        said.extend(unread.take(SHOWN_FAULTS).filter_map(|fault| match fault {
-            LogFault::TileUnreadable { .. } => Some(fault.to_string()),
-            _ => None,
-        }));
-        if report.fault_count > report.faults.len() as u64 {
-            let more = report.fault_count - report.faults.len() as u64;
-            said.push(format!("{more} further faults are not named"));
+        let named = report.missing.iter().take(SHOWN_FAULTS);
+        said.extend(named.map(|missing| format!("{}: {}", missing.what, missing.reason)));
+        let more = report.missing_count.saturating_sub(SHOWN_FAULTS as u64);
+        if more > 0 {
+            said.push(format!("{more} further parts of the log"));
+        }
+        if !report.root_verified && report.is_sound() {
+            said.push("that the entries lead to the checkpoint's root".to_owned());
         }
         if let Some(failure) = &self.growth
             && failure.exit != Exit::Refused
@@ -266,11 +242,13 @@ impl Outcome<'_> {
 
     fn to_json(&self, list_streams: bool) -> Value {
         let (report, verdict) = (&self.report, self.verdict());
-        let faults: Vec<Value> = report
-            .faults
-            .iter()
-            .map(|fault| self.fault_to_json(fault))
-            .collect();
+        let to_json = |fault: &LogFault| {
+            let mut value = json!(fault);
+            value["code"] = fault.code().into();
+            value["error"] = fault.to_string().into();
+            value
+        };
+        let faults: Vec<Value> = report.faults.iter().map(to_json).collect();
         let streams = report.streams.values();
         let mut value = json!({
             "verdict": verdict.name(),
@@ -287,6 +265,8 @@ impl Outcome<'_> {
             "seals": report.seals,
             "signatures": report.signatures,
             "signatures_missing": report.signatures_missing,
+            "keys_missing": report.keys_missing,
+            "unjoined": report.unjoined,
             "reported": report.reported,
             "streams": report.streams.len(),
             "streams_closed": streams.filter(|stream| stream.closed).count(),
@@ -313,12 +293,8 @@ impl Outcome<'_> {
         value
     }
 
-    fn fault_to_json(&self, fault: &LogFault) -> Value {
-        let mut value = json!(fault);
-        value["code"] = fault.code().into();
-        value["error"] = fault.to_string().into();
-        value["tampering"] = self.is_tampering(fault).into();
-        value
+    fn is_part(&self) -> bool {
+        self.range != (0, self.opened.checkpoint.size)
     }
 
     fn rate(&self) -> f64 {
@@ -390,7 +366,7 @@ impl Outcome<'_> {
                         id.to_string(),
                         format!("{} events", stream.events),
                         end.to_owned(),
-                        stream.host.clone(),
+                        stream.host.clone().unwrap_or_default(),
                     ]
                 })
                 .collect();
@@ -404,11 +380,12 @@ impl Outcome<'_> {
         {
             found.push(vec![failure.code.clone(), failure.message.clone()]);
         }
-        found.extend(
-            self.tampering()
-                .take(SHOWN_FAULTS)
-                .map(|fault| vec![fault.code().to_owned(), fault.to_string()]),
-        );
+        let faults = report.faults.iter().take(SHOWN_FAULTS);
+        found.extend(faults.map(|fault| vec![fault.code().to_owned(), fault.to_string()]));
+        let more = report.fault_count.saturating_sub(SHOWN_FAULTS as u64);
+        if more > 0 {
+            found.push(vec![String::new(), format!("and {more} more")]);
+        }
         text = text.table("evidence", &found);
         let not: Vec<Vec<String>> = self
             .not_verified()
