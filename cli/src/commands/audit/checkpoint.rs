@@ -1,7 +1,7 @@
 //! `sealcast audit checkpoint`: how long the sealed log is, who signed that, and whether it only grew.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use audit::checkpoint::{CheckGrowthError, check_growth};
 use audit::tiles::TileReader as _;
@@ -81,7 +81,10 @@ pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
     let sealed = seal.as_ref().map_or_else(
         || "unknown: the newest entry is no seal that can be verified".to_owned(),
         |seal| match age_s {
-            Some(age) => format!("{} ({age} s ago)", seal.time),
+            Some(age) => {
+                let age = humantime::format_duration(Duration::from_secs(age));
+                format!("{} ({age} ago)", seal.time)
+            }
             None => seal.time.clone(),
         },
     );

@@ -195,29 +195,24 @@ impl Outcome<'_> {
         if let Some((path, reason)) = self.tiles.lost() {
             said.push(format!("{path} and what comes after it: {reason}"));
         }
+        let unjoined = if self.is_part() { 0 } else { report.unjoined };
         let counted = [
             (
+                "entries that are not there, or not the ones that were sealed",
                 report.entries_missing,
-                "entries are not there, or are not the ones that were sealed",
             ),
             (
+                "signatures of entries that are not there",
                 report.signatures_missing,
-                "signatures of entries are not there",
             ),
             (
+                "signatures without a key: it or the stream's registration is not there",
                 report.keys_missing,
-                "signatures have no key: the registrations of their streams are not there, or no \
-              registration key was given",
             ),
+            ("events without the event before them", unjoined),
         ];
-        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
-        said.extend(counted.map(|(count, what)| format!("{count} {what}")));
-        if !self.is_part() && report.unjoined > 0 {
-            let unjoined = report.unjoined;
-            said.push(format!(
-                "{unjoined} events have no event before them that is there"
-            ));
-        }
+        let counted = counted.into_iter().filter(|(_, count)| *count > 0);
+        said.extend(counted.map(|(what, count)| format!("{what}: {count}")));
         let named = report.missing.iter().take(SHOWN_FAULTS);
         said.extend(named.map(|missing| format!("{}: {}", missing.what, missing.reason)));
         let more = report.missing_count.saturating_sub(SHOWN_FAULTS as u64);
