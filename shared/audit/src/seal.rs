@@ -101,6 +101,9 @@ pub struct SealPlan {
     pub ranges: Vec<LeafRange>,
     /// The states of all streams that changed.
     pub streams: Vec<SealedStream>,
+    /// Roots of the perfect subtrees of the leaves whose tiles stay as they were, from left to right: with the new tiles
+    /// they give both roots.
+    pub kept: Vec<LeafHash>,
     /// What was wrong.
     pub findings: Vec<Finding>,
     /// The end of the log after the plan.
@@ -382,11 +385,12 @@ impl Run<'_> {
         }
         let text = SignedNote::new(newer.to_string())?;
         Ok(SealPlan {
-            older: self.older,
+            older: self.older.clone(),
             newer,
             tiles: self.tiles,
             ranges: self.ranges,
             streams: self.streams,
+            kept: self.edge.kept(self.older.size),
             findings: self.findings,
             edge: self.edge,
             waiting: self.waiting,
