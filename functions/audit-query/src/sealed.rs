@@ -46,6 +46,23 @@ fn tile_of(kind: TileKind, index: u64, size: u64) -> Option<(TileId, usize)> {
     Some((tile, (index % width) as usize))
 }
 
+/// A tile as it is stored; none where there is none.
+///
+/// # Errors
+/// 503 where the store does not answer, or what it holds cannot be the tile.
+pub(crate) async fn read_object(
+    query: &AuditQuery,
+    tile: TileId,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let path = LogPath::parse(&tile.to_string()).map_err(|_| ApiError::internal())?;
+    let read = query.ports.log.read(&path, most_bytes(tile));
+    match query.ask("tile", read).await? {
+        Held::Found(bytes) => Ok(Some(bytes)),
+        Held::Missing => Ok(None),
+        Held::Unreadable(why) => Err(query.corrupt_log(path.to_string(), why).await),
+    }
+}
+
 impl AuditQuery {
     /// The bytes of a tile, or why there are none.
     pub(crate) async fn read_tile(
