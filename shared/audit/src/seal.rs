@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, OriginError, check_origin};
 use crate::note::{ParseNoteError, SignedNote};
 use crate::stream::{
     LeafHash, MAX_ENTRY_BYTES, PublicKey, Record, SignedRegistration, StreamId, rfc3339,
@@ -76,8 +76,11 @@ pub enum PlanSealError {
     State(StreamId),
     /// The origin makes no checkpoint.
     #[error("the origin makes no checkpoint: {0}")]
-    Origin(ParseNoteError),
-    /// A seal does not fit into a log, because the origin is too long.
+    Origin(#[from] OriginError),
+    /// The new checkpoint is no note, which none is.
+    #[error("the new checkpoint is no note: {0}")]
+    Note(#[from] ParseNoteError),
+    /// A seal does not fit into a log, which every one does.
     #[error(transparent)]
     Seal(#[from] EntryTooLong),
     /// A seal has no canonical form, which none has.
@@ -138,6 +141,7 @@ pub fn plan_seal(
     rules: &SealRules<'_>,
     now_us: u64,
 ) -> Result<SealPlan, PlanSealError> {
+    check_origin(origin)?;
     let older = edge.checkpoint(origin);
     let mut run = Run {
         origin,
@@ -376,7 +380,7 @@ impl Run<'_> {
         for state in &mut self.streams {
             state.tree_size = newer.size;
         }
-        let text = SignedNote::new(newer.to_string()).map_err(PlanSealError::Origin)?;
+        let text = SignedNote::new(newer.to_string())?;
         Ok(SealPlan {
             older: self.older,
             newer,

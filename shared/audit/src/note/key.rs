@@ -180,7 +180,8 @@ impl VerifierKey {
         Self::ecdsa_p256(name, der.as_bytes())
     }
 
-    /// Reads the text form, `name+id+base64(type ‖ key)`, that Go's `note.NewVerifier` reads too.
+    /// Reads the text form, `name+id+base64(type ‖ key)`. Go's `note.NewVerifier` reads that of type 0x01 (Ed25519), no
+    /// other.
     ///
     /// # Errors
     /// [`ParseVerifierKeyError`] with what is wrong.

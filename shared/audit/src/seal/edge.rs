@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::stream::MAX_ENTRY_BYTES;
 use crate::tiles::{
     ParseTileError, ReadTileError, TILE_WIDTH, TileId, TileKind, TileReader, encode_entries,
-    encode_hashes, encode_signatures, parse_entries, parse_signatures, read_frontier,
+    encode_hashes, encode_signatures, first_entries, first_signatures, read_frontier,
 };
 use crate::tree::{Frontier, Hash};
 
@@ -74,12 +74,12 @@ impl LogEdge {
                 .map_err(|error| ReadEdgeError::Store(tile, error))
         };
         if let Some((tile, bytes)) = read(TileKind::Entries)? {
-            let entries = parse_entries(&bytes, tile.width())
+            let entries = first_entries(&bytes, tile.width())
                 .map_err(|error| ReadEdgeError::Malformed(tile, error))?;
             edge.entries = entries.into_iter().map(<[u8]>::to_vec).collect();
         }
         if let Some((tile, bytes)) = read(TileKind::Signatures)? {
-            edge.signatures = parse_signatures(&bytes, tile.width())
+            edge.signatures = first_signatures(&bytes, tile.width())
                 .map_err(|error| ReadEdgeError::Malformed(tile, error))?;
         }
         let leaves = edge

@@ -3,7 +3,9 @@
 use audit::StreamId;
 use audit::checkpoint::{CheckGrowthError, Checkpoint, check_growth};
 use audit::seal::ReadEdgeError;
-use audit::tiles::{TileId, TileKind, encode_entries, parse_entries};
+use audit::tiles::{
+    TileId, TileKind, consistency_tiles, encode_entries, growth_tiles, parse_entries,
+};
 use audit::tree::Frontier;
 use audit::whole_log::{LogFault, LogReport, verify_log};
 use proptest::prelude::*;
@@ -346,6 +348,70 @@ fn a_forked_checkpoint_and_a_rolled_back_lock_are_found_by_their_sizes() {
         check_growth(&fork.checkpoint(), &forked, fork.reader()),
         Err(rolled_back)
     );
+}
+
+#[test]
+fn a_damaged_tile_is_told_from_a_fork() {
+    let whole: Vec<Written> = (1..4).map(|id| written(id, 300)).collect();
+    for count in [1, 40, 83, 84, 200] {
+        let mut early = whole.clone();
+        for stream in &mut early {
+            stream.records.truncate(count);
+        }
+        let mut log = Log::new();
+        log.seal(&early);
+        let older = log.checkpoint();
+        log.seal(&whole);
+        let newer = log.checkpoint();
+        let forked = Checkpoint {
+            root: [1; 32],
+            ..older.clone()
+        };
+        let sizes = (older.size, newer.size);
+        let fork = Err(CheckGrowthError::Forked {
+            older: sizes.0,
+            newer: sizes.1,
+        });
+        assert_eq!(check_growth(&forked, &newer, log.reader()), fork);
+        let mut asked = Vec::new();
+        let mut reader = log.reader();
+        let damaged = CheckGrowthError::Damaged {
+            older: sizes.0,
+            newer: sizes.1,
+        };
+        assert_eq!(damaged.code(), "audit.tile_differs");
+        let noted = |tile: TileId| {
+            asked.push(tile);
+            reader(tile)
+        };
+        check_growth(&forked, &newer, noted).unwrap_err();
+        let named = growth_tiles(older.size, newer.size);
+        assert!(asked.iter().all(|tile| named.contains(tile)), "{asked:?}");
+        // Whichever byte is wrong of what the proof is made of: nobody is accused of a fork.
+        let mut found = 0;
+        for tile in consistency_tiles(older.size, newer.size) {
+            for byte in (0..tile.width() * 32).step_by(32) {
+                let mut worn = log.clone();
+                worn.tiles.get_mut(&tile.to_string()).unwrap()[byte] ^= 1;
+                match check_growth(&older, &newer, worn.reader()) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        assert_eq!(error, damaged, "{tile} byte {byte}");
+                        found += 1;
+                    }
+                }
+            }
+        }
+        assert!(found > 0);
+        let other_root = Checkpoint {
+            root: [1; 32],
+            ..older.clone()
+        };
+        assert!(matches!(
+            check_growth(&older, &other_root, log.reader()),
+            Err(CheckGrowthError::Forked { .. })
+        ));
+    }
 }
 
 #[test]

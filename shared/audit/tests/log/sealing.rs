@@ -1,6 +1,7 @@
 //! What the sealer appends, and what it reports.
 
 use audit::canonical::leaf_hash;
+use audit::checkpoint::OriginError;
 use audit::seal::{
     EventRun, FindingKind, LogEdge, MAX_FINDINGS, PlanSealError, SealLeaf, SealRules, Standing,
     StreamEnd, plan_seal,
@@ -374,11 +375,26 @@ fn pages_out_of_order_and_foreign_states_are_refused() {
     sealed.seal(&[written(1, 1)]);
     let mut pages = sealed.pages(&[written(1, 1)]);
     pages[0].stream = StreamId([2; 16]);
-    assert_eq!(plan(pages), Err(PlanSealError::State(StreamId([2; 16]))));
-    assert!(matches!(
-        plan_seal("a\rb", LogEdge::new(), Vec::new(), &rules, START_US),
-        Err(PlanSealError::Origin(_))
-    ));
+    assert_eq!(
+        plan(pages.clone()),
+        Err(PlanSealError::State(StreamId([2; 16])))
+    );
+    for (origin, wrong) in [
+        ("", OriginError::Empty),
+        ("a\rb", OriginError::Control(1)),
+        ("ab\nc", OriginError::Control(2)),
+        (&"o".repeat(1025), OriginError::TooLong(1025)),
+    ] {
+        // Before anything else: the pages are wrong, too.
+        let pages = vec![pages[0].clone()];
+        let plan = plan_seal(origin, LogEdge::new(), pages, &rules, START_US).map(|_| ());
+        assert_eq!(plan, Err(PlanSealError::Origin(wrong)));
+    }
+    let longest = "\"".repeat(1024);
+    let plan = plan_seal(&longest, LogEdge::new(), Vec::new(), &rules, START_US).unwrap();
+    let note = audit::note::SignedNote::new(plan.text().to_owned()).unwrap();
+    let read = audit::checkpoint::Checkpoint::parse(note.text()).unwrap();
+    assert_eq!(read, plan.newer);
 }
 
 #[test]
