@@ -11,7 +11,10 @@ use domain::ports::{
 
 use crate::dependencies::{DataFolders, KeyFiles};
 use crate::error::OpenError;
-use crate::{FileArtifacts, FileAudit, FileLog, FileReleases, LocalKeys, RedbClaims, RedbSearch};
+use crate::{
+    FileArtifacts, FileAudit, FileLog, FileReleases, LocalKeys, RedbClaims, RedbSealIndex,
+    RedbSearch,
+};
 
 /// Everything below one data directory. One process at a time can open it whole; other processes may use
 /// [`FileArtifacts`], [`FileReleases`], [`LocalKeys`] and the reading functions meanwhile.
@@ -22,6 +25,7 @@ pub struct EmbeddedStore {
     audit: Arc<FileAudit>,
     claims: Arc<RedbClaims>,
     log: Arc<FileLog>,
+    seal_index: Arc<RedbSealIndex>,
     search: Arc<RedbSearch>,
     keys: LocalKeys,
     data_dir: PathBuf,
@@ -56,6 +60,7 @@ impl EmbeddedStore {
             search: Arc::new(RedbSearch::open(data_dir, Arc::clone(&audit))?),
             audit,
             log: Arc::new(FileLog::open(data_dir)?),
+            seal_index: Arc::new(RedbSealIndex::open(data_dir)?),
         })
     }
 
@@ -107,6 +112,11 @@ impl EmbeddedStore {
     /// The sealed log: reads, writes, publishes and commits it.
     pub fn log(&self) -> Arc<FileLog> {
         Arc::clone(&self.log)
+    }
+
+    /// Where events stand in the sealed log: reads and writes it.
+    pub fn seal_index(&self) -> Arc<RedbSealIndex> {
+        Arc::clone(&self.seal_index)
     }
 
     /// Reads where an alias sends requests: all to [`SERVER_VERSION`](crate::SERVER_VERSION).

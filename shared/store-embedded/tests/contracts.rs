@@ -6,7 +6,7 @@ use store_embedded::{EmbeddedStore, LocalKeys, MemoryHeartbeats};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
     heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
-    search_contract, signer_contract,
+    seal_index_contract, search_contract, signer_contract, stage_contract,
 };
 
 struct Opened {
@@ -74,6 +74,13 @@ async fn the_log_keeps_the_contract() {
     let opened = open();
     let log = opened.store.log();
     log_store_contract(&*log, &*log, &*log).await;
+    stage_contract(&*log, &*log, &*log, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_the_sealed_log_keeps_the_contract() {
+    let index = open().store.seal_index();
+    seal_index_contract(&*index, &*index).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

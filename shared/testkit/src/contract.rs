@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod release;
 mod routing;
+mod sealed;
 mod search;
 
 pub use alias::alias_contract;
@@ -20,6 +21,7 @@ pub use keys::{SignerKind, key_contract, signer_contract};
 pub use log::{log_lock_contract, log_store_contract};
 pub use release::release_contract;
 pub use routing::routing_contract;
+pub use sealed::{seal_index_contract, stage_contract};
 pub use search::search_contract;
 
 use std::fmt::Debug;

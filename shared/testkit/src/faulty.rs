@@ -1,6 +1,7 @@
 //! A wrapper that makes a port fail, before or after it did its work.
 
 mod ports;
+mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +24,7 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 30] = [
+const CALLS: [&str; 39] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
@@ -34,7 +35,9 @@ const CALLS: [&str; 30] = [
     "AuditAppender::append",
     "AuditAppender::register",
     "AuditReader::read",
+    "AuditReader::registered_in",
     "AuditReader::registration",
+    "AuditReader::registration_hours",
     "AuditReader::streams",
     "AuditSearch::search",
     "Entropy::fill",
@@ -52,8 +55,15 @@ const CALLS: [&str; 30] = [
     "RequestClaims::answer",
     "RequestClaims::claim",
     "RequestClaims::release",
+    "SealIndexReader::leaf_index",
+    "SealIndexReader::open_streams",
+    "SealIndexReader::position",
+    "SealIndexReader::state",
+    "SealIndexWriter::advance",
+    "SealIndexWriter::put",
     "Signer::public_key_pem",
     "Signer::sign",
+    "StageRemover::remove",
 ];
 
 #[derive(Debug, Default)]

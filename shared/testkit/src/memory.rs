@@ -1,13 +1,17 @@
 //! An audit log in memory, for tests that look at what was recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use audit::{Event, Record, Registration, SignedRegistration, StreamId};
 use domain::StoreError;
+use domain::lookup::parse_time;
 use domain::ports::{AuditAppender, AuditReader};
 use futures::future::{BoxFuture, FutureExt, ready};
+
+/// Microseconds of an hour.
+const HOUR_US: u64 = 3_600_000_000;
 
 #[derive(Debug)]
 struct Entry {
@@ -48,6 +52,15 @@ impl MemoryAudit {
     pub fn events(&self) -> Vec<Event> {
         let parse = |record: &Record| serde_json::from_slice(&record.entry).expect("an event");
         self.log().order.iter().map(parse).collect()
+    }
+}
+
+impl Entry {
+    /// The hour that the registration says.
+    fn hour(&self) -> u64 {
+        let parsed = serde_json::from_slice::<Registration>(&self.registration.registration);
+        let time_us = parsed.ok().and_then(|parsed| parse_time(&parsed.time));
+        time_us.unwrap_or(0) / HOUR_US
     }
 }
 
@@ -126,6 +139,24 @@ impl AuditReader for MemoryAudit {
             .keys()
             .filter(|stream| after.is_none_or(|after| **stream > after));
         Ok(later.take(limit).copied().collect())
+    }
+
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+        let hours: BTreeSet<u64> = self.log().streams.values().map(Entry::hour).collect();
+        Ok(hours.into_iter().collect())
+    }
+
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let log = self.log();
+        let found = log.streams.iter().filter(|(stream, entry)| {
+            entry.hour() == hour && after.is_none_or(|after| **stream > after)
+        });
+        Ok(found.take(limit).map(|(stream, _)| *stream).collect())
     }
 
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {

@@ -37,6 +37,26 @@ pub(super) fn minute_of(time_us: u64) -> String {
 
 /// How many digits of [`minute_of`] tell the hour.
 pub(super) const HOUR: usize = 10;
+/// Microseconds of an hour.
+const HOUR_US: u64 = 3_600_000_000;
+/// 9999-12-31T23.
+const LAST_HOUR: u64 = 70_389_527;
+/// How many partitions the streams of one hour are spread over; see [`spread`].
+pub(super) const SPREAD: u8 = 16;
+
+/// `yyyymmddhh` of an hour counted since 1970; `None` beyond the year 9999.
+pub(super) fn hour_name(hour: u64) -> Option<String> {
+    (hour <= LAST_HOUR).then(|| minute_of(hour * HOUR_US)[..HOUR].to_owned())
+}
+
+/// The hour that [`hour_name`] wrote.
+pub(super) fn hour_number(name: &str) -> Option<u64> {
+    let digits = name.len() == HOUR && name.bytes().all(|byte| byte.is_ascii_digit());
+    let part = |range: std::ops::Range<usize>| digits.then(|| &name[range]);
+    let (year, month, day, hour) = (part(0..4)?, part(4..6)?, part(6..8)?, part(8..10)?);
+    let time_us = lookup::parse_time(&format!("{year}-{month}-{day}T{hour}:00:00Z"))?;
+    Some(time_us / HOUR_US)
+}
 
 /// Sort key of an event in every index.
 pub(super) fn order_key(position: EventPosition) -> String {
@@ -311,6 +331,32 @@ mod tests {
             record_of(stream, &wrong),
             Err(StoreError::Corrupt(_))
         ));
+    }
+
+    #[test]
+    fn an_hour_has_one_name() {
+        for (hour, name) in [
+            (0, "1970010100"),
+            (490_896, "2026010100"),
+            (490_919, "2026010123"),
+        ] {
+            assert_eq!(hour_name(hour).as_deref(), Some(name));
+            assert_eq!(hour_number(name), Some(hour));
+        }
+        for bad in [
+            "",
+            "2026010124",
+            "2026013200",
+            "202601010",
+            "20260101000",
+            "+026010100",
+        ] {
+            assert_eq!(hour_number(bad), None, "{bad}");
+        }
+        assert_eq!(hour_name(LAST_HOUR).as_deref(), Some("9999123123"));
+        for beyond in [LAST_HOUR + 1, u64::MAX] {
+            assert_eq!(hour_name(beyond), None, "{beyond}");
+        }
     }
 
     #[test]
