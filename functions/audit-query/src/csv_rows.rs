@@ -61,7 +61,7 @@ fn row_of(event: &FoundEvent) -> [String; COLUMNS.len()] {
     let entry: Entry = serde_json::from_slice(entry_bytes).unwrap_or_default();
     let model = keys.as_ref().and_then(|keys| keys.model.as_ref());
     let symbols = keys.as_ref().map(|keys| {
-        let symbols: Vec<&str> = keys.symbols.iter().map(AsRef::as_ref).collect();
+        let symbols: Vec<&str> = keys.symbols.iter().map(domain::Symbol::as_str).collect();
         symbols.join(" ")
     });
     let request = keys.as_ref().and_then(|keys| keys.request.as_ref());
