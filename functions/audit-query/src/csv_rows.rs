@@ -56,7 +56,10 @@ fn harmless(cell: String) -> String {
 }
 
 fn row_of(event: &FoundEvent) -> [String; COLUMNS.len()] {
-    let entry_bytes = event.record.as_ref().map_or(&[][..], |record| &record.entry);
+    let entry_bytes = event
+        .record
+        .as_ref()
+        .map_or(&[][..], |record| &record.entry);
     let keys = EventKeys::of(entry_bytes).ok();
     let entry: Entry = serde_json::from_slice(entry_bytes).unwrap_or_default();
     let model = keys.as_ref().and_then(|keys| keys.model.as_ref());
@@ -65,21 +68,39 @@ fn row_of(event: &FoundEvent) -> [String; COLUMNS.len()] {
         symbols.join(" ")
     });
     let request = keys.as_ref().and_then(|keys| keys.request.as_ref());
-    let signature = event.record.as_ref().map(|record| hex::encode(record.signature));
+    let signature = event
+        .record
+        .as_ref()
+        .map(|record| hex::encode(record.signature));
     let cells = [
         entry.time,
-        keys.as_ref().map(|keys| keys.kind.clone()).unwrap_or_default(),
+        keys.as_ref()
+            .map(|keys| keys.kind.clone())
+            .unwrap_or_default(),
         event.stream.to_string(),
         event.seq.to_string(),
-        event.leaf_hash().as_ref().map(LeafHash::to_string).unwrap_or_default(),
+        event
+            .leaf_hash()
+            .as_ref()
+            .map(LeafHash::to_string)
+            .unwrap_or_default(),
         event.index.is_some().to_string(),
-        event.index.map(|index| index.to_string()).unwrap_or_default(),
-        model.map(|(name, version)| format!("{name}@{version}")).unwrap_or_default(),
+        event
+            .index
+            .map(|index| index.to_string())
+            .unwrap_or_default(),
+        model
+            .map(|(name, version)| format!("{name}@{version}"))
+            .unwrap_or_default(),
         symbols.unwrap_or_default(),
         request.map(ToString::to_string).unwrap_or_default(),
         entry.data.principal.unwrap_or_default(),
         entry.data.code.unwrap_or_default(),
-        event.fault.as_ref().map(|fault| fault.code.to_owned()).unwrap_or_default(),
+        event
+            .fault
+            .as_ref()
+            .map(|fault| fault.code.to_owned())
+            .unwrap_or_default(),
         String::from_utf8_lossy(entry_bytes).into_owned(),
         signature.unwrap_or_default(),
     ];

@@ -64,7 +64,9 @@ impl AuditQuery {
         for batch in positions.chunks(crate::read::BATCH) {
             let rows = self.read_rows(batch).await?;
             kept.extend(batch.iter().copied().filter(|position| {
-                let keys = rows.record(position).map(|record| EventKeys::of(&record.entry));
+                let keys = rows
+                    .record(position)
+                    .map(|record| EventKeys::of(&record.entry));
                 match keys {
                     Some(Ok(keys)) => question.filters.match_keys(&keys),
                     Some(Err(_)) | None => true,

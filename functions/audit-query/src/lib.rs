@@ -4,6 +4,7 @@
 //! against the sealed log as of its newest checkpoint. Every question is itself an event, durable before its answer
 //! leaves; a refused one is recorded by the edge.
 
+pub mod config;
 pub mod cursor;
 pub mod function;
 pub mod question;

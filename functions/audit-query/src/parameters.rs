@@ -29,7 +29,10 @@ impl Parameters {
                 let code = "query.parameter_unknown";
                 return Err(ApiError::bad_field(code, shown, message));
             }
-            if found.insert(name.into_owned(), value.into_owned()).is_some() {
+            if found
+                .insert(name.into_owned(), value.into_owned())
+                .is_some()
+            {
                 let message = "the parameter stands there twice: expected it once";
                 let code = "query.parameter_repeated";
                 return Err(ApiError::bad_field(code, shown, message));

@@ -24,7 +24,8 @@ impl AuditQuery {
         let Some(note) = &head.note else {
             return Err(ApiError::internal());
         };
-        let read = |tile: TileId| async move { Ok::<_, ApiError>((tile, self.read_tile(tile).await?)) };
+        let read =
+            |tile: TileId| async move { Ok::<_, ApiError>((tile, self.read_tile(tile).await?)) };
         let tiles: BTreeMap<TileId, Result<Vec<u8>, TileFault>> =
             stream::iter(inclusion_tiles(head.checkpoint.size, index))
                 .map(read)

@@ -108,7 +108,10 @@ impl Filters {
         let model = self.model.as_ref();
         let filters = [
             ("kind", self.kind.clone()),
-            ("model", model.map(|(name, version)| format!("{name}@{version}"))),
+            (
+                "model",
+                model.map(|(name, version)| format!("{name}@{version}")),
+            ),
             ("request_id", self.request.as_ref().map(ToString::to_string)),
             ("symbol", self.symbol.as_ref().map(ToString::to_string)),
         ];
@@ -120,7 +123,11 @@ impl Filters {
     fn digest(&self) -> [u8; 8] {
         let lines = self.as_map().into_iter();
         // No value has a line feed in it.
-        cursor::digest_of(&lines.map(|(name, value)| format!("{name}={value}\n")).collect::<String>())
+        cursor::digest_of(
+            &lines
+                .map(|(name, value)| format!("{name}={value}\n"))
+                .collect::<String>(),
+        )
     }
 }
 
@@ -148,7 +155,11 @@ impl Question {
         if cursor.is_some_and(|cursor| cursor.filters != filters.digest()) {
             let message = "the cursor goes on with another question: expected the same symbol, model, request_id and \
                            kind as in the request that gave it";
-            return Err(ApiError::bad_field("query.cursor_mismatch", "cursor", message));
+            return Err(ApiError::bad_field(
+                "query.cursor_mismatch",
+                "cursor",
+                message,
+            ));
         }
         range::check(&filters, (from_us, until_us), limits)?;
         Ok(Self {
@@ -193,7 +204,10 @@ impl Question {
         put("format", self.format.name().to_owned());
         if let Some(after) = self.after {
             let (stream, seq) = (after.stream, after.seq);
-            put("after", format!("{} {stream}:{seq}", rfc3339(after.time_us)));
+            put(
+                "after",
+                format!("{} {stream}:{seq}", rfc3339(after.time_us)),
+            );
         }
         record
     }
@@ -236,7 +250,10 @@ fn read_limit(text: Option<&str>, format: Format, limits: &Limits) -> Result<usi
     let Some(text) = text else {
         return Ok(limits.default_events.min(most));
     };
-    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| {
         let message = format!(
             "expected 1 to {}, or with format ndjson or csv 1 to {}",

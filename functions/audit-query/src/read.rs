@@ -142,7 +142,11 @@ impl AuditQuery {
     }
 
     /// The event at one place, as of `head`.
-    pub(crate) async fn read_event(&self, place: Place, head: &Head) -> Result<FoundEvent, ApiError> {
+    pub(crate) async fn read_event(
+        &self,
+        place: Place,
+        head: &Head,
+    ) -> Result<FoundEvent, ApiError> {
         let position = EventPosition {
             time_us: 0,
             stream: place.0,
@@ -166,7 +170,9 @@ impl AuditQuery {
         match self.ask("stream", read).await? {
             Held::Found(records) => {
                 let within = records.into_iter().filter(|record| record.seq <= last);
-                Ok(within.map(|record| ((stream, record.seq), record.into())).collect())
+                Ok(within
+                    .map(|record| ((stream, record.seq), record.into()))
+                    .collect())
             }
             Held::Missing => Ok(Vec::new()),
             Held::Unreadable(why) if first == last => {
@@ -193,9 +199,7 @@ fn runs_of(positions: &[EventPosition]) -> Vec<Run> {
     for (stream, seq) in places {
         match runs.last_mut() {
             Some((same, first, last))
-                if *same == stream
-                    && seq - *last <= NEAR
-                    && seq - *first < BATCH as u64 =>
+                if *same == stream && seq - *last <= NEAR && seq - *first < BATCH as u64 =>
             {
                 *last = seq;
             }
@@ -216,7 +220,10 @@ mod tests {
             seq: *seq,
         };
         let positions: Vec<_> = seqs.iter().map(position).collect();
-        runs_of(&positions).into_iter().map(|(_, a, b)| (a, b)).collect()
+        runs_of(&positions)
+            .into_iter()
+            .map(|(_, a, b)| (a, b))
+            .collect()
     }
 
     #[test]

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audit::tiles::{
-    TILE_WIDTH, TileId, TileKind, parse_entries, parse_hashes, parse_signatures,
-};
-use audit::tree::Hash;
 use audit::Record;
 use audit::canonical::leaf_hash;
 use audit::stream::MAX_ENTRY_BYTES;
+use audit::tiles::{TILE_WIDTH, TileId, TileKind, parse_entries, parse_hashes, parse_signatures};
+use audit::tree::Hash;
 use domain::LogPath;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use web::ApiError;
@@ -73,11 +71,16 @@ impl AuditQuery {
             Ok(path) => path,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        Ok(match self.ask("tile", self.ports.log.read(&path, most_bytes(tile))).await? {
-            Held::Found(bytes) => Ok(bytes),
-            Held::Missing => Err(format!("{tile} is not there")),
-            Held::Unreadable(why) => Err(format!("{tile}: {why}")),
-        })
+        Ok(
+            match self
+                .ask("tile", self.ports.log.read(&path, most_bytes(tile)))
+                .await?
+            {
+                Held::Found(bytes) => Ok(bytes),
+                Held::Missing => Err(format!("{tile} is not there")),
+                Held::Unreadable(why) => Err(format!("{tile}: {why}")),
+            },
+        )
     }
 
     /// Where in the tree of the head each event stands; none where it is not sealed there.
@@ -100,7 +103,10 @@ impl AuditQuery {
             }
         };
         let places = places.iter().copied().map(ask);
-        stream::iter(places).buffered(2 * AT_ONCE).try_collect().await
+        stream::iter(places)
+            .buffered(2 * AT_ONCE)
+            .try_collect()
+            .await
     }
 
     /// The hashes that stand at these places of the log, or why they cannot be read.
@@ -112,7 +118,10 @@ impl AuditQuery {
         let size = head.checkpoint.size;
         let of = |index: u64| tile_of(TileKind::Hashes(0), index, size);
         let indices: BTreeSet<u64> = indices.iter().flatten().copied().collect();
-        let tiles: BTreeSet<TileId> = indices.iter().filter_map(|index| Some(of(*index)?.0)).collect();
+        let tiles: BTreeSet<TileId> = indices
+            .iter()
+            .filter_map(|index| Some(of(*index)?.0))
+            .collect();
         let read = |tile: TileId| async move {
             let bytes = self.read_tile(tile).await?;
             let hashes = bytes.and_then(|bytes| {
@@ -205,8 +214,8 @@ impl AuditQuery {
         head: &Head,
     ) -> Result<Result<Record, TileFault>, ApiError> {
         let size = head.checkpoint.size;
-        let bundles = tile_of(TileKind::Entries, index, size)
-            .zip(tile_of(TileKind::Signatures, index, size));
+        let bundles =
+            tile_of(TileKind::Entries, index, size).zip(tile_of(TileKind::Signatures, index, size));
         let Some(((entries, at), (signatures, _))) = bundles else {
             return Ok(Err(format!("the log has no leaf {index}")));
         };
@@ -216,7 +225,10 @@ impl AuditQuery {
             let bytes = entry_bytes?;
             let parsed = parse_entries(&bytes, entries.width());
             let parsed = parsed.map_err(|error| format!("{entries}: {error}"))?;
-            let entry = parsed.get(at).map(|entry| entry.to_vec()).unwrap_or_default();
+            let entry = parsed
+                .get(at)
+                .map(|entry| entry.to_vec())
+                .unwrap_or_default();
             if leaf_hash(&entry) != *leaf {
                 return Err(format!("{entries}: entry {at} is not the leaf {index}"));
             }
@@ -242,7 +254,9 @@ impl AuditQuery {
         for event in events {
             if let Some(fault) = &event.fault {
                 let subject = format!("{}:{}", event.stream, event.seq);
-                self.alarms.raise(fault.code, subject, fault.detail.clone()).await;
+                self.alarms
+                    .raise(fault.code, subject, fault.detail.clone())
+                    .await;
             }
         }
     }

@@ -81,7 +81,11 @@ pub(super) fn check(
         days(most_us),
         rfc3339(from_us.saturating_add(most_us)),
     );
-    Err(ApiError::bad_field("query.range_too_wide", "until", message))
+    Err(ApiError::bad_field(
+        "query.range_too_wide",
+        "until",
+        message,
+    ))
 }
 
 fn days(us: u64) -> u64 {

@@ -48,7 +48,11 @@ pub(super) async fn find(
     head: &Head,
 ) -> Result<FoundEvent, ApiError> {
     let event = query.read_event((stream, seq), head).await?;
-    if event.fault.as_ref().is_some_and(|fault| fault.code == MISSING) {
+    if event
+        .fault
+        .as_ref()
+        .is_some_and(|fault| fault.code == MISSING)
+    {
         let message = "there is no such event in this stream";
         return Err(routes::not_found("audit.event_unknown", message));
     }

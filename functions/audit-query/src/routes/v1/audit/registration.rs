@@ -32,11 +32,19 @@ pub(in crate::routes) async fn registration(
             let code = "audit.registration_unreadable";
             query.alarms.raise(code, stream.to_string(), why).await;
             let message = "the stream's registration cannot be read";
-            return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message));
+            return Err(ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                code,
+                message,
+            ));
         }
     };
     let size = query.head().await?.checkpoint.size;
     let asked = filters([("stream", stream.to_string())]);
     query.record(&auditor, asked, 1, size).await?;
-    Ok(routes::response(registration_line(&signed).into(), JSON, NO_STORE))
+    Ok(routes::response(
+        registration_line(&signed).into(),
+        JSON,
+        NO_STORE,
+    ))
 }

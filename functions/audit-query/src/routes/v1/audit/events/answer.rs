@@ -99,8 +99,11 @@ impl Answer {
     ) -> Result<Body, ApiError> {
         let first = match self.format {
             Format::Json => {
-                let events: Result<_, _> =
-                    self.written.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+                let events: Result<_, _> = self
+                    .written
+                    .iter()
+                    .map(|bytes| serde_json::from_slice(bytes))
+                    .collect();
                 let body = EventsResponse {
                     events: events.map_err(|_| ApiError::internal())?,
                     next,
