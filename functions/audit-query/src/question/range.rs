@@ -68,13 +68,13 @@ pub(super) fn check(
     }
     let narrower = match filters.lookup() {
         Lookup::Everything => format!(
-            "or symbol or model (at most {} days), or request_id (any range)",
+            "or symbol or model (at most {}), or request_id (any range)",
             days(limits.range_of_one_us)
         ),
         _ => "or request_id (any range)".to_owned(),
     };
     let message = format!(
-        "from {} until {} is {} days; {what} at most {} can be asked for at once: pass until={}, {narrower}",
+        "from {} until {} is {}; {what} at most {} can be asked for at once: pass until={}, {narrower}",
         rfc3339(from_us),
         rfc3339(until_us),
         days(until_us - from_us),
@@ -88,6 +88,10 @@ pub(super) fn check(
     ))
 }
 
-fn days(us: u64) -> u64 {
-    us.div_ceil(86_400_000_000)
+/// Begun days count as whole ones.
+fn days(us: u64) -> String {
+    match us.div_ceil(86_400_000_000) {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
 }

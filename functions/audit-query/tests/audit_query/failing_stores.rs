@@ -25,6 +25,12 @@ async fn a_store_that_is_gone_is_503_and_nothing_else_is_said() {
     let one = format!("/v1/audit/events/{stream}/0");
     let registration = format!("/v1/audit/streams/{stream}/registration");
     let list = format!("/v1/audit/events?{RANGE}&symbol=SPX");
+    let size = site
+        .ok("/v1/audit/checkpoint")
+        .await
+        .header("sealcast-tree-size")
+        .to_owned();
+    let tile = format!("/v1/audit/tile/0/000.p/{size}");
     for fault in [down(), denied(), Fault::After] {
         let check = async |path: &str| {
             let reply = site.get(path).await;
@@ -49,7 +55,7 @@ async fn a_store_that_is_gone_is_503_and_nothing_else_is_said() {
             .fail_next("AuditReader::registration", fault.clone());
         check(&registration).await;
         site.log.fail_next("LogReader::read", fault.clone());
-        check("/v1/audit/tile/0/000.p/1").await;
+        check(&tile).await;
         site.log.fail_next("LogReader::checkpoint", fault.clone());
         check("/v1/audit/checkpoint").await;
         site.ok(&list).await;

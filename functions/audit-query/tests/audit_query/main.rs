@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod document;
 mod events;
 mod failing_stores;
 mod formats;

@@ -70,7 +70,7 @@ async fn what_is_asked_wrongly_is_refused_with_the_parameter_and_what_is_expecte
             "from=2025-12-30T23:00:00Z",
             "query.range_too_wide",
             "until",
-            "at most 1 days can be asked for at once: pass until=2025-12-31T23:00:00.000000Z, or symbol or model (at most 31 days), or request_id (any range)",
+            "at most 1 day can be asked for at once: pass until=2025-12-31T23:00:00.000000Z, or symbol or model (at most 31 days), or request_id (any range)",
         ),
         (
             "symbol=SPX&from=2025-11-01T00:00:00Z",

@@ -228,6 +228,12 @@ impl Reply {
         (self.status.as_u16(), code)
     }
 
+    /// Code of an error; nothing where it is none.
+    pub(crate) fn error_code(&self) -> String {
+        let json: Value = serde_json::from_slice(&self.bytes).unwrap_or_default();
+        json["code"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Stream and position of every event.
     pub(crate) fn places(&self) -> Vec<(StreamId, u64)> {
         let json = self.json();
