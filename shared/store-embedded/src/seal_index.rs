@@ -118,7 +118,7 @@ impl RedbSealIndex {
         };
         let (key, value) = range.map_err(self.failed())?;
         let (offset, (index, count)) = (seq - key.value().1, value.value());
-        Ok((offset < count).then_some(index + offset))
+        Ok((offset < count).then(|| index + offset))
     }
 
     fn open_now(

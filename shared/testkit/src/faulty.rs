@@ -5,8 +5,10 @@ mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use audit::StreamId;
@@ -81,6 +83,7 @@ struct Script {
 pub struct Faulty<P: ?Sized> {
     inner: Arc<P>,
     script: Mutex<Script>,
+    pauses: AtomicBool,
 }
 
 impl<P: ?Sized> fmt::Debug for Faulty<P> {
@@ -104,6 +107,7 @@ impl<P: ?Sized> Faulty<P> {
         Self {
             inner,
             script: Mutex::default(),
+            pauses: AtomicBool::new(false),
         }
     }
 
@@ -155,6 +159,26 @@ impl<P: ?Sized> Faulty<P> {
         );
     }
 
+    /// Lets every call from now on be pending once before and once after it does its work, so that whoever polls
+    /// decides what happens in between, and may drop the call there.
+    pub fn pause_at_calls(&self) -> &Self {
+        self.pauses.store(true, Ordering::Relaxed);
+        self
+    }
+
+    async fn pause(&self) {
+        let mut paused = !self.pauses.load(Ordering::Relaxed);
+        poll_fn(|context| {
+            if paused {
+                return Poll::Ready(());
+            }
+            paused = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// How often the call was made.
     ///
     /// # Panics
@@ -190,7 +214,8 @@ impl<P: ?Sized> Faulty<P> {
         call: &'static str,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        match self.next_fault(call) {
+        self.pause().await;
+        let result = match self.next_fault(call) {
             None => work.await,
             Some(Fault::Before(error)) => Err(error),
             Some(Fault::After) => work.await.and(Err(lost(call))),
@@ -198,7 +223,9 @@ impl<P: ?Sized> Faulty<P> {
                 tokio::time::sleep(delay).await;
                 work.await
             }
-        }
+        };
+        self.pause().await;
+        result
     }
 }
 

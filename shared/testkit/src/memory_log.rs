@@ -185,7 +185,7 @@ impl SealIndexReader for MemorySealIndex {
         let before = index.ranges.range((stream, 0)..=(stream, seq)).next_back();
         Ok(before.and_then(|(_, range)| {
             let offset = seq - range.seq_lo;
-            (offset < range.count).then_some(range.index + offset)
+            (offset < range.count).then(|| range.index + offset)
         }))
     }
 
