@@ -74,9 +74,11 @@ impl Limits {
         at_once: 16,
     };
 
-    /// For a host that hands answers over whole, and takes 6 MiB: every byte of an answer may take two there.
+    /// For a host that hands answers over whole, takes 6 MiB, and ends a request after some seconds: every byte of an
+    /// answer may take two there, and finding events may take 6 s.
     pub const WHOLE: Self = Self {
         streams: false,
+        find: Duration::from_secs(6),
         ..Self::STREAMED
     };
 

@@ -36,7 +36,9 @@ pub fn check(document: &Value, schema: &Value, value: &Value, at: &str) -> Resul
     if let Some(any) = schema["anyOf"].as_array() {
         let fits = |schema| check(document, schema, value, at).is_ok();
         let fits = any.iter().any(fits);
-        return fits.then_some(()).ok_or(format!("{at}: fits none of anyOf"));
+        return fits
+            .then_some(())
+            .ok_or(format!("{at}: fits none of anyOf"));
     }
     let found = match value {
         Value::Null => "null",

@@ -26,9 +26,18 @@ fn assert_described(document: &Value, route: &str, reply: &Reply) {
         response["content"][media_type].is_object(),
         "{route} {status} {media_type} is not described"
     );
-    for name in ["cache-control", "sealcast-tree-size", "sealcast-root", "sealcast-next", "retry-after"] {
+    for name in [
+        "cache-control",
+        "sealcast-tree-size",
+        "sealcast-root",
+        "sealcast-next",
+        "retry-after",
+    ] {
         let described = response["headers"][name].is_object();
-        assert!(described || reply.header(name).is_empty(), "{route}: the header {name} is not described");
+        assert!(
+            described || reply.header(name).is_empty(),
+            "{route}: the header {name} is not described"
+        );
     }
     if !json {
         return;
@@ -41,7 +50,11 @@ fn assert_described(document: &Value, route: &str, reply: &Reply) {
     }
     let schema = &response["content"]["application/json"]["schema"]["allOf"][1];
     let codes = schema["properties"]["code"]["enum"].as_array().unwrap();
-    assert!(codes.contains(&reply.json()["code"]), "{route} {status}: {}", reply.json());
+    assert!(
+        codes.contains(&reply.json()["code"]),
+        "{route} {status}: {}",
+        reply.json()
+    );
 }
 
 #[tokio::test]
@@ -60,7 +73,11 @@ async fn every_answer_has_the_form_that_the_document_gives() {
         let mut size = "1".to_owned();
         if sealed {
             site.seal().await;
-            size = site.ok("/v1/audit/checkpoint").await.header("sealcast-tree-size").to_owned();
+            size = site
+                .ok("/v1/audit/checkpoint")
+                .await
+                .header("sealcast-tree-size")
+                .to_owned();
         }
         for (method, route) in audit_query::ROUTES {
             assert_eq!(method, "get");
@@ -71,10 +88,19 @@ async fn every_answer_has_the_form_that_the_document_gives() {
             assert_described(&document, route, &site.get(&format!("{path}?x=1")).await);
             let anonymous = Request::get(&path).body(Body::empty()).unwrap();
             assert_described(&document, route, &site.send(anonymous).await);
-            let nobody = Request::get(&path).extension(principal(&[])).body(Body::empty());
+            let nobody = Request::get(&path)
+                .extension(principal(&[]))
+                .body(Body::empty());
             assert_described(&document, route, &site.send(nobody.unwrap()).await);
         }
-        for query in ["limit=2", "format=ndjson&limit=2", "format=csv", "kind=x", "cursor=1", "from=1"] {
+        for query in [
+            "limit=2",
+            "format=ndjson&limit=2",
+            "format=csv",
+            "kind=x",
+            "cursor=1",
+            "from=1",
+        ] {
             let reply = site.get(&format!("/v1/audit/events?{query}")).await;
             assert_described(&document, "/v1/audit/events", &reply);
         }
@@ -84,13 +110,23 @@ async fn every_answer_has_the_form_that_the_document_gives() {
 #[tokio::test]
 async fn the_document_names_every_parameter_and_every_kind() {
     let document = document();
-    let parameters = document["paths"]["/v1/audit/events"]["get"]["parameters"].as_array().unwrap();
-    let named: Vec<&str> = parameters.iter().filter_map(|it| it["name"].as_str()).collect();
+    let parameters = document["paths"]["/v1/audit/events"]["get"]["parameters"]
+        .as_array()
+        .unwrap();
+    let named: Vec<&str> = parameters
+        .iter()
+        .filter_map(|it| it["name"].as_str())
+        .collect();
     let reply = filled().await.get("/v1/audit/events?x=1").await;
     let error = reply.json()["error"].as_str().unwrap().to_owned();
     let listed = error.split("expected one of ").nth(1).unwrap();
     assert_eq!(named.join(", "), listed);
     let kind = parameters.iter().find(|it| it["name"] == "kind").unwrap();
-    let kinds: Vec<&str> = kind["schema"]["enum"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let kinds: Vec<&str> = kind["schema"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     assert_eq!(kinds, audit::EventBody::KINDS);
 }
