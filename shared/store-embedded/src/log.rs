@@ -48,6 +48,22 @@ impl FileLog {
         Ok(Self { dir: dir.into() })
     }
 
+    /// Removes what was staged and never committed. Only while no other process seals: where what is committed is
+    /// published nothing staged is needed.
+    pub(crate) fn discard_stages(&self) -> Result<(), OpenError> {
+        let read = |name| head(&self.dir.join(name)).ok().flatten();
+        if read(COMMITTED) != read(CHECKPOINT) {
+            return Ok(());
+        }
+        let stages = self.dir.join(STAGE);
+        match std::fs::remove_dir_all(&stages) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(OpenError::io("remove", &stages)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts `next` in the place of `expected` in one of the two files that change.
     async fn replace(
         &self,

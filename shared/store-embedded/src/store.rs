@@ -50,6 +50,14 @@ impl EmbeddedStore {
         let keys = LocalKeys::open(&keys_dir(data_dir))?;
         // The one part that admits a single process comes first, so that a second one changes nothing.
         let claims = RedbClaims::open(data_dir)?;
+        let keys = if keys.log_signer().is_some() {
+            keys
+        } else {
+            LocalKeys::add_log_key(&keys_dir(data_dir))?;
+            LocalKeys::open(&keys_dir(data_dir))?
+        };
+        let log = FileLog::open(data_dir)?;
+        log.discard_stages()?;
         let audit = Arc::new(FileAudit::open(data_dir)?);
         Ok(Self {
             keys,
@@ -59,7 +67,7 @@ impl EmbeddedStore {
             releases: Arc::new(FileReleases::open(data_dir)?),
             search: Arc::new(RedbSearch::open(data_dir, Arc::clone(&audit))?),
             audit,
-            log: Arc::new(FileLog::open(data_dir)?),
+            log: Arc::new(log),
             seal_index: Arc::new(RedbSealIndex::open(data_dir)?),
         })
     }

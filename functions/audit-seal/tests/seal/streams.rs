@@ -49,8 +49,10 @@ fn every_fault_of_a_stream_has_its_finding_at_its_place() {
     assert_eq!(altered, (FindingKind::Signature, Some(Exact(3)), 4));
     let swapped = finding_of(|world, test| {
         let mut records = test.records(5);
-        let entry = records[1].entry.clone();
-        records[4].entry = entry;
+        records[4] = Record {
+            seq: 4,
+            ..records[1].clone()
+        };
         store(world, records);
     });
     assert_eq!(swapped.0, FindingKind::OutOfOrder);
