@@ -96,6 +96,7 @@ pub struct AuditQuery {
     pub(crate) ports: Ports,
     pub(crate) limits: Limits,
     pub(crate) origin: String,
+    pub(crate) earlier_keys: Vec<VerifierKey>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) alarms: Alarms,
     pub(crate) vkey: OnceCell<VerifierKey>,
@@ -116,12 +117,21 @@ impl AuditQuery {
             ports,
             limits,
             origin,
+            earlier_keys: Vec::new(),
             clock,
             alarms: Alarms::new(Arc::clone(&recorder)),
             vkey: OnceCell::new(),
             recorder,
             places: Arc::new(Semaphore::new(limits.at_once)),
         }
+    }
+
+    /// The same function, which takes a checkpoint that an earlier key of the log signed, too: until the first one under
+    /// a new key there is no other.
+    #[must_use]
+    pub fn trusting(mut self, earlier_keys: Vec<VerifierKey>) -> Self {
+        self.earlier_keys = earlier_keys;
+        self
     }
 
     /// Asks what every question asks, and forgets the answers: what the first question to a store costs more than the

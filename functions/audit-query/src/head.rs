@@ -37,7 +37,8 @@ impl AuditQuery {
             Held::Unreadable(why) => return Err(self.invalid_checkpoint(why).await),
         };
         let key = self.log_key().await?.clone();
-        let opened = TrustedLog::by_keys(&self.origin, vec![key])
+        let keys = [vec![key], self.earlier_keys.clone()].concat();
+        let opened = TrustedLog::by_keys(&self.origin, keys)
             .open(&bytes)
             .map_err(|error| error.to_string());
         let parsed = opened.and_then(|(checkpoint, _)| {
