@@ -29,7 +29,7 @@ pub(super) fn spread(stream: StreamId) -> u8 {
     stream.0[0] >> 4
 }
 
-/// Partitions over which an index spreads the events of one span of time.
+/// Partitions over which the streams of an hour, and in an index the events of a span of time, are spread.
 pub(super) const SPREAD: u8 = 16;
 
 /// What spreads events over the partitions of an index, 0 to 15. Events of one stream follow one another through all
@@ -50,8 +50,6 @@ pub(super) const HOUR: usize = 10;
 const HOUR_US: u64 = 3_600_000_000;
 /// 9999-12-31T23.
 const LAST_HOUR: u64 = 70_389_527;
-/// How many partitions the streams of one hour are spread over; see [`spread`].
-pub(super) const SPREAD: u8 = 16;
 
 /// `yyyymmddhh` of an hour counted since 1970; `None` beyond the year 9999.
 pub(super) fn hour_name(hour: u64) -> Option<String> {
