@@ -93,7 +93,10 @@ def test_the_sealer_alone_signs_checkpoints_and_writes_the_log_and_nobody_delete
     for name, rows in GOLDEN.items():
         deleting = [row for row in rows if row["effect"] == "Allow" and ":Delete" in row["action"]
                     and not row["action"].startswith("kms:")]
-        assert {row["resource"] for row in deleting} <= {"${SpillBucket.Arn}/spill/*"}, name
+        assert {row["resource"] for row in deleting} <= {"${SpillBucket.Arn}/spill/*", "${LogTable.Arn}"}, name
+        for row in deleting:
+            if row["action"] == "dynamodb:DeleteItem":
+                assert row["condition"]["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["O#*"]}
 
 
 def test_no_function_may_use_the_key_that_signs_models():
