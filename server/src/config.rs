@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use audit_seal::{SealSettings, seconds};
+use audit_seal::{SealSettings, interval};
 use domain::{AuditMode, SettingsFaults, SettingsReader};
 
 /// What an operator can set.
@@ -64,7 +64,7 @@ impl Config {
         let audit_mode = AuditMode::from_settings(&mut read);
         let spill = read.optional("SEALCAST_SPILL_DIR");
         let spill = spill.map_or_else(|| data.join("spill"), PathBuf::from);
-        let seal_interval = seconds(&mut read, "SEALCAST_SEAL_INTERVAL", 60, 1..=3600);
+        let seal_interval = interval(&mut read, "SEALCAST_SEAL_INTERVAL", Duration::from_mins(1));
         let seal = SealSettings::read(&mut read, seal_defaults());
         read.finish(Self {
             addr,
@@ -72,14 +72,14 @@ impl Config {
             audit_mode,
             spill,
             log,
-            seal_interval: Duration::from_secs(seal_interval),
+            seal_interval,
             seal,
         })
     }
 
     /// The settings as they are recorded.
     pub(crate) fn as_settings(&self) -> BTreeMap<String, String> {
-        let interval = self.seal_interval.as_secs().to_string();
+        let interval = self.seal_interval.as_secs_f64().to_string();
         let mut settings = BTreeMap::from([
             ("SEALCAST_ADDR".to_owned(), self.addr.to_string()),
             ("SEALCAST_DATA".to_owned(), self.data.display().to_string()),
