@@ -9,6 +9,9 @@ mod embedded;
 mod follow;
 mod health;
 mod listen;
+mod questions;
+mod replay;
+mod seal;
 mod tokens;
 
 use std::process::ExitCode;

@@ -3,9 +3,10 @@
 
 mod files;
 mod index;
+mod restore;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -16,12 +17,12 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use audit::{Record, Registration, SignedRegistration, StreamId, export};
 use domain::StoreError;
-use domain::ports::{AuditAppender, AuditReader};
+use domain::ports::{AuditAppender, AuditReader, AuditRestorer};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::oneshot;
 
 use self::index::LineIndex;
-use self::writer::{Batch, Job, Writer};
+use self::writer::{Batch, Job, Reply, Writer};
 use crate::durable;
 use crate::error::{OpenError, corrupt, run_blocking, unavailable};
 
@@ -37,6 +38,8 @@ struct Shared {
     /// Where the lines of each stream stand, as far as they are durable.
     indexes: RwLock<HashMap<StreamId, Arc<Mutex<StreamIndex>>>>,
     queued_bytes: AtomicUsize,
+    /// The hour that each stream's registration says, as far as somebody asked.
+    hours: Mutex<HashMap<StreamId, u64>>,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,7 @@ impl FileAudit {
             dir: dir.clone(),
             indexes: RwLock::new(HashMap::new()),
             queued_bytes: AtomicUsize::new(0),
+            hours: Mutex::default(),
         });
         let (jobs, queue) = mpsc::channel();
         let writer = Writer::new(Arc::clone(&shared), queue);
@@ -127,6 +131,15 @@ async fn wait(reply: oneshot::Receiver<Result<(), StoreError>>) -> Result<(), St
     })
 }
 
+impl FileAudit {
+    /// Has the writer do a job; ready when it answers.
+    async fn ask(&self, job: impl FnOnce(Reply) -> Job) -> Result<(), StoreError> {
+        let (reply, result) = oneshot::channel();
+        self.jobs.send(job(reply)).map_err(|_| closed())?;
+        wait(result).await
+    }
+}
+
 #[async_trait]
 impl AuditAppender for FileAudit {
     async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
@@ -140,15 +153,13 @@ impl AuditAppender for FileAudit {
                 "the registration holds a line feed".to_owned(),
             ));
         }
-        let (reply, result) = oneshot::channel();
-        self.jobs
-            .send(Job::Register {
-                stream: parsed.stream,
-                line,
-                reply,
-            })
-            .map_err(|_| closed())?;
-        wait(result).await
+        let stream = parsed.stream;
+        let job = |reply| Job::Register {
+            stream,
+            line,
+            reply,
+        };
+        self.ask(job).await
     }
 
     fn append(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), StoreError>> {
@@ -188,6 +199,23 @@ impl AuditAppender for FileAudit {
     }
 }
 
+#[async_trait]
+impl AuditRestorer for FileAudit {
+    async fn restore_registration(
+        &self,
+        registration: &SignedRegistration,
+    ) -> Result<(), StoreError> {
+        self.register(registration).await
+    }
+
+    async fn restore(&self, records: &[Record]) -> Result<(), StoreError> {
+        match Batch::of(records)? {
+            Some(batch) => self.ask(|reply| Job::Restore { batch, reply }).await,
+            None => Ok(()),
+        }
+    }
+}
+
 impl Shared {
     /// The index of a stream that has a file.
     fn index(&self, stream: StreamId) -> Result<Arc<Mutex<StreamIndex>>, StoreError> {
@@ -218,6 +246,20 @@ impl Shared {
         let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
         indexes.insert(stream, Arc::clone(&index));
         index
+    }
+
+    /// The streams, ascending, each with the hour that its registration says.
+    fn registered(&self) -> Result<Vec<(StreamId, u64)>, StoreError> {
+        let streams = files::streams_in(&self.dir).map_err(unavailable("list", &self.dir))?;
+        let hour_of = |stream: StreamId| {
+            if let Some(hour) = lock(&self.hours).get(&stream) {
+                return Ok((stream, *hour));
+            }
+            let hour = files::registration_hour(&files::stream_path(&self.dir, stream), stream)?;
+            lock(&self.hours).insert(stream, hour);
+            Ok((stream, hour))
+        };
+        streams.into_iter().map(hour_of).collect()
     }
 
     fn read(&self, stream: StreamId, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
@@ -267,6 +309,32 @@ impl AuditReader for FileAudit {
             streams.retain(|stream| after.is_none_or(|after| *stream > after));
             streams.truncate(limit);
             Ok(streams)
+        })
+        .await
+    }
+
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        run_blocking(move || {
+            let registered = shared.registered()?;
+            let hours: BTreeSet<u64> = registered.into_iter().map(|(_, hour)| hour).collect();
+            Ok(hours.into_iter().collect())
+        })
+        .await
+    }
+
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        run_blocking(move || {
+            let registered = shared.registered()?.into_iter();
+            let found = registered
+                .filter(|(stream, of)| *of == hour && after.is_none_or(|after| *stream > after));
+            Ok(found.take(limit).map(|(stream, _)| stream).collect())
         })
         .await
     }

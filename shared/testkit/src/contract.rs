@@ -9,7 +9,9 @@ mod keys;
 mod log;
 mod release;
 mod routing;
+mod sealed;
 mod search;
+mod spill;
 
 pub use alias::alias_contract;
 pub use artifact::artifact_contract;
@@ -20,7 +22,9 @@ pub use keys::{SignerKind, key_contract, signer_contract};
 pub use log::{log_lock_contract, log_store_contract};
 pub use release::release_contract;
 pub use routing::routing_contract;
+pub use sealed::{seal_index_contract, stage_contract};
 pub use search::search_contract;
+pub use spill::{restore_contract, spill_contract};
 
 use std::fmt::Debug;
 

@@ -1,11 +1,15 @@
 //! A wrapper that makes a port fail, before or after it did its work.
 
 mod ports;
+mod spill;
+mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use audit::StreamId;
@@ -23,7 +27,7 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 30] = [
+const CALLS: [&str; 47] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
@@ -34,8 +38,12 @@ const CALLS: [&str; 30] = [
     "AuditAppender::append",
     "AuditAppender::register",
     "AuditReader::read",
+    "AuditReader::registered_in",
     "AuditReader::registration",
+    "AuditReader::registration_hours",
     "AuditReader::streams",
+    "AuditRestorer::restore",
+    "AuditRestorer::restore_registration",
     "AuditSearch::search",
     "Entropy::fill",
     "KeyUnwrapper::unwrap",
@@ -52,8 +60,21 @@ const CALLS: [&str; 30] = [
     "RequestClaims::answer",
     "RequestClaims::claim",
     "RequestClaims::release",
+    "SealIndexReader::leaf_index",
+    "SealIndexReader::open_streams",
+    "SealIndexReader::position",
+    "SealIndexReader::state",
+    "SealIndexWriter::advance",
+    "SealIndexWriter::put",
     "Signer::public_key_pem",
     "Signer::sign",
+    "SpillReader::list",
+    "SpillReader::read",
+    "SpillReader::set_aside_count",
+    "SpillRemover::remove",
+    "SpillRemover::set_aside",
+    "SpillWriter::put",
+    "StageRemover::remove",
 ];
 
 #[derive(Debug, Default)]
@@ -71,6 +92,7 @@ struct Script {
 pub struct Faulty<P: ?Sized> {
     inner: Arc<P>,
     script: Mutex<Script>,
+    pauses: AtomicBool,
 }
 
 impl<P: ?Sized> fmt::Debug for Faulty<P> {
@@ -94,6 +116,7 @@ impl<P: ?Sized> Faulty<P> {
         Self {
             inner,
             script: Mutex::default(),
+            pauses: AtomicBool::new(false),
         }
     }
 
@@ -145,6 +168,26 @@ impl<P: ?Sized> Faulty<P> {
         );
     }
 
+    /// Lets every call from now on be pending once before and once after it does its work, so that whoever polls
+    /// decides what happens in between, and may drop the call there.
+    pub fn pause_at_calls(&self) -> &Self {
+        self.pauses.store(true, Ordering::Relaxed);
+        self
+    }
+
+    async fn pause(&self) {
+        let mut paused = !self.pauses.load(Ordering::Relaxed);
+        poll_fn(|context| {
+            if paused {
+                return Poll::Ready(());
+            }
+            paused = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// How often the call was made.
     ///
     /// # Panics
@@ -180,7 +223,8 @@ impl<P: ?Sized> Faulty<P> {
         call: &'static str,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        match self.next_fault(call) {
+        self.pause().await;
+        let result = match self.next_fault(call) {
             None => work.await,
             Some(Fault::Before(error)) => Err(error),
             Some(Fault::After) => work.await.and(Err(lost(call))),
@@ -188,7 +232,9 @@ impl<P: ?Sized> Faulty<P> {
                 tokio::time::sleep(delay).await;
                 work.await
             }
-        }
+        };
+        self.pause().await;
+        result
     }
 }
 

@@ -10,12 +10,15 @@ pub mod contract;
 pub mod entropy;
 pub mod faulty;
 pub mod memory;
+pub mod memory_log;
+pub mod openapi;
 pub mod sealing;
 pub mod signer;
 
 pub use clock::{FixedClock, ManualClock};
 pub use entropy::SeededEntropy;
 pub use faulty::{Fault, Faulty};
-pub use memory::MemoryAudit;
+pub use memory::{MemoryAudit, MemorySpill};
+pub use memory_log::{MemoryLog, MemorySealIndex};
 pub use sealing::Sealing;
 pub use signer::TestSigner;

@@ -1,13 +1,21 @@
 //! An audit log in memory, for tests that look at what was recorded.
 
-use std::collections::BTreeMap;
+mod spill;
+
+pub use spill::MemorySpill;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use audit::{Event, Record, Registration, SignedRegistration, StreamId};
 use domain::StoreError;
-use domain::ports::{AuditAppender, AuditReader};
+use domain::lookup::parse_time;
+use domain::ports::{AuditAppender, AuditReader, AuditRestorer};
 use futures::future::{BoxFuture, FutureExt, ready};
+
+/// Microseconds of an hour.
+const HOUR_US: u64 = 3_600_000_000;
 
 #[derive(Debug)]
 struct Entry {
@@ -41,6 +49,20 @@ impl MemoryAudit {
         self.log().order.clone()
     }
 
+    /// Stores records as they are, as somebody would who has the disk.
+    ///
+    /// # Panics
+    /// Where a stream was not registered.
+    pub fn insert_unchecked(&self, records: Vec<Record>) {
+        let mut log = self.log();
+        for record in records {
+            let entry = log.streams.get_mut(&record.stream);
+            let entry = entry.expect("a stream that was registered");
+            entry.records.push(record.clone());
+            log.order.push(record);
+        }
+    }
+
     /// The same as events.
     ///
     /// # Panics
@@ -48,6 +70,15 @@ impl MemoryAudit {
     pub fn events(&self) -> Vec<Event> {
         let parse = |record: &Record| serde_json::from_slice(&record.entry).expect("an event");
         self.log().order.iter().map(parse).collect()
+    }
+}
+
+impl Entry {
+    /// The hour that the registration says.
+    fn hour(&self) -> u64 {
+        let parsed = serde_json::from_slice::<Registration>(&self.registration.registration);
+        let time_us = parsed.ok().and_then(|parsed| parse_time(&parsed.time));
+        time_us.unwrap_or(0) / HOUR_US
     }
 }
 
@@ -114,6 +145,46 @@ impl AuditAppender for MemoryAudit {
 }
 
 #[async_trait]
+impl AuditRestorer for MemoryAudit {
+    async fn restore_registration(
+        &self,
+        registration: &SignedRegistration,
+    ) -> Result<(), StoreError> {
+        self.register(registration).await
+    }
+
+    async fn restore(&self, records: &[Record]) -> Result<(), StoreError> {
+        if !records.is_empty() {
+            domain::spill::SpillItem::of_records(records.to_vec())?;
+        }
+        let mut log = self.log();
+        for record in records {
+            let Record { stream, seq, .. } = record;
+            let entry = log
+                .streams
+                .get_mut(stream)
+                .ok_or_else(|| StoreError::NotFound(format!("stream {stream}")))?;
+            let position = usize::try_from(*seq).unwrap_or(usize::MAX);
+            match entry.records.get(position) {
+                Some(same) if same == record => {}
+                Some(_) => {
+                    return Err(StoreError::Conflict(format!("event {seq}: it is taken")));
+                }
+                None if position == entry.records.len() => {
+                    entry.records.push(record.clone());
+                    log.order.push(record.clone());
+                }
+                None => {
+                    let missing = entry.records.len();
+                    return Err(StoreError::NotFound(format!("event {missing}")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
 impl AuditReader for MemoryAudit {
     async fn streams(
         &self,
@@ -126,6 +197,24 @@ impl AuditReader for MemoryAudit {
             .keys()
             .filter(|stream| after.is_none_or(|after| **stream > after));
         Ok(later.take(limit).copied().collect())
+    }
+
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+        let hours: BTreeSet<u64> = self.log().streams.values().map(Entry::hour).collect();
+        Ok(hours.into_iter().collect())
+    }
+
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let log = self.log();
+        let found = log.streams.iter().filter(|(stream, entry)| {
+            entry.hour() == hour && after.is_none_or(|after| **stream > after)
+        });
+        Ok(found.take(limit).map(|(stream, _)| *stream).collect())
     }
 
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {
@@ -147,14 +236,8 @@ impl AuditReader for MemoryAudit {
             .streams
             .get(&stream)
             .ok_or_else(|| StoreError::NotFound(format!("stream {stream}")))?;
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        Ok(entry
-            .records
-            .iter()
-            .skip(from)
-            .take(limit)
-            .cloned()
-            .collect())
+        let later = entry.records.iter().filter(|record| record.seq >= from);
+        Ok(later.take(limit).cloned().collect())
     }
 }
 
@@ -166,5 +249,6 @@ mod tests {
     async fn the_log_in_memory_keeps_the_contract() {
         let log = MemoryAudit::new();
         crate::contract::audit_contract(&log, &log).await;
+        crate::contract::restore_contract(&log, &log, &log).await;
     }
 }

@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::DynamoAudit;
 use super::rows::{
-    HOUR, SEVERAL, minute_of, order_key, position_of, seq_key, stream_key, time_key,
+    HOUR, SEVERAL, SPREAD, minute_of, order_key, position_of, seq_key, stream_key, time_key,
 };
 use crate::table::{Item, Keys, bytes_of, text_of};
 
@@ -24,8 +24,6 @@ const MINUTE_US: u64 = 60_000_000;
 const HOUR_US: u64 = 60 * MINUTE_US;
 /// The year 10000: no event has such a time.
 const END_OF_TIME_US: u64 = 253_402_300_800_000_000;
-/// Partitions over which an index spreads.
-const SPREAD: u8 = 16;
 /// Partitions that are asked at once.
 const AT_ONCE: usize = 32;
 /// Spans that one call asks at most: an hour of everything, two and a half days of a symbol.
@@ -123,14 +121,19 @@ impl DynamoAudit {
             let full = partition.len() >= limit;
             let mut last = None;
             for row in &partition {
-                let position = position_in(row, span.keys)?;
+                // A row that says no position keeps no other from being found.
+                let Ok(position) = position_in(row, span.keys) else {
+                    continue;
+                };
                 last = Some(position);
                 if self.is_asked_for(row, span.keys, position, query).await? {
                     events.push(position);
                 }
             }
-            if let Some(last) = last.filter(|_| full) {
-                complete = complete.min(last);
+            match last {
+                Some(last) if full => complete = complete.min(last),
+                None if full => return Err(no_position(&partition, span.keys)),
+                _ => {}
             }
         }
         events.retain(|position| *position <= complete);
@@ -147,7 +150,7 @@ impl DynamoAudit {
         query: &EventQuery,
     ) -> Result<bool, StoreError> {
         if let Some(kind) = &query.kind
-            && text_of(row, "kind")? != kind
+            && text_of(row, "kind").is_ok_and(|found| found != kind)
         {
             return Ok(false);
         }
@@ -160,15 +163,28 @@ impl DynamoAudit {
             // Its time in the table is over; the index will follow.
             return Ok(false);
         };
-        let event = EventKeys::of(bytes_of(&event, "entry")?)
-            .map_err(|error| StoreError::Corrupt(format!("row {pk} {sk}: {error}")))?;
-        Ok(event.match_query(query))
+        let keys = bytes_of(&event, "entry").map(EventKeys::of);
+        let Ok(Ok(keys)) = keys else {
+            // It may be one of them: whoever reads it sees that it cannot be read.
+            tracing::error!(row = pk, seq = sk, "an event cannot be read");
+            return Ok(true);
+        };
+        Ok(keys.match_query(query))
     }
+}
+
+fn no_position(rows: &[Item], keys: Keys) -> StoreError {
+    StoreError::Corrupt(format!(
+        "none of {} rows of the index {:?} says a position",
+        rows.len(),
+        keys.index
+    ))
 }
 
 fn position_in(row: &Item, keys: Keys) -> Result<EventPosition, StoreError> {
     let order = text_of(row, keys.sk)?;
     position_of(order).ok_or_else(|| {
+        tracing::error!(index = keys.index, row = order, "a row says no position");
         StoreError::Corrupt(format!("the index {:?} has the row {order:?}", keys.index))
     })
 }
