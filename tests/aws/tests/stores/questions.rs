@@ -10,7 +10,7 @@ use audit_query::{AuditQuery, Limits, Ports};
 use audit_seal::{Rules, Sealer, StreamKeys};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack};
-use aws_tests::emulators::{Emulator, connect, connect_tables};
+use aws_tests::emulators::{Emulator, connect, connect_keys, connect_tables};
 use aws_tests::{fixtures, tables};
 use axum::Router;
 use axum::body::Body;
@@ -47,17 +47,18 @@ async fn site(emulator: Emulator) -> Site {
         fixtures::create_stream_key().await,
         fixtures::create_stream_key().await,
     );
-    let (aws, tables) = (connect().await, connect_tables(emulator).await);
+    let (aws, keys) = (connect().await, connect_keys(Ministack).await);
+    let tables = connect_tables(emulator).await;
     let clock = Arc::new(ManualClock::default());
     clock.advance(3600 * SECOND);
     let audit = tables.audit(&audit_table);
     let index = tables.seal_index(&log_table, ORIGIN);
     let log = aws.log_objects(&bucket, None);
-    let log_key = aws.signer(&log_key, SigningAlgorithm::Ed25519);
+    let log_key = keys.signer(&log_key, SigningAlgorithm::Ed25519);
     let recorder = Arc::new(Recorder::new(
         "test".to_owned(),
         audit.clone(),
-        aws.signer(&stream_key, SigningAlgorithm::Ed25519),
+        keys.signer(&stream_key, SigningAlgorithm::Ed25519),
         clock.clone(),
         Arc::new(SystemEntropy),
     ));
