@@ -51,7 +51,11 @@ impl Server {
         drop(free);
         // A write beyond the limit is to fail, not to end the process.
         let child = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\"", env!("CARGO_BIN_EXE_server")])
+            .args([
+                "-c",
+                "trap '' XFSZ; exec \"$0\"",
+                env!("CARGO_BIN_EXE_server"),
+            ])
             .env("SEALCAST_ADDR", addr.to_string())
             .env("SEALCAST_DATA", data.path())
             .env("SEALCAST_AUDIT_MODE", mode)
@@ -107,7 +111,8 @@ impl Server {
     fn limit_files_to(&self, bytes: &str) {
         let limited = Command::new("prlimit")
             .arg(format!("--pid={}", self.child.id()))
-            .arg(format!("--fsize={bytes}"))
+            // The soft limit alone: it may be raised again.
+            .arg(format!("--fsize={bytes}:"))
             .status();
         assert!(limited.unwrap().success());
     }
@@ -116,7 +121,9 @@ impl Server {
     fn streams(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.data.path().join("audit")).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
-        paths.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect()
+        paths
+            .filter(|path| path.extension().is_some_and(|it| it == "jsonl"))
+            .collect()
     }
 
     /// No stream that there is may grow any more.
@@ -165,7 +172,9 @@ fn example_request() -> String {
 
 fn is_empty(spill: &Path) -> bool {
     let names = fs::read_dir(spill).unwrap().map(|it| it.unwrap().path());
-    !names.into_iter().any(|path| path.extension().is_some_and(|it| it == "jsonl"))
+    !names
+        .into_iter()
+        .any(|path| path.extension().is_some_and(|it| it == "jsonl"))
 }
 
 #[test]
@@ -188,7 +197,10 @@ fn in_the_mode_available_it_is_spilled_and_comes_into_its_stream() {
     let mut receipts = Vec::new();
     for _ in 0..3 {
         let answer = server.predict().unwrap();
-        assert_eq!((answer.status, answer.mark.as_deref()), (200, Some("spilled")));
+        assert_eq!(
+            (answer.status, answer.mark.as_deref()),
+            (200, Some("spilled"))
+        );
         assert_eq!(answer.body["audit"], json!({"durability": "spilled"}));
         receipts.push(answer.body["receipt"].clone());
     }

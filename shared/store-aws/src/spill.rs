@@ -60,7 +60,9 @@ impl S3Spill {
             let found = patience.attempt(Access::Read, what, call).await?;
             let keys = found.contents.unwrap_or_default();
             let more = found.is_truncated.unwrap_or(false) && !keys.is_empty();
-            let found = keys.iter().filter_map(|object| object.key()?.strip_prefix(prefix));
+            let found = keys
+                .iter()
+                .filter_map(|object| object.key()?.strip_prefix(prefix));
             names.extend(found.map(str::to_owned));
             if !more {
                 break;
@@ -88,7 +90,9 @@ impl S3Spill {
 impl SpillWriter for S3Spill {
     async fn put(&self, item: &SpillItem) -> Result<(), StoreError> {
         let (key, bytes) = (format!("{SPILL}{}", item.name()), item.to_bytes());
-        let put = self.bucket.put(&key, Bytes::from(bytes.clone()), Replaces::Nothing);
+        let put = self
+            .bucket
+            .put(&key, Bytes::from(bytes.clone()), Replaces::Nothing);
         let Err(failed) = put.await else {
             return Ok(());
         };
@@ -96,7 +100,11 @@ impl SpillWriter for S3Spill {
         if !exists && !failed.in_doubt {
             return Err(failed.into_store());
         }
-        match self.bucket.get(&key, bytes.len() as u64, MAX_ITEM_BYTES).await {
+        match self
+            .bucket
+            .get(&key, bytes.len() as u64, MAX_ITEM_BYTES)
+            .await
+        {
             Ok(stored) if stored.bytes == bytes => Ok(()),
             Ok(_) => Err(StoreError::Conflict(format!(
                 "s3://{}/{key} exists with other content",
@@ -174,7 +182,10 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_should_have_is_written_as_urls_are() {
-        assert_eq!(percent_encoded("b/spill/0a-tail.jsonl"), "b/spill/0a-tail.jsonl");
+        assert_eq!(
+            percent_encoded("b/spill/0a-tail.jsonl"),
+            "b/spill/0a-tail.jsonl"
+        );
         assert_eq!(percent_encoded("b/é %?#"), "b/%C3%A9%20%25%3F%23");
     }
 }

@@ -15,7 +15,9 @@ use domain::ports::{
 use domain::release::ReleaseFormat;
 use domain::spill::{ReplayPorts, ReplayReport, SpilledLines, parse_line, replay};
 use domain::system::{SystemClock, SystemEntropy};
-use domain::{AuditMode, Principal, PrincipalId, Recorder, Release, ReleaseModel, ReleaseRole, Role};
+use domain::{
+    AuditMode, Principal, PrincipalId, Recorder, Release, ReleaseModel, ReleaseRole, Role,
+};
 use engine::LoadLimits;
 use http::Request;
 use http_body_util::BodyExt;

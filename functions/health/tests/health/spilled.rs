@@ -15,7 +15,9 @@ async fn look(fleet: &Fleet) -> (Vec<String>, bool, Value) {
     fleet.look_anew().await;
     let status = fleet.status().await;
     let reasons = status["reasons"].as_array().unwrap();
-    let codes = reasons.iter().map(|it| it["code"].as_str().unwrap().to_owned());
+    let codes = reasons
+        .iter()
+        .map(|it| it["code"].as_str().unwrap().to_owned());
     let ready = fleet.get("/readyz").await.status == StatusCode::OK;
     (codes.collect(), ready, status["spill"].clone())
 }

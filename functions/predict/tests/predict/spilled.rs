@@ -155,7 +155,10 @@ async fn a_release_is_loaded_while_the_log_is_gone_and_its_loads_are_spilled() {
     let available = prepare_available().await;
     available.take_away_log();
     available.activate().await;
-    let reply = available.served.post("/v1/predict", v1(0).to_string()).await;
+    let reply = available
+        .served
+        .post("/v1/predict", v1(0).to_string())
+        .await;
     assert_eq!((reply.status.as_u16(), mark(&reply)), (200, "spilled"));
     available.bring_back_log().await;
     let events = available.served.events().await;

@@ -9,7 +9,8 @@ use audit::{Event, EventBody, StreamVerifier};
 use axum::Router;
 use axum::body::Body;
 use domain::ports::{
-    ArtifactReader, AuditAppender, Clock, HeartbeatWriter, KeyUnwrapper, RequestClaims, SpillWriter};
+    ArtifactReader, AuditAppender, Clock, HeartbeatWriter, KeyUnwrapper, RequestClaims, SpillWriter,
+};
 use domain::system::{SystemClock, SystemEntropy};
 use domain::{Principal, PrincipalId, Recorder, Release, ReleaseId, ReleaseRole, Role};
 use http::{HeaderMap, Request, StatusCode};
