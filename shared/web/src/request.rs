@@ -88,7 +88,7 @@ impl Edge {
         let recorder = Arc::clone(&self.recorder);
         let append = async move {
             match recorder.record(EventBody::Refusal(refusal)).await {
-                Ok(recorded) => Ok(recorded.durability),
+                Ok(event) => Ok(event.durability),
                 Err(cause) => Err(cause.to_string()),
             }
         };

@@ -117,8 +117,8 @@ async fn a_record_that_the_streams_key_did_not_sign_takes_no_place() {
     let world = World::new();
     let (test, records) = stream(&world, 3, 1).await;
     let mut forged = records[1].clone();
-    let text = String::from_utf8(forged.entry).unwrap();
-    forged.entry = text.replace("subject 1", "subject 9").into_bytes();
+    let entry = String::from_utf8(forged.entry).unwrap();
+    forged.entry = entry.replace("subject 1", "subject 9").into_bytes();
     let name = spill(&world, &[forged]).await;
     let report = world.replay().await;
     assert_eq!(report.findings[0].code, "spill.signature_invalid");
