@@ -3,7 +3,8 @@
 #
 #   examples/run.sh DIRECTORY-OF-THE-BINARIES
 #
-# SEALCAST_ADDR (127.0.0.1:8080) and SEALCAST_DATA (.sealcast) say where. What a first run created, a second one
+# SEALCAST_ADDR (127.0.0.1:8080) and SEALCAST_DATA (.sealcast) say where, SEALCAST_SEAL_INTERVAL (2) how many seconds
+# pass between two checkpoints of the log. What a first run created, a second one
 # keeps. The server goes on when the terminal is closed; SIGTERM or Ctrl-C stops it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +12,7 @@ cd "$(dirname "$0")/.."
 bin=$1
 example=examples/spx-direction
 export SEALCAST_ADDR=${SEALCAST_ADDR:-127.0.0.1:8080} SEALCAST_DATA=${SEALCAST_DATA:-.sealcast}
+export SEALCAST_SEAL_INTERVAL=${SEALCAST_SEAL_INTERVAL:-2}
 data=$SEALCAST_DATA
 url=http://$SEALCAST_ADDR
 sealcast() { "$bin/sealcast" "$@"; }
@@ -79,6 +81,14 @@ echo
 echo "== Its record, verified offline with nothing but the stream's file and a public key"
 sealcast audit verify "$data/audit/${receipt%%:*}.jsonl" --key "$data/keys/stream-registration.pub.pem" \
     --receipt "$receipt"
+
+echo
+echo "== The log that it is sealed in: name, leaves, root and the log's signature"
+for attempt in $(seq 50); do
+    [ ! -s "$data/log/checkpoint" ] || break
+    sleep 0.2
+done
+cat "$data/log/checkpoint" || echo "nothing is sealed yet: see $data/server.log"
 cat <<EOF
 
 Serving at $url (pid $server, data in $data, log in $data/server.log). The token is in $data/predictor.token.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use artifact::TrustedKey;
 use async_trait::async_trait;
+use audit::note::VerifierKey;
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyUnwrapper, KeyWrapper,
     ReleaseReader, ReleaseWriter, RoutingReader, Signer, SpillWriter,
@@ -25,6 +26,7 @@ use self::local::LocalStores;
 pub(crate) use self::streams::{CopyError, ListedStream, OpenStream, StreamSource};
 use crate::arguments::{StoreArguments, StorePlace, check_data_dir};
 use crate::failure::Failure;
+use crate::sealed_log::LogObjects;
 
 /// Where sealed artifacts are.
 pub(crate) struct Artifacts {
@@ -70,6 +72,12 @@ trait Parts: Send + Sync {
 
     /// What the audit log did not take; a local store's is in `dir`, where that is given.
     fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure>;
+
+    /// The keys that sign the log's checkpoints; none where the store knows of none.
+    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure>;
+
+    /// The sealed log; what waits for something does so in the runtime.
+    fn log(&self, runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure>;
 
     /// The audit streams; what waits for something does so in the runtime.
     fn streams(&self, runtime: &Arc<Runtime>) -> Box<dyn StreamSource>;
@@ -180,6 +188,16 @@ impl Stores {
     /// What the audit log did not take; a local store's is in `dir`, where that is given.
     pub(crate) fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
         self.parts.spill(dir)
+    }
+
+    /// The keys that sign the log's checkpoints; none where the store knows of none.
+    pub(crate) async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
+        self.parts.trusted_log_keys().await
+    }
+
+    /// The sealed log.
+    pub(crate) fn log(&self) -> Result<Arc<dyn LogObjects>, Failure> {
+        self.parts.log(&self.runtime)
     }
 
     /// The audit streams.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use audit_seal::{SealSettings, interval};
 use domain::{AuditMode, SettingsFaults, SettingsReader};
 
 /// What an operator can set.
@@ -19,6 +21,19 @@ pub(crate) struct Config {
     pub(crate) spill: PathBuf,
     /// `SEALCAST_LOG`: what is logged, for example `info` or `info,predict=debug`.
     pub(crate) log: String,
+    /// `SEALCAST_SEAL_INTERVAL`: how often streams are sealed, in seconds.
+    pub(crate) seal_interval: Duration,
+    /// What the sealed log is called, and how it is kept alive.
+    pub(crate) seal: SealSettings,
+}
+
+/// What is set of the sealer where the environment says nothing. A server's stream may be silent over a weekend.
+fn seal_defaults() -> SealSettings {
+    SealSettings {
+        origin: "sealcast.local".to_owned(),
+        heartbeat_s: 600,
+        idle_after_s: 7 * 86_400,
+    }
 }
 
 impl Config {
@@ -49,18 +64,23 @@ impl Config {
         let audit_mode = AuditMode::from_settings(&mut read);
         let spill = read.optional("SEALCAST_SPILL_DIR");
         let spill = spill.map_or_else(|| data.join("spill"), PathBuf::from);
+        let seal_interval = interval(&mut read, "SEALCAST_SEAL_INTERVAL", Duration::from_mins(1));
+        let seal = SealSettings::read(&mut read, seal_defaults());
         read.finish(Self {
             addr,
             data,
             audit_mode,
             spill,
             log,
+            seal_interval,
+            seal,
         })
     }
 
     /// The settings as they are recorded.
     pub(crate) fn as_settings(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let interval = self.seal_interval.as_secs_f64().to_string();
+        let mut settings = BTreeMap::from([
             ("SEALCAST_ADDR".to_owned(), self.addr.to_string()),
             ("SEALCAST_DATA".to_owned(), self.data.display().to_string()),
             ("SEALCAST_LOG".to_owned(), self.log.clone()),
@@ -69,7 +89,10 @@ impl Config {
                 "SEALCAST_SPILL_DIR".to_owned(),
                 self.spill.display().to_string(),
             ),
-        ])
+            ("SEALCAST_SEAL_INTERVAL".to_owned(), interval),
+        ]);
+        settings.extend(self.seal.as_settings());
+        settings
     }
 }
 
@@ -84,11 +107,17 @@ mod tests {
         assert_eq!(config.data, PathBuf::from(".sealcast"));
         assert_eq!(config.audit_mode, AuditMode::Strict);
         assert_eq!(config.spill, PathBuf::from(".sealcast/spill"));
+        assert_eq!(config.seal_interval, Duration::from_mins(1));
+        assert_eq!(
+            config.as_settings()["SEALCAST_LOG_ORIGIN"],
+            "sealcast.local"
+        );
     }
 
     #[test]
     fn all_faults_are_reported_together() {
         let faults = Config::from_env(|name| match name {
+            "SEALCAST_SEAL_INTERVAL" => Some("0".to_owned()),
             "SEALCAST_ADDR" => Some("8080".to_owned()),
             "SEALCAST_LOG" => Some("=x=".to_owned()),
             _ => None,
@@ -97,6 +126,7 @@ mod tests {
         assert!(
             faults.to_string().contains("SEALCAST_ADDR")
                 && faults.to_string().contains("SEALCAST_LOG")
+                && faults.to_string().contains("SEALCAST_SEAL_INTERVAL")
         );
     }
 }

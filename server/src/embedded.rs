@@ -20,7 +20,7 @@ use web::Edge;
 
 use crate::config::Config;
 use crate::tokens::{Tokens, authenticate};
-use crate::{follow, health, listen, replay};
+use crate::{follow, health, listen, replay, seal};
 
 /// How often answers that are too old to be given again are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
@@ -56,6 +56,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         settings: config.as_settings(),
     };
     recorder.record(EventBody::ProcessStarted(started)).await?;
+    let sealer = Arc::new(seal::open(&store, &config.seal, Arc::clone(&clock))?);
     let loader = Loader {
         artifacts: store.artifact_reader(),
         releases: store.release_reader(),
@@ -104,6 +105,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(follow::follow_tokens(tokens)),
         tokio::spawn(replay::replay_spill(replayed, Arc::clone(&recorder))),
         tokio::spawn(purge(store.claims().clone(), clock)),
+        tokio::spawn(seal::keep_sealing(
+            Arc::clone(&sealer),
+            config.seal_interval,
+        )),
     ];
     tracing::info!(server.addr = %addr, "the server listens");
     listen::serve(listener, routes, stop).await;
@@ -112,6 +117,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         reason: "asked to stop".to_owned(),
     };
     recorder.record(EventBody::ProcessStopped(stopped)).await?;
+    seal::seal_last(&sealer).await;
     tracing::info!("the server stopped");
     tokio::task::spawn_blocking(move || store.close()).await?;
     Ok(())

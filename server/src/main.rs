@@ -10,6 +10,7 @@ mod follow;
 mod health;
 mod listen;
 mod replay;
+mod seal;
 mod tokens;
 
 use std::process::ExitCode;

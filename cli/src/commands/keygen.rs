@@ -10,7 +10,8 @@ use crate::commands::wait;
 use crate::failure::Failure;
 use crate::output::{Report, Text};
 
-/// Make the keys of a local store: for signing models, for registering audit streams, and a master key.
+/// Make the keys of a local store: for signing models, for registering audit streams, for signing the log's
+/// checkpoints, and a master key.
 #[derive(Debug, Args)]
 pub(crate) struct KeygenArguments {
     #[command(flatten)]
@@ -27,6 +28,9 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<Report, Failure> {
         .join("stream-registration.pub.pem")
         .display()
         .to_string();
+    let log_public = dir.join("log-signing.pub.pem").display().to_string();
+    let log_id = keys.log_signer().map(|log| log.key_id().to_owned());
+    let log_id = log_id.unwrap_or_default();
     // Signatures name the key by this hint.
     let hint = wait(model.public_key_pem())??;
     let hint = PublicKey::from_pem(&hint)
@@ -40,12 +44,14 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<Report, Failure> {
             "audit streams",
             format!("{}  {stream_public}", stream.key_id()),
         )
+        .field("log checkpoints", format!("{log_id}  {log_public}"))
         .field("master key", keys.master_key_id());
     Report::new(
         &json!({
             "keys": dir.display().to_string(),
             "model_signing": { "key_id": model.key_id(), "hint": hint, "public_key": model_public },
             "stream_registration": { "key_id": stream.key_id(), "public_key": stream_public },
+            "log_signing": { "key_id": log_id, "public_key": log_public },
             "master_key": { "key_id": keys.master_key_id() },
         }),
         text,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use artifact::TrustedKey;
 use async_trait::async_trait;
+use audit::note::VerifierKey;
 use audit::{StreamId, export};
 use domain::ports::SpillWriter;
 use store_embedded::{ExportError, FileArtifacts, FileReleases, FileSpill, LocalKeys};
@@ -15,8 +16,15 @@ use tokio::runtime::Runtime;
 use super::streams::{CopyError, ListedStream, OpenStream, StreamSource};
 use super::{Artifacts, Keys, Parts, Releases};
 use crate::failure::Failure;
+use crate::files;
+use crate::sealed_log::{FolderLog, LogObjects};
 
 const MAX_REGISTRATION: u64 = 64 << 10;
+const MAX_KEY_FILE: u64 = 64 << 10;
+/// Where the log is below the data directory.
+const LOG: &str = "log";
+/// The log's verifier key among the keys.
+const LOG_KEY: &str = "log.vkey";
 
 /// A data directory, and the folder of its keys.
 pub(super) struct LocalStores {
@@ -73,6 +81,23 @@ impl Parts for LocalStores {
     fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
         let own = self.data.join("spill");
         Ok(Arc::new(FileSpill::open(dir.unwrap_or(&own))?))
+    }
+
+    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
+        let path = self.keys.join(LOG_KEY);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let key = VerifierKey::parse(files::read_text(&path, MAX_KEY_FILE)?.trim());
+        let key = key.map_err(|error| {
+            let message = format!("{}: {error}", path.display());
+            Failure::refused("audit.key_malformed", message).at(path.display().to_string())
+        })?;
+        Ok(vec![key])
+    }
+
+    fn log(&self, _runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure> {
+        Ok(Arc::new(FolderLog::open(&self.data.join(LOG))?))
     }
 
     fn streams(&self, _runtime: &Arc<Runtime>) -> Box<dyn StreamSource> {

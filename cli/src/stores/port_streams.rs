@@ -280,6 +280,17 @@ mod tests {
             ) -> Result<Vec<StreamId>, StoreError> {
                 Ok(Vec::new())
             }
+            async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+                Ok(Vec::new())
+            }
+            async fn registered_in(
+                &self,
+                _: u64,
+                _: Option<StreamId>,
+                _: usize,
+            ) -> Result<Vec<StreamId>, StoreError> {
+                Ok(Vec::new())
+            }
             async fn registration(&self, _: StreamId) -> Result<SignedRegistration, StoreError> {
                 Ok(SignedRegistration {
                     registration: b"{}".to_vec(),

@@ -23,10 +23,15 @@ const REQUIRED: [&str; 7] = [
 ];
 const TRUSTED_KEYS: &str = "SEALCAST_TRUSTED_KEYS";
 const SPILL_BUCKET: &str = "SEALCAST_SPILL_BUCKET";
-/// What else a stack may have.
-const OTHERS: [&str; 6] = [
+/// What else a stack may have; most of it the functions read, and nothing here does.
+const OTHERS: [&str; 11] = [
+    "SEALCAST_LOG_BUCKET",
+    "SEALCAST_LOG_KEY",
+    "SEALCAST_LOG_ORIGIN",
     "SEALCAST_AUDIT_MODE",
+    "SEALCAST_LOG_TABLE",
     SPILL_BUCKET,
+    "SEALCAST_TRUSTED_STREAM_KEYS",
     "SEALCAST_REQUESTS_TABLE",
     "SEALCAST_IAM_ROLES",
     "SEALCAST_JWT_ROLES_CLAIM",
@@ -54,6 +59,12 @@ pub(super) struct StackFile {
     pub(super) stream_key: String,
     /// The function whose alias `live` points to what serves.
     pub(super) predict_function: String,
+    /// Bucket of the sealed log, where streams are sealed.
+    pub(super) log_bucket: Option<String>,
+    /// Ed25519 key that signs the log's checkpoints.
+    pub(super) log_key: Option<String>,
+    /// The log's origin, which is its key's name.
+    pub(super) log_origin: Option<String>,
     /// The keys whose signatures under models are accepted; without them, the model signing key's alone.
     pub(super) trusted_keys: Option<Vec<TrustedKey>>,
 }
@@ -122,7 +133,14 @@ impl StackFile {
             return Err(faults);
         }
         let value = |name: &str| find(name).map_or_else(String::new, |line| line.value.to_owned());
+        let optional = |name: &str| {
+            let found = find(name).map(|line| line.value.to_owned());
+            found.filter(|value| !value.is_empty())
+        };
         Ok(Self {
+            log_bucket: optional("SEALCAST_LOG_BUCKET"),
+            log_key: optional("SEALCAST_LOG_KEY"),
+            log_origin: optional("SEALCAST_LOG_ORIGIN"),
             path: path.to_owned(),
             models_bucket: value("SEALCAST_MODELS_BUCKET"),
             registry_table: value("SEALCAST_REGISTRY_TABLE"),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audit_api;
 mod audit_streams;
 mod chain;
 mod describe;
@@ -9,6 +10,8 @@ mod failures;
 mod import_spill;
 mod predict;
 mod score;
+mod sealed_log;
+mod sealing;
 mod stores;
 mod support;
 mod tokens;

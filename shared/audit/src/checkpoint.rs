@@ -8,8 +8,42 @@ use base64::engine::general_purpose::STANDARD;
 use crate::note::{
     KeyName, ParseNoteError, SignatureKind, SignedNote, VerifierKey, VerifyNoteError,
 };
-use crate::tiles::{TileReader, TreeReader, parse_decimal};
-use crate::tree::{Hash, verify_consistency};
+use crate::tiles::{ReadTileError, TileReader, TreeReader, parse_decimal};
+use crate::tree::{Hash, VerifyProofError, verify_consistency};
+
+/// Longest origin of a log that is written, in bytes: every seal names it and has to fit into an entry.
+pub const MAX_ORIGIN_BYTES: usize = 1024;
+
+/// A name that no log of ours can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    /// No characters.
+    #[error("an origin is not empty")]
+    Empty,
+    /// Longer than [`MAX_ORIGIN_BYTES`].
+    #[error("an origin of {0} bytes is longer than {MAX_ORIGIN_BYTES}")]
+    TooLong(usize),
+    /// A line feed or another control character.
+    #[error("a control character at byte {0} of the origin")]
+    Control(usize),
+}
+
+/// Checks the name of a log that is to be written; a log that is read may have a longer one.
+///
+/// # Errors
+/// [`OriginError`] with what is wrong.
+pub fn check_origin(origin: &str) -> Result<(), OriginError> {
+    if origin.is_empty() {
+        return Err(OriginError::Empty);
+    }
+    if origin.len() > MAX_ORIGIN_BYTES {
+        return Err(OriginError::TooLong(origin.len()));
+    }
+    match origin.find(char::is_control) {
+        Some(at) => Err(OriginError::Control(at)),
+        None => Ok(()),
+    }
+}
 
 /// The head of a log: its origin, and size and root of its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +104,7 @@ impl Checkpoint {
         let body = text.strip_suffix('\n').unwrap_or_default();
         let mut lines = body.split('\n');
         let origin = lines.next().filter(|line| !line.is_empty());
-        let size = lines
-            .next()
-            .and_then(|line| parse_decimal(line).filter(|_| !line.is_empty()));
+        let size = lines.next().and_then(parse_decimal);
         let root = lines.next().and_then(parse_hash);
         let parsed = Self {
             origin: origin.ok_or_else(|| wrong(1, "the origin"))?.to_owned(),
@@ -185,6 +217,16 @@ pub enum CheckGrowthError {
         /// Size that is claimed now.
         newer: u64,
     },
+    /// The tiles are not those of the later checkpoint: nothing can be said about the growth.
+    #[error(
+        "the growth from {older} to {newer} leaves could not be checked: the tiles do not lead to the root of {newer}"
+    )]
+    Damaged {
+        /// Size that was seen before.
+        older: u64,
+        /// Size that is claimed now.
+        newer: u64,
+    },
     /// The tiles for the proof could not be read.
     #[error("the growth from {older} to {newer} leaves could not be checked: {reason}")]
     Unreadable {
@@ -204,13 +246,15 @@ impl CheckGrowthError {
             Self::OtherOrigin(..) => "audit.log_origin_differs",
             Self::RolledBack { .. } => "audit.log_rolled_back",
             Self::Forked { .. } => "audit.log_forked",
+            Self::Damaged { .. } => "audit.tile_differs",
             Self::Unreadable { .. } => "audit.log_unreadable",
         }
     }
 }
 
 /// Checks that a log that was seen at `older` has only grown since, by its tiles at `newer`. What a sealer does with
-/// the lock's and the published checkpoint before it appends, and an auditor with the last one that it kept.
+/// the lock's and the published checkpoint before it appends, and an auditor with the last one that it kept. A caller
+/// whose store is asynchronous reads what [`growth_tiles`](crate::tiles::growth_tiles) names.
 ///
 /// # Errors
 /// [`CheckGrowthError`] with what is wrong.
@@ -228,17 +272,38 @@ pub fn check_growth<R: TileReader<Error: fmt::Display>>(
         let (from, to) = sizes;
         return Err(CheckGrowthError::RolledBack { from, to });
     }
-    let proof = TreeReader::new(newer.size, reader)
-        .prove_consistency(older.size)
-        .map_err(|error| CheckGrowthError::Unreadable {
-            older: sizes.0,
-            newer: sizes.1,
-            reason: error.to_string(),
-        })?;
-    verify_consistency((older.size, &older.root), (newer.size, &newer.root), &proof).map_err(|_| {
-        CheckGrowthError::Forked {
-            older: sizes.0,
-            newer: sizes.1,
-        }
-    })
+    let forked = CheckGrowthError::Forked {
+        older: sizes.0,
+        newer: sizes.1,
+    };
+    if sizes.0 == sizes.1 {
+        return if older.root == newer.root {
+            Ok(())
+        } else {
+            Err(forked)
+        };
+    }
+    let unreadable = |error: ReadTileError<R::Error>| CheckGrowthError::Unreadable {
+        older: sizes.0,
+        newer: sizes.1,
+        reason: error.to_string(),
+    };
+    let mut tree = TreeReader::new(newer.size, reader);
+    let proof = tree.prove_consistency(older.size).map_err(unreadable)?;
+    let check = |root: &Hash| {
+        let (older, newer) = ((older.size, root), (newer.size, &newer.root));
+        verify_consistency(older, newer, &proof)
+    };
+    match check(&older.root) {
+        Ok(()) => Ok(()),
+        Err(VerifyProofError::OlderRoot) => Err(forked),
+        // A proof from a perfect tree begins with its root: only the tiles say whether that or a later hash is wrong.
+        Err(_) => match check(&tree.root_at(older.size).map_err(unreadable)?) {
+            Ok(()) => Err(forked),
+            Err(_) => Err(CheckGrowthError::Damaged {
+                older: sizes.0,
+                newer: sizes.1,
+            }),
+        },
+    }
 }

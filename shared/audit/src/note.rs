@@ -54,6 +54,9 @@ pub enum VerifyNoteError {
     /// None of the trusted keys signed.
     #[error("no trusted key signed the note")]
     NoTrustedSignature,
+    /// The note would be one that nobody reads: with more signatures than [`MAX_SIGNATURES`], or too long.
+    #[error("the signature does not fit: {0}")]
+    NoRoom(ParseNoteError),
     /// Two trusted keys have the same name and id.
     #[error("two trusted keys are named {0} and have the same id")]
     Ambiguous(KeyName),
@@ -81,8 +84,11 @@ impl SignedNote {
     /// A note without signatures.
     ///
     /// # Errors
-    /// [`ParseNoteError`] where `text` is not the text of a note.
+    /// [`ParseNoteError`] where `text` is not the text of a note, or a longer one than is read.
     pub fn new(text: String) -> Result<Self, ParseNoteError> {
+        if text.len() > MAX_NOTE_BYTES {
+            return Err(ParseNoteError::TooLong(text.len()));
+        }
         check_characters(&text)?;
         if !text.ends_with('\n') {
             return Err(ParseNoteError::Text);
@@ -136,15 +142,24 @@ impl SignedNote {
     ///
     /// # Errors
     /// [`VerifyNoteError::Signature`] where it does not verify: a wrong signature never enters a note.
+    /// [`VerifyNoteError::NoRoom`] where the note would be longer than one that is read.
     pub fn add(&mut self, key: &VerifierKey, signature: Vec<u8>) -> Result<(), VerifyNoteError> {
         if !key.verify(&self.text, &signature) {
             return Err(VerifyNoteError::Signature(key.name().clone()));
+        }
+        if self.signatures.len() == MAX_SIGNATURES {
+            return Err(VerifyNoteError::NoRoom(ParseNoteError::TooManySignatures));
         }
         self.signatures.push(NoteSignature {
             name: key.name().clone(),
             key_id: key.id(),
             signature,
         });
+        let length = self.to_string().len();
+        if length > MAX_NOTE_BYTES {
+            self.signatures.pop();
+            return Err(VerifyNoteError::NoRoom(ParseNoteError::TooLong(length)));
+        }
         Ok(())
     }
 

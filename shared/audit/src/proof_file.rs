@@ -8,8 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::canonical::leaf_hash;
 use crate::checkpoint::{Checkpoint, OpenCheckpointError, TrustedLog, parse_hash};
-use crate::note::{KeyName, MAX_NOTE_BYTES};
-use crate::tiles::parse_decimal;
+use crate::note::{KeyName, MAX_NOTE_BYTES, SignedNote};
+use crate::stream::LeafHash;
+use crate::tiles::{ReadTileError, TileReader, TreeReader, parse_decimal};
 use crate::tree::{Hash, VerifyProofError, verify_inclusion};
 
 const FORMAT: &str = "c2sp.org/tlog-proof@v1";
@@ -81,7 +82,66 @@ pub struct ProvenEntry {
     pub signers: Vec<KeyName>,
 }
 
+/// Why no proof file could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MakeProofError<E> {
+    /// The note is no checkpoint.
+    #[error("the checkpoint: {0}")]
+    Checkpoint(#[from] OpenCheckpointError),
+    /// A tile cannot be read, or the log has no such leaf.
+    #[error(transparent)]
+    Tile(#[from] ReadTileError<E>),
+    /// The tree has another leaf there.
+    #[error("leaf {index} is {sealed}, not {asked}")]
+    OtherLeaf {
+        /// The leaf's index.
+        index: u64,
+        /// Hash of what was to be proven.
+        asked: LeafHash,
+        /// Hash of what stands there.
+        sealed: LeafHash,
+    },
+    /// The tiles are not those of the checkpoint.
+    #[error("the tiles do not lead from leaf {0} to the checkpoint's root")]
+    Damaged(u64),
+}
+
 impl ProofFile {
+    /// Makes the proof that `leaf` stands at `index` of the tree of a checkpoint, from the tiles that
+    /// [`inclusion_tiles`](crate::tiles::inclusion_tiles) names, and verifies it: a wrong proof is never given out. The
+    /// checkpoint's signatures are not looked at.
+    ///
+    /// # Errors
+    /// [`MakeProofError`] with what is wrong.
+    pub fn make<R: TileReader>(
+        checkpoint: &SignedNote,
+        index: u64,
+        leaf: LeafHash,
+        reader: R,
+    ) -> Result<Self, MakeProofError<R::Error>> {
+        let Checkpoint { size, root, .. } = Checkpoint::parse(checkpoint.text())?;
+        let mut tree = TreeReader::new(size, reader);
+        let hashes = tree.prove_inclusion(index)?;
+        let proves = |leaf: &Hash| verify_inclusion(size, index, leaf, &hashes, &root).is_ok();
+        if proves(&leaf.0) {
+            return Ok(Self {
+                extra: None,
+                index,
+                hashes,
+                checkpoint: checkpoint.to_string(),
+            });
+        }
+        let sealed = tree.leaf(index).ok().filter(|sealed| proves(sealed));
+        Err(match sealed {
+            Some(sealed) => MakeProofError::OtherLeaf {
+                index,
+                asked: leaf,
+                sealed: LeafHash(sealed),
+            },
+            None => MakeProofError::Damaged(index),
+        })
+    }
+
     /// Reads a proof file.
     ///
     /// # Errors
@@ -112,8 +172,6 @@ impl ProofFile {
         let index = line
             .2
             .strip_prefix("index ")
-            .filter(|digits| !digits.is_empty());
-        let index = index
             .and_then(parse_decimal)
             .ok_or(ParseProofError::Index(line.0))?;
         let mut hashes = Vec::new();

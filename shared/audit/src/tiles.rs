@@ -15,11 +15,12 @@ mod bundle;
 mod read;
 
 pub use bundle::{
-    NO_SIGNATURE, ParseTileError, encode_entries, encode_hashes, encode_signatures, parse_entries,
-    parse_hashes, parse_signatures,
+    NO_SIGNATURE, ParseTileError, encode_entries, encode_hashes, encode_signatures, first_entries,
+    first_hashes, first_signatures, parse_entries, parse_hashes, parse_signatures,
 };
 pub use read::{
-    ReadTileError, TileReader, TreeReader, consistency_tiles, inclusion_tiles, read_frontier,
+    OrFull, ReadTileError, TileReader, TreeReader, consistency_tiles, growth_tiles,
+    inclusion_tiles, read_frontier,
 };
 
 /// Hashes, entries or signatures in a full tile.
@@ -79,6 +80,16 @@ impl TileId {
         let before = index.checked_mul(TILE_WIDTH as u64)?;
         let width = hashes.checked_sub(before)?.min(TILE_WIDTH as u64) as u16;
         (width > 0).then_some(Self { kind, index, width })
+    }
+
+    /// The full tile of the same place. Once a log has it, it may delete the partial ones (C2SP tlog-tiles): a reader
+    /// that does not find a partial tile asks for this.
+    #[must_use]
+    pub fn widened(self) -> Self {
+        Self {
+            width: TILE_WIDTH as u16,
+            ..self
+        }
     }
 
     /// What it holds.
@@ -159,7 +170,7 @@ impl fmt::Display for TileId {
     }
 }
 
-/// An ASCII decimal without sign and leading zeros.
+/// An ASCII decimal without sign and leading zeros, at least one digit.
 pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     let canonical =
         text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));

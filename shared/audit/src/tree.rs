@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 mod frontier;
 mod path;
 
-pub(crate) use frontier::levels_of;
 pub use frontier::{Frontier, FrontierError};
+pub(crate) use frontier::{levels_changed, levels_of};
 pub use path::{LeafSpan, consistency_path, inclusion_path};
 
 /// SHA-256 of a leaf, of a node, or of a whole tree.
@@ -75,7 +75,8 @@ pub enum VerifyProofError {
         /// What the proof has.
         found: usize,
     },
-    /// The hashes lead to another root than the earlier tree's.
+    /// The hashes lead to the later tree's root, but to another one than the earlier tree's: they are the later tree's,
+    /// and it does not begin with the earlier one.
     #[error("the proof does not lead to the earlier tree's root")]
     OlderRoot,
     /// The hashes lead to another root.
@@ -141,11 +142,11 @@ pub fn verify_consistency(
             newer_hash = node_hash(hash, &newer_hash);
         }
     }
-    if older_hash != *older_root {
-        return Err(VerifyProofError::OlderRoot);
-    }
     if newer_hash != *newer_root {
         return Err(VerifyProofError::Root);
+    }
+    if older_hash != *older_root {
+        return Err(VerifyProofError::OlderRoot);
     }
     Ok(())
 }

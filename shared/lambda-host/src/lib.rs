@@ -1,11 +1,14 @@
 //! Runs a router as a Lambda function behind an HTTP API: who calls, until
 //! when, what the log says, and how it stops.
 //!
+//! A function that a schedule calls has no router: its main ends with [`run_scheduled`].
+//!
 //! The same binary serves classic Lambda, one request at a time, and Managed
 //! Instances, as many as `AWS_LAMBDA_MAX_CONCURRENCY` says. A function's main is
 //! [`start`], its ports and its router, and [`run`].
 
 mod audit_log;
+mod events;
 mod host;
 mod iam_roles;
 mod identity;
@@ -16,6 +19,7 @@ mod start;
 mod stop;
 
 pub use audit_log::LoggedAudit;
+pub use events::{run_events, run_scheduled};
 pub use host::Host;
 pub use iam_roles::{IamRoles, IamRolesError};
 pub use identity::{Identity, IdentityRules, identify};

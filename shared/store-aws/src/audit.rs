@@ -9,7 +9,10 @@
 //! ```
 //! `n` is the first hexadecimal digit of the stream, in decimal. A row is only
 //! ever put where there is none, so `dynamodb:PutItem` is all that appending needs.
+//! The indexes spread what happens at one time over 16 partitions, event by event.
 
+#[cfg(test)]
+mod hot_keys;
 mod reader;
 mod restore;
 mod rows;

@@ -130,6 +130,13 @@ impl Connection {
         Arc::new(crate::S3Log::new(client, patience, bucket, retention))
     }
 
+    /// The objects of the sealed log in a bucket that locks whatever it gets for as long as it says itself (Object Lock
+    /// with a default retention in compliance mode); `stage/…` is locked for 30 days only.
+    pub fn locked_log_objects(&self, bucket: &str) -> Arc<crate::S3Log> {
+        let (client, patience) = (self.s3.clone(), self.patience.clone());
+        Arc::new(crate::S3Log::locked(client, patience, bucket.to_owned()))
+    }
+
     /// What the audit log did not take, in this bucket.
     pub fn spill(&self, bucket: &str) -> Arc<crate::S3Spill> {
         let (client, patience) = (self.s3.clone(), self.patience.clone());
@@ -194,6 +201,13 @@ impl Connection {
         let (client, patience) = (self.dynamodb.clone(), self.patience.clone());
         let table = table.to_owned();
         Arc::new(crate::DynamoLogLock::new(client, patience, table, origin))
+    }
+
+    /// The index of the log with this origin, in the table of its lock.
+    pub fn seal_index(&self, table: &str, origin: &str) -> Arc<crate::DynamoSealIndex> {
+        let (client, patience) = (self.dynamodb.clone(), self.patience.clone());
+        let table = table.to_owned();
+        Arc::new(crate::DynamoSealIndex::new(client, patience, table, origin))
     }
 
     /// Request claims in this table.

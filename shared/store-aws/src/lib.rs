@@ -36,6 +36,8 @@ mod log_lock;
 mod log_objects;
 #[cfg(feature = "dynamodb")]
 mod releases;
+#[cfg(feature = "dynamodb")]
+mod seal_index;
 #[cfg(feature = "s3")]
 mod spill;
 #[cfg(feature = "dynamodb")]
@@ -60,5 +62,7 @@ pub use log_lock::DynamoLogLock;
 pub use log_objects::S3Log;
 #[cfg(feature = "dynamodb")]
 pub use releases::DynamoReleases;
+#[cfg(feature = "dynamodb")]
+pub use seal_index::DynamoSealIndex;
 #[cfg(feature = "s3")]
 pub use spill::S3Spill;

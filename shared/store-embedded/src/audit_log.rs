@@ -6,7 +6,7 @@ mod index;
 mod restore;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ struct Shared {
     /// Where the lines of each stream stand, as far as they are durable.
     indexes: RwLock<HashMap<StreamId, Arc<Mutex<StreamIndex>>>>,
     queued_bytes: AtomicUsize,
+    /// The hour that each stream's registration says, as far as somebody asked.
+    hours: Mutex<HashMap<StreamId, u64>>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl FileAudit {
             dir: dir.clone(),
             indexes: RwLock::new(HashMap::new()),
             queued_bytes: AtomicUsize::new(0),
+            hours: Mutex::default(),
         });
         let (jobs, queue) = mpsc::channel();
         let writer = Writer::new(Arc::clone(&shared), queue);
@@ -245,6 +248,20 @@ impl Shared {
         index
     }
 
+    /// The streams, ascending, each with the hour that its registration says.
+    fn registered(&self) -> Result<Vec<(StreamId, u64)>, StoreError> {
+        let streams = files::streams_in(&self.dir).map_err(unavailable("list", &self.dir))?;
+        let hour_of = |stream: StreamId| {
+            if let Some(hour) = lock(&self.hours).get(&stream) {
+                return Ok((stream, *hour));
+            }
+            let hour = files::registration_hour(&files::stream_path(&self.dir, stream), stream)?;
+            lock(&self.hours).insert(stream, hour);
+            Ok((stream, hour))
+        };
+        streams.into_iter().map(hour_of).collect()
+    }
+
     fn read(&self, stream: StreamId, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         let index = self.index(stream)?;
         let path = files::stream_path(&self.dir, stream);
@@ -292,6 +309,32 @@ impl AuditReader for FileAudit {
             streams.retain(|stream| after.is_none_or(|after| *stream > after));
             streams.truncate(limit);
             Ok(streams)
+        })
+        .await
+    }
+
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        run_blocking(move || {
+            let registered = shared.registered()?;
+            let hours: BTreeSet<u64> = registered.into_iter().map(|(_, hour)| hour).collect();
+            Ok(hours.into_iter().collect())
+        })
+        .await
+    }
+
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        run_blocking(move || {
+            let registered = shared.registered()?.into_iter();
+            let found = registered
+                .filter(|(stream, of)| *of == hour && after.is_none_or(|after| *stream > after));
+            Ok(found.take(limit).map(|(stream, _)| stream).collect())
         })
         .await
     }

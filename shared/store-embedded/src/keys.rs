@@ -1,4 +1,5 @@
-//! Local keys in files: for signing models, for registering audit streams, and master keys that wrap data keys.
+//! Local keys in files: for signing models, for registering audit streams, for signing the sealed log's checkpoints,
+//! and master keys that wrap data keys.
 
 mod files;
 mod master;
@@ -23,12 +24,15 @@ use crate::error::OpenError;
 const MODEL_KEY: &str = "model-signing";
 /// File of the Ed25519 key that registers audit streams (PKCS #8, PEM).
 const STREAM_KEY: &str = "stream-registration";
+/// File of the Ed25519 key that signs the sealed log's checkpoints (PKCS #8, PEM).
+const LOG_KEY: &str = "log-signing";
 
 /// The keys of one directory.
 ///
 /// ```text
 /// model-signing.pem        stream-registration.pem        private keys, PKCS #8
 /// model-signing.pub.pem    stream-registration.pub.pem    their public halves, SPKI
+/// log-signing.pem          log-signing.pub.pem            the same for checkpoints of the sealed log
 /// model-signing.*.pub.pem  stream-registration.*.pub.pem  earlier keys that are still trusted
 /// master-0001.json         …                              AES-256 keys; the last one wraps new data keys
 /// ```
@@ -36,9 +40,11 @@ const STREAM_KEY: &str = "stream-registration";
 pub struct LocalKeys {
     model: Arc<P256Signer>,
     stream: Arc<Ed25519Signer>,
+    log: Option<Arc<Ed25519Signer>>,
     masters: Arc<Masters>,
     model_keys: Vec<TrustedKey>,
     stream_keys: Vec<(String, audit::PublicKey)>,
+    earlier_log_keys: Vec<audit::PublicKey>,
 }
 
 impl std::fmt::Debug for LocalKeys {
@@ -107,9 +113,21 @@ impl LocalKeys {
         if !stream_keys.iter().any(|(id, _)| id == stream.key_id()) {
             return Err(not_beside(dir, STREAM_KEY));
         }
+        let log = open_log_key(dir)?;
+        let mut earlier_log_keys = Vec::new();
+        let log_keys = files::read_public(dir, LOG_KEY, signers::trusted_stream_key)?;
+        if let Some(log) = &log {
+            if !log_keys.iter().any(|(id, _)| id == log.key_id()) {
+                return Err(not_beside(dir, LOG_KEY));
+            }
+            let earlier = log_keys.into_iter().filter(|(id, _)| id != log.key_id());
+            earlier_log_keys.extend(earlier.map(|(_, key)| key));
+        }
         Ok(Self {
             model: Arc::new(model),
             stream: Arc::new(stream),
+            log: log.map(Arc::new),
+            earlier_log_keys,
             masters: Arc::new(masters),
             model_keys,
             stream_keys,
@@ -123,6 +141,27 @@ impl LocalKeys {
     /// [`OpenError`] where `dir` holds no keys yet or cannot be written.
     pub fn add_master_key(dir: &Path) -> Result<String, OpenError> {
         files::add_master(dir)
+    }
+
+    /// Adds the key that signs the sealed log's checkpoints to `dir`, if it has none: directories that were made before
+    /// there was one lack it.
+    ///
+    /// # Errors
+    /// [`OpenError`] where `dir` cannot be written.
+    pub(crate) fn add_log_key(dir: &Path) -> Result<(), OpenError> {
+        files::add_log_key(dir)
+    }
+
+    /// Signs checkpoints of the sealed log: Ed25519. `None` in a directory that was made before there was such a key;
+    /// [`EmbeddedStore::open`](crate::EmbeddedStore::open) adds it.
+    pub fn log_signer(&self) -> Option<Arc<dyn Signer>> {
+        let log = self.log.as_ref()?;
+        Some(Arc::clone(log) as Arc<dyn Signer>)
+    }
+
+    /// The keys that signed checkpoints before the present one: `log-signing.*.pub.pem`.
+    pub fn earlier_log_keys(&self) -> &[audit::PublicKey] {
+        &self.earlier_log_keys
     }
 
     /// Signs models: ECDSA P-256 with SHA-256, DER.
@@ -163,6 +202,11 @@ impl LocalKeys {
         if self.stream.key_id() != other.stream.key_id() {
             return Some(format!("{STREAM_KEY} key {}", self.stream.key_id()));
         }
+        if let Some(log) = &self.log
+            && other.log.as_ref().map(|other| other.key_id()) != Some(log.key_id())
+        {
+            return Some(format!("{LOG_KEY} key {}", log.key_id()));
+        }
         let mut masters = self.masters.keys.keys();
         masters
             .find(|id| !other.masters.keys.contains_key(*id))
@@ -173,6 +217,16 @@ impl LocalKeys {
     pub fn trusted_stream_keys(&self) -> Vec<(String, audit::PublicKey)> {
         self.stream_keys.clone()
     }
+}
+
+fn open_log_key(dir: &Path) -> Result<Option<Ed25519Signer>, OpenError> {
+    let path = private_path(dir, LOG_KEY);
+    if matches!(path.try_exists(), Ok(false)) {
+        return Ok(None);
+    }
+    Ed25519Signer::from_pem(&files::read_secret(&path)?)
+        .map(Some)
+        .map_err(|reason| OpenError::malformed(&path, reason))
 }
 
 fn private_path(dir: &Path, name: &str) -> PathBuf {

@@ -11,9 +11,10 @@
 //! DATA/aliases/live.json          what an alias points to
 //! DATA/state.redb                 answers by request id
 //! DATA/index.redb                 where events stand, made of the streams
+//! DATA/sealed.redb                where events stand in the sealed log
 //! ```
 //!
-//! Everything but the two databases may be used by several processes at once, so a
+//! Everything but the three databases may be used by several processes at once, so a
 //! command line pushes models and creates releases while the server runs.
 //! Nothing is answered before it would survive `kill -9` and a power failure:
 //! files are synced, and so is the directory that names them.
@@ -29,6 +30,7 @@ mod heartbeats;
 mod keys;
 mod log;
 mod releases;
+mod seal_index;
 mod search;
 mod spill;
 mod store;
@@ -41,6 +43,7 @@ pub use heartbeats::MemoryHeartbeats;
 pub use keys::LocalKeys;
 pub use log::FileLog;
 pub use releases::{FileReleases, SERVER_VERSION};
+pub use seal_index::RedbSealIndex;
 pub use search::RedbSearch;
 pub use spill::FileSpill;
 pub use store::EmbeddedStore;

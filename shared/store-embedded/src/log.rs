@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::ports::{LogLock, LogPublisher, LogReader, LogWriter};
+use domain::ports::{LogLock, LogPublisher, LogReader, LogWriter, StageRemover};
 use domain::{LogPath, StoreError};
 
 use crate::durable::{self, WriteError};
@@ -22,6 +22,8 @@ use crate::error::{OpenError, corrupt, outcome_unknown, run_blocking, unavailabl
 
 const CHECKPOINT: &str = "checkpoint";
 const COMMITTED: &str = "committed";
+/// What begins so may be removed.
+const STAGE: &str = "stage/";
 /// Longest checkpoint or commit in bytes.
 const MAX_HEAD_BYTES: u64 = 16 << 20;
 
@@ -44,6 +46,22 @@ impl FileLog {
             durable::remove_unfinished(&dir).map_err(OpenError::io("tidy up", &dir))?;
         }
         Ok(Self { dir: dir.into() })
+    }
+
+    /// Removes what was staged and never committed. Only while no other process seals: where what is committed is
+    /// published nothing staged is needed.
+    pub(crate) fn discard_stages(&self) -> Result<(), OpenError> {
+        let read = |name| head(&self.dir.join(name)).ok().flatten();
+        if read(COMMITTED) != read(CHECKPOINT) {
+            return Ok(());
+        }
+        let stages = self.dir.join(STAGE);
+        match std::fs::remove_dir_all(&stages) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(OpenError::io("remove", &stages)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts `next` in the place of `expected` in one of the two files that change.
@@ -168,5 +186,25 @@ impl LogLock for FileLog {
 
     async fn commit(&self, expected: Option<&[u8]>, next: &[u8]) -> Result<(), StoreError> {
         self.replace(COMMITTED, expected, next).await
+    }
+}
+
+#[async_trait]
+impl StageRemover for FileLog {
+    async fn remove(&self, path: &LogPath) -> Result<(), StoreError> {
+        if !path.as_str().starts_with(STAGE) {
+            return Err(StoreError::Denied(format!(
+                "{path} is not removed: it does not begin with {STAGE}"
+            )));
+        }
+        let path = self.dir.join(path.as_str());
+        // Not synced: one that comes back after a power failure is carried out already, and nobody asks for it.
+        run_blocking(move || match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(unavailable("remove", &path)(error))
+            }
+            _ => Ok(()),
+        })
+        .await
     }
 }

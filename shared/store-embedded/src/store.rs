@@ -11,7 +11,10 @@ use domain::ports::{
 
 use crate::dependencies::{DataFolders, KeyFiles};
 use crate::error::OpenError;
-use crate::{FileArtifacts, FileAudit, FileLog, FileReleases, LocalKeys, RedbClaims, RedbSearch};
+use crate::{
+    FileArtifacts, FileAudit, FileLog, FileReleases, LocalKeys, RedbClaims, RedbSealIndex,
+    RedbSearch,
+};
 
 /// Everything below one data directory. One process at a time can open it whole; other processes may use
 /// [`FileArtifacts`], [`FileReleases`], [`LocalKeys`] and the reading functions meanwhile.
@@ -22,6 +25,7 @@ pub struct EmbeddedStore {
     audit: Arc<FileAudit>,
     claims: Arc<RedbClaims>,
     log: Arc<FileLog>,
+    seal_index: Arc<RedbSealIndex>,
     search: Arc<RedbSearch>,
     keys: LocalKeys,
     data_dir: PathBuf,
@@ -46,6 +50,14 @@ impl EmbeddedStore {
         let keys = LocalKeys::open(&keys_dir(data_dir))?;
         // The one part that admits a single process comes first, so that a second one changes nothing.
         let claims = RedbClaims::open(data_dir)?;
+        let keys = if keys.log_signer().is_some() {
+            keys
+        } else {
+            LocalKeys::add_log_key(&keys_dir(data_dir))?;
+            LocalKeys::open(&keys_dir(data_dir))?
+        };
+        let log = FileLog::open(data_dir)?;
+        log.discard_stages()?;
         let audit = Arc::new(FileAudit::open(data_dir)?);
         Ok(Self {
             keys,
@@ -55,7 +67,8 @@ impl EmbeddedStore {
             releases: Arc::new(FileReleases::open(data_dir)?),
             search: Arc::new(RedbSearch::open(data_dir, Arc::clone(&audit))?),
             audit,
-            log: Arc::new(FileLog::open(data_dir)?),
+            log: Arc::new(log),
+            seal_index: Arc::new(RedbSealIndex::open(data_dir)?),
         })
     }
 
@@ -112,6 +125,11 @@ impl EmbeddedStore {
     /// The sealed log: reads, writes, publishes and commits it.
     pub fn log(&self) -> Arc<FileLog> {
         Arc::clone(&self.log)
+    }
+
+    /// Where events stand in the sealed log: reads and writes it.
+    pub fn seal_index(&self) -> Arc<RedbSealIndex> {
+        Arc::clone(&self.seal_index)
     }
 
     /// Reads where an alias sends requests: all to [`SERVER_VERSION`](crate::SERVER_VERSION).

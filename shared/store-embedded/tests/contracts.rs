@@ -6,7 +6,8 @@ use store_embedded::{EmbeddedStore, FileSpill, LocalKeys, MemoryHeartbeats};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
     heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
-    restore_contract, search_contract, signer_contract, spill_contract,
+    restore_contract, seal_index_contract, search_contract, signer_contract, spill_contract,
+    stage_contract,
 };
 
 struct Opened {
@@ -98,6 +99,13 @@ async fn the_log_keeps_the_contract() {
     let opened = open();
     let log = opened.store.log();
     log_store_contract(&*log, &*log, &*log).await;
+    stage_contract(&*log, &*log, &*log, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_the_sealed_log_keeps_the_contract() {
+    let index = open().store.seal_index();
+    seal_index_contract(&*index, &*index).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

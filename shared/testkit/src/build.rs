@@ -141,10 +141,17 @@ impl TestStream {
     /// # Panics
     /// Never: every registration has a canonical form.
     pub fn of(id: [u8; 16], host: &str) -> Self {
+        Self::opened_at(id, host, FixedClock::default().0)
+    }
+
+    /// The same, whose registration says another time, in microseconds since 1970.
+    ///
+    /// # Panics
+    /// Never: every registration has a canonical form.
+    pub fn opened_at(id: [u8; 16], host: &str, now_us: u64) -> Self {
         let mut key = [7; 32];
         key[..16].copy_from_slice(&id);
-        let (stream, registration) =
-            Stream::open(id, &key, host, FixedClock::default().0).expect("a registration");
+        let (stream, registration) = Stream::open(id, &key, host, now_us).expect("a registration");
         let registration = registration.to_bytes().expect("canonical JSON");
         let signer = TestSigner::new(1);
         let signature = signer.sign_now(&registration);

@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod release;
 mod routing;
+mod sealed;
 mod search;
 mod spill;
 
@@ -21,6 +22,7 @@ pub use keys::{SignerKind, key_contract, signer_contract};
 pub use log::{log_lock_contract, log_store_contract};
 pub use release::release_contract;
 pub use routing::routing_contract;
+pub use sealed::{seal_index_contract, stage_contract};
 pub use search::search_contract;
 pub use spill::{restore_contract, spill_contract};
 

@@ -2,11 +2,14 @@
 
 mod ports;
 mod spill;
+mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use audit::StreamId;
@@ -24,7 +27,7 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 38] = [
+const CALLS: [&str; 47] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
@@ -35,7 +38,9 @@ const CALLS: [&str; 38] = [
     "AuditAppender::append",
     "AuditAppender::register",
     "AuditReader::read",
+    "AuditReader::registered_in",
     "AuditReader::registration",
+    "AuditReader::registration_hours",
     "AuditReader::streams",
     "AuditRestorer::restore",
     "AuditRestorer::restore_registration",
@@ -55,6 +60,12 @@ const CALLS: [&str; 38] = [
     "RequestClaims::answer",
     "RequestClaims::claim",
     "RequestClaims::release",
+    "SealIndexReader::leaf_index",
+    "SealIndexReader::open_streams",
+    "SealIndexReader::position",
+    "SealIndexReader::state",
+    "SealIndexWriter::advance",
+    "SealIndexWriter::put",
     "Signer::public_key_pem",
     "Signer::sign",
     "SpillReader::list",
@@ -63,6 +74,7 @@ const CALLS: [&str; 38] = [
     "SpillRemover::remove",
     "SpillRemover::set_aside",
     "SpillWriter::put",
+    "StageRemover::remove",
 ];
 
 #[derive(Debug, Default)]
@@ -80,6 +92,7 @@ struct Script {
 pub struct Faulty<P: ?Sized> {
     inner: Arc<P>,
     script: Mutex<Script>,
+    pauses: AtomicBool,
 }
 
 impl<P: ?Sized> fmt::Debug for Faulty<P> {
@@ -103,6 +116,7 @@ impl<P: ?Sized> Faulty<P> {
         Self {
             inner,
             script: Mutex::default(),
+            pauses: AtomicBool::new(false),
         }
     }
 
@@ -154,6 +168,26 @@ impl<P: ?Sized> Faulty<P> {
         );
     }
 
+    /// Lets every call from now on be pending once before and once after it does its work, so that whoever polls
+    /// decides what happens in between, and may drop the call there.
+    pub fn pause_at_calls(&self) -> &Self {
+        self.pauses.store(true, Ordering::Relaxed);
+        self
+    }
+
+    async fn pause(&self) {
+        let mut paused = !self.pauses.load(Ordering::Relaxed);
+        poll_fn(|context| {
+            if paused {
+                return Poll::Ready(());
+            }
+            paused = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// How often the call was made.
     ///
     /// # Panics
@@ -189,7 +223,8 @@ impl<P: ?Sized> Faulty<P> {
         call: &'static str,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        match self.next_fault(call) {
+        self.pause().await;
+        let result = match self.next_fault(call) {
             None => work.await,
             Some(Fault::Before(error)) => Err(error),
             Some(Fault::After) => work.await.and(Err(lost(call))),
@@ -197,7 +232,9 @@ impl<P: ?Sized> Faulty<P> {
                 tokio::time::sleep(delay).await;
                 work.await
             }
-        }
+        };
+        self.pause().await;
+        result
     }
 }
 

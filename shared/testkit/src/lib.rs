@@ -10,6 +10,7 @@ pub mod contract;
 pub mod entropy;
 pub mod faulty;
 pub mod memory;
+pub mod memory_log;
 pub mod sealing;
 pub mod signer;
 
@@ -17,5 +18,6 @@ pub use clock::{FixedClock, ManualClock};
 pub use entropy::SeededEntropy;
 pub use faulty::{Fault, Faulty};
 pub use memory::{MemoryAudit, MemorySpill};
+pub use memory_log::{MemoryLog, MemorySealIndex};
 pub use sealing::Sealing;
 pub use signer::TestSigner;

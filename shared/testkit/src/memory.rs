@@ -4,14 +4,18 @@ mod spill;
 
 pub use spill::MemorySpill;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use audit::{Event, Record, Registration, SignedRegistration, StreamId};
 use domain::StoreError;
+use domain::lookup::parse_time;
 use domain::ports::{AuditAppender, AuditReader, AuditRestorer};
 use futures::future::{BoxFuture, FutureExt, ready};
+
+/// Microseconds of an hour.
+const HOUR_US: u64 = 3_600_000_000;
 
 #[derive(Debug)]
 struct Entry {
@@ -45,6 +49,20 @@ impl MemoryAudit {
         self.log().order.clone()
     }
 
+    /// Stores records as they are, as somebody would who has the disk.
+    ///
+    /// # Panics
+    /// Where a stream was not registered.
+    pub fn insert_unchecked(&self, records: Vec<Record>) {
+        let mut log = self.log();
+        for record in records {
+            let entry = log.streams.get_mut(&record.stream);
+            let entry = entry.expect("a stream that was registered");
+            entry.records.push(record.clone());
+            log.order.push(record);
+        }
+    }
+
     /// The same as events.
     ///
     /// # Panics
@@ -52,6 +70,15 @@ impl MemoryAudit {
     pub fn events(&self) -> Vec<Event> {
         let parse = |record: &Record| serde_json::from_slice(&record.entry).expect("an event");
         self.log().order.iter().map(parse).collect()
+    }
+}
+
+impl Entry {
+    /// The hour that the registration says.
+    fn hour(&self) -> u64 {
+        let parsed = serde_json::from_slice::<Registration>(&self.registration.registration);
+        let time_us = parsed.ok().and_then(|parsed| parse_time(&parsed.time));
+        time_us.unwrap_or(0) / HOUR_US
     }
 }
 
@@ -172,6 +199,24 @@ impl AuditReader for MemoryAudit {
         Ok(later.take(limit).copied().collect())
     }
 
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+        let hours: BTreeSet<u64> = self.log().streams.values().map(Entry::hour).collect();
+        Ok(hours.into_iter().collect())
+    }
+
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let log = self.log();
+        let found = log.streams.iter().filter(|(stream, entry)| {
+            entry.hour() == hour && after.is_none_or(|after| **stream > after)
+        });
+        Ok(found.take(limit).map(|(stream, _)| *stream).collect())
+    }
+
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {
         let log = self.log();
         let entry = log.streams.get(&stream);
@@ -191,14 +236,8 @@ impl AuditReader for MemoryAudit {
             .streams
             .get(&stream)
             .ok_or_else(|| StoreError::NotFound(format!("stream {stream}")))?;
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        Ok(entry
-            .records
-            .iter()
-            .skip(from)
-            .take(limit)
-            .cloned()
-            .collect())
+        let later = entry.records.iter().filter(|record| record.seq >= from);
+        Ok(later.take(limit).cloned().collect())
     }
 }
 

@@ -161,7 +161,8 @@ impl VerifierKey {
         })
     }
 
-    /// Reads the text form, `name+id+base64(type ‖ key)`, that Go's `note.NewVerifier` reads too.
+    /// Reads the text form, `name+id+base64(type ‖ key)`. Go's `note.NewVerifier` reads that of type 0x01 (Ed25519), no
+    /// other.
     ///
     /// # Errors
     /// [`ParseVerifierKeyError`] with what is wrong.

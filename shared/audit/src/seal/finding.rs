@@ -16,7 +16,7 @@ pub struct Exact(pub u64);
 impl TryFrom<String> for Exact {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let number = crate::tiles::parse_decimal(&text).filter(|_| !text.is_empty());
+        let number = crate::tiles::parse_decimal(&text);
         number.map(Self).ok_or("expected a decimal in a string")
     }
 }

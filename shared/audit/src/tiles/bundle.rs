@@ -1,5 +1,6 @@
 //! What stands in a tile.
 
+use super::TILE_WIDTH;
 use crate::stream::MAX_ENTRY_BYTES;
 use crate::tree::Hash;
 
@@ -77,16 +78,42 @@ fn parse_parts<const N: usize>(
     bytes: &[u8],
     expected: usize,
 ) -> Result<Vec<[u8; N]>, ParseTileError> {
+    let wrong = ParseTileError::Length {
+        expected,
+        part: N,
+        found: bytes.len(),
+    };
     let (parts, rest) = bytes.as_chunks::<N>();
     if parts.len() == expected && rest.is_empty() {
         Ok(parts.to_vec())
     } else {
-        Err(ParseTileError::Length {
-            expected,
-            part: N,
-            found: bytes.len(),
-        })
+        Err(wrong)
     }
+}
+
+/// Reads the first `width` hashes of a tile of that many or more: a log may answer a partial tile with a wider one of
+/// the same place (C2SP tlog-tiles).
+///
+/// # Errors
+/// [`ParseTileError::Length`] where it has fewer, or more than 256, or a part of one.
+pub fn first_hashes(bytes: &[u8], width: usize) -> Result<Vec<Hash>, ParseTileError> {
+    first_parts(bytes, width)
+}
+
+/// Reads the first `width` signatures of a bundle of that many or more; see [`first_hashes`].
+///
+/// # Errors
+/// [`ParseTileError::Length`] where it has fewer, or more than 256, or a part of one.
+pub fn first_signatures(bytes: &[u8], width: usize) -> Result<Vec<[u8; 64]>, ParseTileError> {
+    first_parts(bytes, width)
+}
+
+fn first_parts<const N: usize>(bytes: &[u8], width: usize) -> Result<Vec<[u8; N]>, ParseTileError> {
+    let found = bytes.len() / N;
+    let wider = (width..=TILE_WIDTH).contains(&found);
+    let mut parts = parse_parts(bytes, if wider { found } else { width })?;
+    parts.truncate(width);
+    Ok(parts)
 }
 
 /// Reads a bundle of `width` entries.
@@ -94,6 +121,37 @@ fn parse_parts<const N: usize>(
 /// # Errors
 /// [`ParseTileError::Truncated`] or [`ParseTileError::Trailing`] where it has not exactly that many.
 pub fn parse_entries(bytes: &[u8], width: usize) -> Result<Vec<&[u8]>, ParseTileError> {
+    let (entries, rest) = split_entries(bytes, width)?;
+    if rest.is_empty() {
+        Ok(entries)
+    } else {
+        Err(ParseTileError::Trailing(rest.len()))
+    }
+}
+
+/// Reads the first `width` entries of a bundle of that many or more; see [`first_hashes`].
+///
+/// # Errors
+/// [`ParseTileError::Truncated`] where it has fewer, [`ParseTileError::Trailing`] where what follows them is no entry,
+/// or more than a bundle holds.
+pub fn first_entries(bytes: &[u8], width: usize) -> Result<Vec<&[u8]>, ParseTileError> {
+    let (entries, mut rest) = split_entries(bytes, width)?;
+    let trailing = ParseTileError::Trailing(rest.len());
+    for _ in width..TILE_WIDTH {
+        if rest.is_empty() {
+            break;
+        }
+        (_, rest) = split_entries(rest, 1).map_err(|_| trailing)?;
+    }
+    if rest.is_empty() {
+        Ok(entries)
+    } else {
+        Err(trailing)
+    }
+}
+
+/// Splits `width` entries off.
+fn split_entries(bytes: &[u8], width: usize) -> Result<(Vec<&[u8]>, &[u8]), ParseTileError> {
     let mut entries = Vec::with_capacity(width);
     let mut rest = bytes;
     for entry in 0..width {
@@ -110,9 +168,5 @@ pub fn parse_entries(bytes: &[u8], width: usize) -> Result<Vec<&[u8]>, ParseTile
         entries.push(found);
         rest = after;
     }
-    if rest.is_empty() {
-        Ok(entries)
-    } else {
-        Err(ParseTileError::Trailing(rest.len()))
-    }
+    Ok((entries, rest))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bundle::{ParseTileError, parse_hashes};
+use super::bundle::{ParseTileError, first_hashes};
 use super::{TILE_WIDTH, TileId, TileKind};
 use crate::tree::{
     Frontier, FrontierError, Hash, LeafSpan, consistency_path, inclusion_path, node_hash, root_of,
@@ -27,6 +27,24 @@ impl<E, F: FnMut(TileId) -> Result<Vec<u8>, E>> TileReader for F {
 
     fn read_tile(&mut self, tile: TileId) -> Result<Vec<u8>, E> {
         self(tile)
+    }
+}
+
+/// Asks for the full tile where a partial one cannot be read: a log may have deleted the partial one since. The error is
+/// that of the partial tile where there is neither.
+#[derive(Debug, Clone)]
+pub struct OrFull<R>(pub R);
+
+impl<R: TileReader> TileReader for OrFull<R> {
+    type Error = R::Error;
+
+    fn read_tile(&mut self, tile: TileId) -> Result<Vec<u8>, R::Error> {
+        match self.0.read_tile(tile) {
+            Err(error) if !tile.is_full() => {
+                self.0.read_tile(tile.widened()).map_err(|_full| error)
+            }
+            read => read,
+        }
     }
 }
 
@@ -93,9 +111,20 @@ impl<R: TileReader> TreeReader<R> {
     /// # Errors
     /// [`ReadTileError`] where a tile cannot be read.
     pub fn root(&mut self) -> Result<Hash, ReadTileError<R::Error>> {
+        self.root_at(self.size)
+    }
+
+    /// Root of the tree of the first `older` leaves.
+    ///
+    /// # Errors
+    /// [`ReadTileError`] where a tile cannot be read, or `older` is more than the tree's size.
+    pub fn root_at(&mut self, older: u64) -> Result<Hash, ReadTileError<R::Error>> {
+        if older > self.size {
+            return Err(self.beyond(older));
+        }
         self.span(LeafSpan {
             start: 0,
-            end: self.size,
+            end: older,
         })
     }
 
@@ -170,15 +199,11 @@ pub(super) fn read_hashes<R: TileReader>(
     let bytes = reader
         .read_tile(tile)
         .map_err(|error| ReadTileError::Store(tile, error))?;
-    let wanted = tile.width() * size_of::<Hash>();
-    let whole =
-        bytes.len() <= TILE_WIDTH * size_of::<Hash>() && bytes.len() % size_of::<Hash>() == 0;
-    let begin = bytes.get(..wanted).filter(|_| whole).unwrap_or(&bytes);
-    parse_hashes(begin, tile.width()).map_err(|error| ReadTileError::Malformed(tile, error))
+    first_hashes(&bytes, tile.width()).map_err(|error| ReadTileError::Malformed(tile, error))
 }
 
-fn tiles_of(path: Option<Vec<LeafSpan>>, size: u64) -> Vec<TileId> {
-    let spans = path.into_iter().flatten();
+fn tiles_of(spans: impl IntoIterator<Item = LeafSpan>, size: u64) -> Vec<TileId> {
+    let spans = spans.into_iter();
     let tiles: BTreeSet<TileId> = spans
         .flat_map(LeafSpan::perfect_subtrees)
         .filter_map(|(height, index)| tile_of(height, index, size))
@@ -189,12 +214,24 @@ fn tiles_of(path: Option<Vec<LeafSpan>>, size: u64) -> Vec<TileId> {
 
 /// The tiles that a proof of inclusion is read from; none where the tree has no such leaf.
 pub fn inclusion_tiles(size: u64, index: u64) -> Vec<TileId> {
-    tiles_of(inclusion_path(size, index), size)
+    tiles_of(inclusion_path(size, index).into_iter().flatten(), size)
 }
 
 /// The tiles that a proof of consistency is read from; none where the older tree is not smaller.
 pub fn consistency_tiles(older: u64, newer: u64) -> Vec<TileId> {
-    tiles_of(consistency_path(older, newer), newer)
+    tiles_of(consistency_path(older, newer).into_iter().flatten(), newer)
+}
+
+/// The tiles that [`check_growth`](crate::checkpoint::check_growth) may ask for: those of the proof of consistency, and
+/// those that tell a fork from a damaged tile where the proof does not hold.
+pub fn growth_tiles(older: u64, newer: u64) -> Vec<TileId> {
+    let beginning = LeafSpan {
+        start: 0,
+        end: older,
+    };
+    let path = consistency_path(older, newer);
+    let spans = path.map(|path| path.into_iter().chain([beginning]));
+    tiles_of(spans.into_iter().flatten(), newer)
 }
 
 /// Reads the edge of a tree from its partial tiles.

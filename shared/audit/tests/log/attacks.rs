@@ -3,9 +3,11 @@
 use audit::StreamId;
 use audit::checkpoint::{CheckGrowthError, Checkpoint, check_growth};
 use audit::seal::ReadEdgeError;
-use audit::tiles::{TileId, TileKind, encode_entries, parse_entries};
+use audit::tiles::{
+    TileId, TileKind, consistency_tiles, encode_entries, growth_tiles, parse_entries,
+};
 use audit::tree::Frontier;
-use audit::whole_log::{LogFault, LogReport, verify_log};
+use audit::whole_log::{LogFault, LogReport, Missing, verify_log};
 use proptest::prelude::*;
 
 use crate::support::{Log, ORIGIN, Written, sign, trusted, written};
@@ -66,16 +68,9 @@ fn an_altered_event_is_found_by_its_index() {
         "{}",
         report.faults[0]
     );
-    // What follows in the stream cannot be joined to it: that is named, too.
-    assert_eq!(
-        report.faults[1..],
-        [LogFault::OutOfOrder {
-            index: index + 1,
-            stream: TARGET,
-            expected: 100,
-            found: 101
-        }]
-    );
+    // What follows in the stream cannot be joined to it: that is counted, and is no fault of its own.
+    assert_eq!((report.fault_count, report.unjoined), (1, 1));
+    assert_eq!((report.entries_missing, report.missing_count), (1, 0));
 }
 
 #[test]
@@ -162,11 +157,12 @@ fn a_deleted_tail_is_found() {
     let last = TileId::in_tree(TileKind::Entries, (size - 1) / 256, size).unwrap();
     log.tiles.remove(&last.to_string());
     let report = log.verify();
-    let gone = LogFault::TileUnreadable {
-        path: last.to_string(),
+    let gone = Missing {
+        what: last.to_string(),
         reason: "not found".to_owned(),
     };
-    assert_eq!(report.faults[0], gone);
+    assert_eq!(report.missing, [gone]);
+    assert!(report.is_sound() && !report.is_complete());
     assert_eq!(report.entries_missing, last.width() as u64);
     log.tiles.insert(last.to_string(), Vec::new());
     let report = log.verify();
@@ -346,6 +342,70 @@ fn a_forked_checkpoint_and_a_rolled_back_lock_are_found_by_their_sizes() {
         check_growth(&fork.checkpoint(), &forked, fork.reader()),
         Err(rolled_back)
     );
+}
+
+#[test]
+fn a_damaged_tile_is_told_from_a_fork() {
+    let whole: Vec<Written> = (1..4).map(|id| written(id, 300)).collect();
+    for count in [1, 40, 83, 84, 200] {
+        let mut early = whole.clone();
+        for stream in &mut early {
+            stream.records.truncate(count);
+        }
+        let mut log = Log::new();
+        log.seal(&early);
+        let older = log.checkpoint();
+        log.seal(&whole);
+        let newer = log.checkpoint();
+        let forked = Checkpoint {
+            root: [1; 32],
+            ..older.clone()
+        };
+        let sizes = (older.size, newer.size);
+        let fork = Err(CheckGrowthError::Forked {
+            older: sizes.0,
+            newer: sizes.1,
+        });
+        assert_eq!(check_growth(&forked, &newer, log.reader()), fork);
+        let mut asked = Vec::new();
+        let mut reader = log.reader();
+        let damaged = CheckGrowthError::Damaged {
+            older: sizes.0,
+            newer: sizes.1,
+        };
+        assert_eq!(damaged.code(), "audit.tile_differs");
+        let noted = |tile: TileId| {
+            asked.push(tile);
+            reader(tile)
+        };
+        check_growth(&forked, &newer, noted).unwrap_err();
+        let named = growth_tiles(older.size, newer.size);
+        assert!(asked.iter().all(|tile| named.contains(tile)), "{asked:?}");
+        // Whichever byte is wrong of what the proof is made of: nobody is accused of a fork.
+        let mut found = 0;
+        for tile in consistency_tiles(older.size, newer.size) {
+            for byte in (0..tile.width() * 32).step_by(32) {
+                let mut worn = log.clone();
+                worn.tiles.get_mut(&tile.to_string()).unwrap()[byte] ^= 1;
+                match check_growth(&older, &newer, worn.reader()) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        assert_eq!(error, damaged, "{tile} byte {byte}");
+                        found += 1;
+                    }
+                }
+            }
+        }
+        assert!(found > 0);
+        let other_root = Checkpoint {
+            root: [1; 32],
+            ..older.clone()
+        };
+        assert!(matches!(
+            check_growth(&older, &other_root, log.reader()),
+            Err(CheckGrowthError::Forked { .. })
+        ));
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use audit::checkpoint::{Checkpoint, OpenCheckpointError, TrustedLog};
 use audit::note::{
-    KeyName, ParseNoteError, ParseVerifierKeyError, SignatureKind, SignedNote, VerifierKey,
-    VerifyNoteError, cosigned_message,
+    KeyName, MAX_NOTE_BYTES, MAX_SIGNATURES, ParseNoteError, ParseVerifierKeyError, SignatureKind,
+    SignedNote, VerifierKey, VerifyNoteError, cosigned_message,
 };
 use ed25519_dalek::{Signer, SigningKey};
 use p256::pkcs8::EncodePublicKey as _;
@@ -301,6 +301,33 @@ fn checkpoints_of_another_form_are_refused_by_their_line() {
         trusted_log().open(note.to_string().as_bytes()),
         Err(OpenCheckpointError::OtherOrigin { .. })
     ));
+}
+
+#[test]
+fn no_note_is_written_that_would_not_be_read() {
+    let long = "x".repeat(MAX_NOTE_BYTES) + "\n";
+    assert_eq!(
+        SignedNote::new(long),
+        Err(ParseNoteError::TooLong(MAX_NOTE_BYTES + 1))
+    );
+    let mut full = SignedNote::new("x".repeat(MAX_NOTE_BYTES - 50) + "\n").unwrap();
+    let signature = crate::support::log_key().sign(full.text().as_bytes());
+    let before = full.clone();
+    assert!(matches!(
+        full.add(&verifier(), signature.to_bytes().to_vec()),
+        Err(VerifyNoteError::NoRoom(ParseNoteError::TooLong(_)))
+    ));
+    assert_eq!(full, before);
+    let mut many = crate::support::sign(&checkpoint().to_string());
+    let signature = many.signatures()[0].signature.clone();
+    for _ in 1..MAX_SIGNATURES {
+        many.add(&verifier(), signature.clone()).unwrap();
+    }
+    assert_eq!(
+        many.add(&verifier(), signature),
+        Err(VerifyNoteError::NoRoom(ParseNoteError::TooManySignatures))
+    );
+    assert_eq!(SignedNote::parse(many.to_string().as_bytes()), Ok(many));
 }
 
 proptest! {

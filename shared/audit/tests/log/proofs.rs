@@ -1,7 +1,11 @@
 //! Proof files.
 
+use std::collections::BTreeMap;
+
+use audit::LeafHash;
 use audit::checkpoint::OpenCheckpointError;
-use audit::proof_file::{ParseProofError, ProofFile, VerifyProofFileError};
+use audit::proof_file::{MakeProofError, ParseProofError, ProofFile, VerifyProofFileError};
+use audit::tiles::{ReadTileError, TileId, TileKind, inclusion_tiles};
 use audit::tree::VerifyProofError;
 use proptest::prelude::*;
 
@@ -70,6 +74,52 @@ fn an_altered_event_proof_or_checkpoint_is_refused() {
         refused(&resized, &record.entry),
         VerifyProofFileError::Checkpoint(OpenCheckpointError::Verify(_))
     ));
+}
+
+#[test]
+fn a_proof_is_made_from_the_tiles_that_are_named_up_front_or_not_at_all() {
+    let (log, stream) = sealed();
+    let note = log.note.clone().unwrap();
+    let size = log.checkpoint().size;
+    for record in stream.records.iter().step_by(61) {
+        let index = log.index_of(stream.id, record.seq);
+        let leaf = record.receipt().leaf_hash;
+        let read: BTreeMap<TileId, Vec<u8>> = inclusion_tiles(size, index)
+            .into_iter()
+            .map(|tile| (tile, log.tiles[&tile.to_string()].clone()))
+            .collect();
+        let make = |index, leaf, tiles: &BTreeMap<TileId, Vec<u8>>| {
+            let reader = |tile: TileId| tiles.get(&tile).cloned().ok_or("not read");
+            ProofFile::make(&note, index, leaf, reader)
+        };
+        assert_eq!(make(index, leaf, &read), Ok(log.prove(index)));
+        let other = LeafHash([1; 32]);
+        assert_eq!(
+            make(index, other, &read),
+            Err(MakeProofError::OtherLeaf {
+                index,
+                asked: other,
+                sealed: leaf
+            })
+        );
+        let mut worn = read.clone();
+        let above = TileId::in_tree(TileKind::Hashes(1), 0, size).unwrap();
+        for bytes in worn.get_mut(&above).unwrap().chunks_mut(32) {
+            bytes[0] ^= 1;
+        }
+        assert_eq!(
+            make(index, leaf, &worn),
+            Err(MakeProofError::Damaged(index))
+        );
+        assert!(matches!(
+            make(size, leaf, &read),
+            Err(MakeProofError::Tile(ReadTileError::Beyond { .. }))
+        ));
+        assert!(matches!(
+            make(index, leaf, &BTreeMap::new()),
+            Err(MakeProofError::Tile(ReadTileError::Store(_, "not read")))
+        ));
+    }
 }
 
 #[test]

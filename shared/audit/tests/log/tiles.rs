@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use audit::tiles::{
-    ParseTileError, ReadTileError, TileId, TileKind, TileReader, TreeReader, consistency_tiles,
-    encode_entries, encode_hashes, inclusion_tiles, parse_entries, parse_hashes, parse_signatures,
+    OrFull, ParseTileError, ReadTileError, TileId, TileKind, TileReader, TreeReader,
+    consistency_tiles, encode_entries, encode_hashes, first_entries, first_hashes,
+    first_signatures, inclusion_tiles, parse_entries, parse_hashes, parse_signatures,
     read_frontier, tiles_added,
 };
 use audit::tree::{Frontier, Hash, node_hash};
@@ -218,6 +219,71 @@ fn a_partial_tile_may_be_answered_by_a_wider_one() {
         proof,
         TreeReader::new(300, Uniform).prove_inclusion(299).unwrap()
     );
+}
+
+#[test]
+fn of_a_wider_tile_the_beginning_is_read_and_nothing_that_is_no_tile() {
+    let hashes = vec![7; 32 * 300];
+    for (bytes, width, holds) in [
+        (32 * 5, 5, true),
+        (32 * 6, 5, true),
+        (32 * 256, 5, true),
+        (32 * 256, 256, true),
+        (32 * 4, 5, false),
+        (32 * 257, 5, false),
+        (32 * 6 - 1, 5, false),
+    ] {
+        assert_eq!(first_hashes(&hashes[..bytes], width).is_ok(), holds);
+        assert_eq!(
+            first_signatures(&hashes.repeat(2)[..bytes * 2], width).is_ok(),
+            holds
+        );
+    }
+    let entries: Vec<Vec<u8>> = (0..256).map(|n| vec![n as u8; n]).collect();
+    let bundle = |count: usize| encode_entries(&entries[..count]).unwrap();
+    for (count, width, holds) in [(5, 5, true), (6, 5, true), (256, 5, true), (4, 5, false)] {
+        let bytes = bundle(count);
+        let read = first_entries(&bytes, width);
+        assert_eq!(read.is_ok(), holds, "{count} of {width}");
+        if let Ok(read) = read {
+            assert_eq!(read, entries[..width]);
+        }
+    }
+    let long = [bundle(256), bundle(1)].concat();
+    assert_eq!(
+        first_entries(&long, 5),
+        Err(ParseTileError::Trailing(long.len() - bundle(5).len()))
+    );
+    let cut = bundle(6);
+    assert!(matches!(
+        first_entries(&cut[..cut.len() - 1], 5),
+        Err(ParseTileError::Trailing(_))
+    ));
+}
+
+#[test]
+fn the_full_tile_is_asked_for_where_the_partial_one_is_gone() {
+    let mut asked = Vec::new();
+    let only_full = |tile: TileId| {
+        asked.push(tile.to_string());
+        if tile.is_full() {
+            Uniform.read_tile(tile).map_err(|_| "none")
+        } else {
+            Err("deleted")
+        }
+    };
+    let proof = TreeReader::new(300, OrFull(only_full)).prove_inclusion(299);
+    assert_eq!(
+        proof,
+        Ok(TreeReader::new(300, Uniform).prove_inclusion(299).unwrap())
+    );
+    assert_eq!(asked[..2], ["tile/0/001.p/44", "tile/0/001"]);
+    let neither = |tile: TileId| -> Result<Vec<u8>, &str> {
+        Err(if tile.is_full() { "full" } else { "partial" })
+    };
+    let tile = TileId::parse("tile/0/001.p/44").unwrap();
+    assert_eq!(OrFull(neither).read_tile(tile), Err("partial"));
+    assert_eq!(OrFull(neither).read_tile(tile.widened()), Err("full"));
 }
 
 proptest! {

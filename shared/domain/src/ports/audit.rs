@@ -37,6 +37,21 @@ pub trait AuditReader: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StreamId>, StoreError>;
 
+    /// The hours, counted since 1970, in which streams were registered, ascending.
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError>;
+
+    /// Ids of the streams whose registration says a time in this hour, counted since 1970; in ascending order, after
+    /// `after`, at most `limit`.
+    ///
+    /// MUST include every registration that was acknowledged before the call. A stream whose registration says no
+    /// time that can be read MUST be in hour 0.
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError>;
+
     /// The registration of a stream; [`StoreError::NotFound`] where there is none.
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError>;
 

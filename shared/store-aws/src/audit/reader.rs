@@ -1,6 +1,6 @@
 //! Reads streams back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use audit::{Record, SignedRegistration, StreamId};
@@ -10,7 +10,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::DynamoAudit;
 use super::rows::{
-    DIRECTORY, REGISTRATION, record_of, registration_of, seq_key, spread, stream_key,
+    DIRECTORY, REGISTRATION, SPREAD, hour_name, hour_number, record_of, registration_of, seq_key,
+    spread, stream_key,
 };
 use crate::table::text_of;
 
@@ -91,6 +92,37 @@ impl AuditReader for DynamoAudit {
             found.extend(streams);
         }
         Ok(found)
+    }
+
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+        let names: BTreeSet<String> = self.hours().await?.into_values().flatten().collect();
+        let number = |name: &String| {
+            hour_number(name).ok_or_else(|| {
+                StoreError::Corrupt(format!("the directory of streams has the hour {name:?}"))
+            })
+        };
+        names.iter().map(number).collect()
+    }
+
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let Some(hour) = hour_name(hour) else {
+            return Ok(Vec::new());
+        };
+        // The first digit of a stream's id decides over its partition.
+        let first = after.map_or(0, spread);
+        let lists: Vec<Vec<StreamId>> = stream::iter(first..SPREAD)
+            .map(|k| self.streams_of(&hour, k, after, limit))
+            .buffered(usize::from(SPREAD))
+            .try_collect()
+            .await?;
+        let mut streams = lists.concat();
+        streams.truncate(limit);
+        Ok(streams)
     }
 
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {

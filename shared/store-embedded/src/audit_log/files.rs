@@ -5,13 +5,16 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use audit::{Registration, SignedRegistration, StreamId, export};
-use domain::StoreError;
+use domain::{StoreError, lookup};
 
 use crate::durable;
 use crate::error::{OpenError, corrupt, unavailable};
 
 /// Largest registration line that is read, in bytes.
 const MAX_REGISTRATION_BYTES: u64 = 64 << 10;
+
+/// Microseconds of an hour.
+const HOUR_US: u64 = 3_600_000_000;
 
 /// A stream that was not exported.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +183,20 @@ pub(super) fn read_registration(
             ),
         ))
     }
+}
+
+/// The hour, counted since 1970, that a stream's registration says; 0 where it says none that can be read.
+pub(super) fn registration_hour(path: &Path, stream: StreamId) -> Result<u64, StoreError> {
+    let signed = match read_registration(path, stream) {
+        // A file that was removed meanwhile has no registration either.
+        Err(StoreError::Corrupt(_) | StoreError::NotFound(_)) => return Ok(0),
+        signed => signed?,
+    };
+    let parsed = serde_json::from_slice::<Registration>(&signed.registration);
+    let time_us = parsed
+        .ok()
+        .and_then(|parsed| lookup::parse_time(&parsed.time));
+    Ok(time_us.unwrap_or(0) / HOUR_US)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::master::MasterKey;
 use super::signers::{Ed25519Signer, P256Signer};
-use super::{MODEL_KEY, Masters, STREAM_KEY, private_path, public_path};
+use super::{LOG_KEY, MODEL_KEY, Masters, STREAM_KEY, private_path, public_path};
 use crate::durable;
 use crate::error::OpenError;
 
@@ -35,18 +35,41 @@ pub(super) fn create_all(dir: &Path) -> Result<(), OpenError> {
     write(&private_path(dir, MODEL_KEY), pem.as_bytes())?;
     write(&public_path(dir, MODEL_KEY), signer.public_pem().as_bytes())?;
 
+    create_ed25519(dir, STREAM_KEY)?;
+    create_ed25519(dir, LOG_KEY)?;
+    add_master_numbered(dir, 1)?;
+    durable::sync_dir(dir).map_err(OpenError::io("sync", dir))
+}
+
+/// The public half comes first: what is left of an attempt that was interrupted is no private key without it.
+fn create_ed25519(dir: &Path, name: &str) -> Result<(), OpenError> {
+    let encode = |reason: String| {
+        OpenError::malformed(dir, format!("a fresh key has no PEM form: {reason}"))
+    };
     let key = ed25519_dalek::SigningKey::from_bytes(&*random(dir)?);
     let pem = key
         .to_pkcs8_pem(LineEnding::LF)
         .map_err(|error| encode(error.to_string()))?;
     let signer = Ed25519Signer::from_pem(&pem).map_err(encode)?;
-    write(&private_path(dir, STREAM_KEY), pem.as_bytes())?;
-    write(
-        &public_path(dir, STREAM_KEY),
-        signer.public_pem().as_bytes(),
-    )?;
+    let public = public_path(dir, name);
+    write(&public, signer.public_pem().as_bytes())?;
+    write(&private_path(dir, name), pem.as_bytes())
+}
 
-    add_master_numbered(dir, 1)?;
+/// Adds the key that signs checkpoints, if there is none.
+pub(super) fn add_log_key(dir: &Path) -> Result<(), OpenError> {
+    let private = private_path(dir, LOG_KEY);
+    if private.try_exists().map_err(missing(&private))? {
+        return Ok(());
+    }
+    let public = public_path(dir, LOG_KEY);
+    match std::fs::remove_file(&public) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(OpenError::io("remove", &public)(error));
+        }
+        _ => {}
+    }
+    create_ed25519(dir, LOG_KEY)?;
     durable::sync_dir(dir).map_err(OpenError::io("sync", dir))
 }
 

@@ -5,6 +5,9 @@ use futures::future::join_all;
 use super::{assert_conflict, assert_not_found};
 use crate::build::{TestStream, random, verify};
 
+/// Microseconds of an hour.
+const HOUR_US: u64 = 3_600_000_000;
+
 /// What [`AuditAppender`] and [`AuditReader`] promise, over streams of its own.
 ///
 /// # Panics
@@ -12,6 +15,7 @@ use crate::build::{TestStream, random, verify};
 pub async fn audit_contract(appender: &dyn AuditAppender, reader: &dyn AuditReader) {
     check_registration(appender, reader).await;
     check_listing(appender, reader).await;
+    check_listing_by_hour(appender, reader).await;
     check_reading(appender, reader).await;
     check_sending_again(appender, reader).await;
     check_what_ends_a_stream(appender, reader).await;
@@ -108,6 +112,51 @@ async fn check_listing(appender: &dyn AuditAppender, reader: &dyn AuditReader) {
         "pages leave nothing out"
     );
     assert!(paged.is_sorted_by(|a, b| a < b), "pages do not overlap");
+}
+
+async fn check_listing_by_hour(appender: &dyn AuditAppender, reader: &dyn AuditReader) {
+    let mut random_hour: [u8; 8] = random();
+    random_hour[..6].fill(0);
+    // Far from every hour of others: 1981 to 1988.
+    let hour = 100_000 + u64::from_be_bytes(random_hour);
+    let (start_us, last_us) = (hour * HOUR_US, (hour + 1) * HOUR_US - 1);
+    let mut ids = Vec::new();
+    for time_us in [start_us, start_us + 1, last_us, last_us, start_us] {
+        let test = TestStream::opened_at(random(), "host", time_us);
+        assert_eq!(appender.register(&test.registration).await, Ok(()));
+        ids.push(test.stream.id());
+    }
+    ids.sort_unstable();
+    for time_us in [start_us - 1, last_us + 1] {
+        let test = TestStream::opened_at(random(), "host", time_us);
+        assert_eq!(appender.register(&test.registration).await, Ok(()));
+    }
+    let hours = reader.registration_hours().await.expect("hours");
+    assert!(
+        hours.is_sorted_by(|a, b| a < b),
+        "each hour once, ascending"
+    );
+    assert!([hour - 1, hour, hour + 1].iter().all(|h| hours.contains(h)));
+    assert_eq!(
+        reader.registered_in(hour, None, usize::MAX).await.as_ref(),
+        Ok(&ids),
+        "the streams of the hour and no others"
+    );
+    let mut paged: Vec<StreamId> = Vec::new();
+    loop {
+        let after = paged.last().copied();
+        let page = reader.registered_in(hour, after, 2).await.expect("streams");
+        assert!(page.len() <= 2, "at most `limit` streams are listed");
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, ids, "pages leave nothing out and do not overlap");
+    for empty in [hour + 70_000, u64::MAX] {
+        let none = reader.registered_in(empty, None, 10).await;
+        assert_eq!(none, Ok(Vec::new()), "an hour without streams");
+    }
 }
 
 async fn check_reading(appender: &dyn AuditAppender, reader: &dyn AuditReader) {

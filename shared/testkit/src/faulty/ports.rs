@@ -119,6 +119,21 @@ impl<P: AuditReader + ?Sized> AuditReader for Faulty<P> {
             .await
     }
 
+    async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
+        let work = self.inner.registration_hours();
+        self.play("AuditReader::registration_hours", work).await
+    }
+
+    async fn registered_in(
+        &self,
+        hour: u64,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let work = self.inner.registered_in(hour, after, limit);
+        self.play("AuditReader::registered_in", work).await
+    }
+
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {
         self.play("AuditReader::registration", self.inner.registration(stream))
             .await

@@ -9,7 +9,7 @@ use aws_tests::emulators::{connect, connect_keys, connect_tables};
 use aws_tests::{fixtures, tables};
 use domain::ports::{
     AliasReader, AliasWriter, AuditAppender, AuditReader, Claim, ClaimKey, KeyContext,
-    KeyUnwrapper, KeyWrapper, LogWriter, RequestClaims, RoutingReader, Signer,
+    KeyUnwrapper, KeyWrapper, LogWriter, RequestClaims, RoutingReader, SealIndexReader, Signer,
 };
 use domain::{LogPath, PrincipalId, RequestId, Sha256Digest, StoreError};
 use store_aws::SigningAlgorithm;
@@ -17,7 +17,7 @@ use testkit::build::{TestStream, random, release_id};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
     heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
-    routing_contract, search_contract, signer_contract,
+    routing_contract, seal_index_contract, search_contract, signer_contract, stage_contract,
 };
 
 /// How long what is logged is kept.
@@ -82,6 +82,7 @@ async fn the_log_keeps_the_contract() {
     for (bucket, retention) in [(bucket, None), (log_bucket, Some(YEAR))] {
         let log = connect().await.log_objects(&bucket, retention);
         log_store_contract(&*log, &*log, &*log).await;
+        stage_contract(&*log, &*log, &*log, true).await;
     }
 }
 
@@ -101,6 +102,39 @@ async fn what_is_logged_is_retained_and_what_is_staged_is_not() {
         assert_eq!(until.is_some_and(|until| until > in_a_year), retained);
         let mode = head.object_lock_mode().map(ObjectLockMode::as_str);
         assert_eq!(mode, retained.then_some("COMPLIANCE"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_the_log_keeps_the_contract() {
+    for emulator in [DynamodbLocal, Ministack] {
+        let table = tables::create_log(emulator).await;
+        let connection = connect_tables(emulator).await;
+        // Two logs may share the table: positions are each one's own, streams never are.
+        let index = connection.seal_index(&table, "log.example/a");
+        seal_index_contract(&*index, &*index).await;
+        let other = connection.seal_index(&table, "log.example/b");
+        assert_eq!(other.position().await.unwrap().tree_size, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_locks_by_itself_keeps_the_contract_and_decides_how_long() {
+    let bucket = fixtures::create_locking_bucket(365).await;
+    let log = connect().await.locked_log_objects(&bucket);
+    log_store_contract(&*log, &*log, &*log).await;
+    let client = fixtures::s3().await;
+    for (path, days) in [("tile/0/000", 365), ("stage/1", 30)] {
+        let path = LogPath::parse(path).unwrap();
+        log.create(&path, b"bytes").await.unwrap();
+        let head = client.head_object().bucket(&bucket).key(path.as_str());
+        let head = head.send().await.unwrap();
+        let until = head.object_lock_retain_until_date().map(DateTime::secs);
+        let expected = SystemTime::now() + Duration::from_hours(24 * days);
+        let off = until.unwrap() - DateTime::from(expected).secs();
+        assert!(off.abs() < 60, "{path}: {off} s off");
+        let mode = head.object_lock_mode().map(ObjectLockMode::as_str);
+        assert_eq!(mode, Some("COMPLIANCE"), "{path}");
     }
 }
 

@@ -1,0 +1,70 @@
+//! `audit-seal`: the function on Lambda, called by a schedule.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use audit_seal::config::Config;
+use audit_seal::{Ports, Rules, Sealer, Spill, StreamKeys};
+use domain::spill::ReplayPorts;
+use domain::system::SystemClock;
+use store_aws::{Connection, SigningAlgorithm};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    let (config, host) = match lambda_host::start(Config::from_env(env), env) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let aws = Connection::from_env().await;
+    let clock = Arc::new(SystemClock);
+    let audit = aws.audit(&config.audit_table);
+    let stream_signer = aws.signer(&config.stream_key, SigningAlgorithm::Ed25519);
+    let recorder = host.recorder(audit.clone(), stream_signer.clone(), clock.clone());
+    let origin = config.seal.origin.clone();
+    let log = aws.locked_log_objects(&config.log_bucket);
+    let index = aws.seal_index(&config.log_table, &origin);
+    let ports = Ports {
+        audit: audit.clone(),
+        log: log.clone(),
+        writer: log.clone(),
+        publisher: log.clone(),
+        lock: aws.log_lock(&config.log_table, &origin),
+        stage: log,
+        index: index.clone(),
+        index_writer: index,
+        signer: aws.signer(&config.log_key, SigningAlgorithm::Ed25519),
+        clock: clock.clone(),
+    };
+    let stream_keys = match config.trusted_stream_keys.as_slice() {
+        [] => StreamKeys::Of(stream_signer),
+        keys => StreamKeys::Given(keys.to_vec()),
+    };
+    let rules = Rules {
+        earlier_keys: config.earlier_log_keys.clone(),
+        heartbeat_us: config.seal.heartbeat_s * 1_000_000,
+        idle_after_us: config.seal.idle_after_s * 1_000_000,
+        ..Rules::of(origin, stream_keys)
+    };
+    let mut sealer = Sealer::new(ports, rules);
+    if let Some(bucket) = &config.spill_bucket {
+        let spill = aws.spill(bucket);
+        let ports = ReplayPorts {
+            reader: spill.clone(),
+            remover: spill,
+            restorer: audit.clone(),
+            log: audit,
+            clock,
+        };
+        let recorder = recorder.clone();
+        sealer = sealer.with_spill(Spill { ports, recorder });
+    }
+    let software = concat!("sealcast audit-seal ", env!("CARGO_PKG_VERSION"));
+    lambda_host::init(&recorder, software, config.as_settings(), async {}).await;
+    let sealer = Arc::new(sealer);
+    let run = move |deadline| {
+        let sealer = Arc::clone(&sealer);
+        async move { sealer.run(deadline).await.map(|report| report.to_json()) }
+    };
+    lambda_host::run_scheduled(run, recorder).await
+}

@@ -1,0 +1,333 @@
+//! One run of the sealer.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use audit::PublicKey;
+use audit::checkpoint::{CheckGrowthError, TrustedLog};
+use audit::note::VerifierKey;
+use audit::seal::{Finding, SealRules, plan_seal};
+use domain::ports::{
+    AuditReader, Clock, IndexPosition, LogLock, LogPublisher, LogReader, LogWriter,
+    SealIndexReader, SealIndexWriter, Signer, StageRemover,
+};
+
+use crate::append::Appended;
+use crate::error::SealError;
+use crate::gather::Gathered;
+use crate::head::{Head, Opened};
+use crate::keys::{StreamKeys, log_key, stream_key};
+use crate::report::{Outcome, RunReport};
+use crate::spill::Spill;
+
+/// What of a run's time is kept back, beside what its longest page took.
+const RESERVE: Duration = Duration::from_secs(3);
+
+/// What a sealer works with.
+pub struct Ports {
+    /// The streams.
+    pub audit: Arc<dyn AuditReader>,
+    /// The log's objects, and what is published.
+    pub log: Arc<dyn LogReader>,
+    /// Creates the log's objects.
+    pub writer: Arc<dyn LogWriter>,
+    /// Publishes checkpoints.
+    pub publisher: Arc<dyn LogPublisher>,
+    /// Decides which history is true.
+    pub lock: Arc<dyn LogLock>,
+    /// Removes staged records that are carried out.
+    pub stage: Arc<dyn StageRemover>,
+    /// Where events stand in the log.
+    pub index: Arc<dyn SealIndexReader>,
+    /// Remembers where events stand in the log.
+    pub index_writer: Arc<dyn SealIndexWriter>,
+    /// Signs checkpoints: Ed25519.
+    pub signer: Arc<dyn Signer>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a sealer is told.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The log's name, and its key's.
+    pub origin: String,
+    /// Keys that signed the log's checkpoints earlier, beside the signer's own.
+    pub earlier_keys: Vec<VerifierKey>,
+    /// Who may vouch for streams.
+    pub stream_keys: StreamKeys,
+    /// A stream is closed where nothing came for longer than this, in microseconds.
+    pub idle_after_us: u64,
+    /// Where nothing happens a seal says so this often, in microseconds; as often the next hour of a day's sweep over
+    /// closed streams is looked at.
+    pub heartbeat_us: u64,
+    /// A checkpoint is made of about this many leaves at most.
+    pub max_leaves: usize,
+    /// A checkpoint is made of about this many bytes of entries at most.
+    pub max_bytes: usize,
+}
+
+impl Rules {
+    /// The usual rules for the log of this name.
+    pub fn of(origin: String, stream_keys: StreamKeys) -> Self {
+        Self {
+            origin,
+            earlier_keys: Vec::new(),
+            stream_keys,
+            idle_after_us: 6 * 3_600_000_000,
+            heartbeat_us: 600_000_000,
+            max_leaves: 32_768,
+            max_bytes: 32 << 20,
+        }
+    }
+}
+
+/// The keys of a run.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) own: VerifierKey,
+    pub(crate) log: TrustedLog,
+    pub(crate) streams: Vec<(String, PublicKey)>,
+}
+
+/// Seals streams into one log.
+pub struct Sealer {
+    pub(crate) ports: Ports,
+    pub(crate) rules: Rules,
+    pub(crate) spill: Option<Spill>,
+    keys: OnceLock<Keys>,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Until when a run may begin another page.
+#[derive(Debug)]
+pub(crate) struct Time {
+    deadline: Option<Instant>,
+    longest: Duration,
+}
+
+impl Time {
+    /// Whether a page that is begun now could come too late.
+    pub(crate) fn is_short(&self) -> bool {
+        let needed = RESERVE + self.longest + self.longest / 2;
+        self.deadline
+            .is_some_and(|deadline| Instant::now() + needed > deadline)
+    }
+}
+
+impl Sealer {
+    /// A sealer over these ports.
+    pub fn new(ports: Ports, rules: Rules) -> Self {
+        Self {
+            ports,
+            rules,
+            spill: None,
+            keys: OnceLock::new(),
+        }
+    }
+
+    /// The same, which puts spilled events into their streams before it reads those.
+    pub fn with_spill(self, spill: Spill) -> Self {
+        Self {
+            spill: Some(spill),
+            ..self
+        }
+    }
+
+    /// Seals what is there, page by page, until nothing is left or the deadline is near.
+    ///
+    /// It may be dropped or killed at any point: the next run carries on. What a run finds wrong in streams stands in
+    /// the log's seals and is logged with its code; it stops nothing.
+    ///
+    /// # Errors
+    /// [`SealError`]; it is logged. Where [`SealError::is_security`], somebody has to look before anything is sealed.
+    pub async fn run(&self, deadline: Option<Instant>) -> Result<RunReport, SealError> {
+        let mut report = RunReport::new();
+        let result = self.run_here(deadline, &mut report).await;
+        match &result {
+            Ok(()) => log_report(&report),
+            Err(error) if error.is_security() => tracing::error!(
+                event.kind = "security",
+                security.code = error.code(),
+                security.subject = self.rules.origin,
+                "{error}"
+            ),
+            Err(error) => tracing::error!(code = error.code(), "nothing more was sealed: {error}"),
+        }
+        result.map(|()| report)
+    }
+
+    async fn run_here(
+        &self,
+        deadline: Option<Instant>,
+        report: &mut RunReport,
+    ) -> Result<(), SealError> {
+        let keys = self.keys().await?;
+        let mut head = match self.open(keys, report).await? {
+            Opened::Head(head) => *head,
+            Opened::Overtaken => {
+                report.outcome = Outcome::Overtaken;
+                return Ok(());
+            }
+        };
+        report.size = head.checkpoint.size;
+        match self.seal_all(keys, &mut head, deadline, report).await {
+            // What was read is newer than the head that was read before: another sealer works, or the lock was set back.
+            Err(SealError::Growth(CheckGrowthError::RolledBack { .. }))
+                if self.has_moved(&head).await? =>
+            {
+                report.outcome = Outcome::Overtaken;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn seal_all(
+        &self,
+        keys: &Keys,
+        head: &mut Head,
+        deadline: Option<Instant>,
+        report: &mut RunReport,
+    ) -> Result<(), SealError> {
+        let began_us = self.ports.clock.now_us();
+        let heartbeat = Some(self.slot(began_us)) != head.sealed_us.map(|us| self.slot(us));
+        let mut time = Time {
+            deadline,
+            longest: Duration::ZERO,
+        };
+        let spilled = self.replay_spill(deadline).await;
+        let (candidates, mut complete) = self.candidates(head, &spilled, began_us).await?;
+        let mut queue = candidates.into_queue(began_us);
+        loop {
+            let began = Instant::now();
+            let Gathered { pages, passed_by } = self
+                .gather(&mut queue, head.checkpoint.size, &time, report)
+                .await?;
+            complete &= !passed_by;
+            let now_us = self.ports.clock.now_us();
+            let rules = SealRules {
+                trusted: &keys.streams,
+                idle_after_us: self.rules.idle_after_us,
+                // What was gathered fits: it is bounded already.
+                max_leaves: u64::MAX,
+            };
+            let plan = plan_seal(&self.rules.origin, head.edge.clone(), pages, &rules, now_us)?;
+            if !plan.is_idle() || (heartbeat && report.checkpoints == 0) {
+                plan.findings.iter().for_each(log_finding);
+                report.findings += plan.findings.len() as u64;
+                let events = plan.ranges.iter().map(|range| range.count).sum::<u64>();
+                for candidate in queue.waiting() {
+                    let found = plan
+                        .streams
+                        .binary_search_by_key(&candidate.stream, |state| state.stream);
+                    if let Ok(at) = found {
+                        candidate.state = Some(plan.streams[at].clone());
+                    }
+                }
+                match self.append(keys, head, plan).await? {
+                    Appended::Yes => {
+                        report.checkpoints += 1;
+                        report.events += events;
+                        report.size = head.checkpoint.size;
+                    }
+                    Appended::Overtaken => {
+                        report.outcome = Outcome::Overtaken;
+                        return Ok(());
+                    }
+                }
+            }
+            time.longest = time.longest.max(began.elapsed());
+            if queue.is_empty() {
+                break;
+            }
+            if time.is_short() {
+                complete = false;
+                break;
+            }
+        }
+        if !complete {
+            report.outcome = Outcome::More;
+            return Ok(());
+        }
+        self.listed(head, began_us).await
+    }
+
+    /// Remembers that every stream that was registered until then was found; not in every run, for it costs a write.
+    async fn listed(&self, head: &mut Head, began_us: u64) -> Result<(), SealError> {
+        let before = head.position.listed_until_us;
+        if began_us.saturating_sub(before) < self.rules.heartbeat_us {
+            return Ok(());
+        }
+        head.position = IndexPosition {
+            tree_size: head.checkpoint.size,
+            listed_until_us: began_us,
+        };
+        let advance = self.ports.index_writer.advance(head.position).await;
+        advance.map_err(SealError::store("say how far the index is"))
+    }
+
+    /// Which heartbeat a time belongs to.
+    pub(crate) fn slot(&self, time_us: u64) -> u64 {
+        time_us / self.rules.heartbeat_us.max(1)
+    }
+
+    async fn keys(&self) -> Result<&Keys, SealError> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys);
+        }
+        let ask = SealError::store("ask for a public key");
+        let pem = self.ports.signer.public_key_pem().await.map_err(ask)?;
+        let own = log_key(&self.rules.origin, &pem)?;
+        let streams = match &self.rules.stream_keys {
+            StreamKeys::Given(keys) => keys.clone(),
+            StreamKeys::Of(signer) => {
+                let ask = SealError::store("ask for a public key");
+                let pem = signer.public_key_pem().await.map_err(ask)?;
+                vec![stream_key(signer.key_id(), &pem)?]
+            }
+        };
+        let log_keys = [&[own.clone()], self.rules.earlier_keys.as_slice()].concat();
+        let keys = Keys {
+            own,
+            log: TrustedLog::by_keys(&self.rules.origin, log_keys),
+            streams,
+        };
+        Ok(self.keys.get_or_init(|| keys))
+    }
+}
+
+fn log_finding(finding: &Finding) {
+    tracing::error!(
+        event.kind = "security",
+        security.code = finding.kind.code(),
+        security.subject = %finding.stream,
+        audit.stream = %finding.stream,
+        audit.seq = finding.seq.map(|seq| seq.0),
+        "{}",
+        finding.detail
+    );
+}
+
+fn log_report(report: &RunReport) {
+    if report.checkpoints == 0 && !report.recovered && report.outcome == Outcome::Done {
+        return;
+    }
+    tracing::info!(
+        outcome = ?report.outcome,
+        log.size = report.size,
+        log.checkpoints = report.checkpoints,
+        log.events = report.events,
+        log.findings = report.findings,
+        log.unreadable_streams = report.unreadable,
+        log.recovered = report.recovered,
+        "sealed"
+    );
+}

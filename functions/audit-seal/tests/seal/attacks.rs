@@ -1,0 +1,212 @@
+//! What was done to the log and its stores behind the sealer's back: it names it, and seals nothing more.
+
+use audit::checkpoint::CheckGrowthError;
+use audit::tiles::TileId;
+use audit_seal::SealError;
+use domain::LogPath;
+use domain::ports::{LogLock, LogReader, SealIndexWriter};
+use testkit::build::random;
+use testkit::{Fault, MemorySealIndex};
+
+use crate::support::{World, block_on};
+
+fn world() -> World {
+    let world = World::new();
+    let mut test = world.open(random());
+    for _ in 0..3 {
+        world.append(test.records(100));
+        world.clock.advance(1_000_000);
+        world.seal();
+    }
+    world.append(test.records(5));
+    world
+}
+
+/// Asserts that the sealer refuses with this code, twice, and that the log stays as it is.
+fn assert_refuses(world: &World, code: &str) -> SealError {
+    let before = (
+        block_on(world.log.committed()),
+        block_on(world.log.checkpoint()),
+    );
+    let error = world.try_seal().unwrap_err();
+    assert_eq!(error.code(), code, "{error}");
+    assert!(error.is_security(), "{error}");
+    assert_eq!(world.try_seal().unwrap_err().code(), code, "it stays so");
+    let after = (
+        block_on(world.log.committed()),
+        block_on(world.log.checkpoint()),
+    );
+    assert_eq!(before, after, "nothing more is committed or published");
+    error
+}
+
+#[test]
+fn a_lock_that_was_set_back_is_named() {
+    let world = world();
+    let older = world.log.all_published()[0].clone();
+    world.log.set_committed(Some(older));
+    let error = assert_refuses(&world, "audit.log_rolled_back");
+    let SealError::Growth(CheckGrowthError::RolledBack { from, to }) = error else {
+        panic!("{error}");
+    };
+    assert!(from > to && to > 0);
+}
+
+#[test]
+fn a_lock_that_was_emptied_is_named() {
+    let world = world();
+    world.log.set_committed(None);
+    assert_refuses(&world, "audit.log_rolled_back");
+}
+
+#[test]
+fn a_lock_and_a_checkpoint_that_were_set_back_together_are_named() {
+    let world = world();
+    let older = world.log.all_published()[0].clone();
+    world.log.set_committed(Some(older.clone()));
+    world.log.set_checkpoint(Some(older));
+    assert_refuses(&world, "audit.log_rolled_back");
+}
+
+#[test]
+fn a_lock_a_checkpoint_and_an_index_that_were_set_back_meet_the_tiles() {
+    let mut world = world();
+    let older = world.log.all_published()[0].clone();
+    world.log.set_committed(Some(older.clone()));
+    world.log.set_checkpoint(Some(older));
+    world.index = std::sync::Arc::new(MemorySealIndex::new());
+    let position = domain::ports::IndexPosition {
+        tree_size: world.checkpoint().size,
+        listed_until_us: 0,
+    };
+    block_on(world.index.advance(position)).unwrap();
+    // The new history is committed, and cannot be written over the old one: it is never published.
+    let error = world.try_seal().unwrap_err();
+    assert_eq!(error.code(), "audit.log_tile_differs", "{error}");
+    assert!(error.to_string().contains("tile/"), "{error}");
+    assert_refuses(&world, "audit.log_tile_differs");
+}
+
+#[test]
+fn a_checkpoint_of_another_history_is_named() {
+    let (mut one, other) = (world(), world());
+    // Signed by the same key, of the same size: the worst case.
+    let forked = other.log.all_published()[2].clone();
+    one.log.set_checkpoint(Some(forked));
+    assert_refuses(&one, "audit.log_forked");
+    // And a smaller one, where a run was committed and not published.
+    one = world();
+    let smaller = other.log.all_published()[0].clone();
+    let stores = one.stores();
+    let down = Fault::Before(domain::StoreError::Unavailable("down".to_owned()));
+    stores.log.fail_next("LogPublisher::publish", down);
+    block_on(one.sealer_over(&stores, World::rules()).run(None)).unwrap_err();
+    one.log.set_checkpoint(Some(smaller));
+    assert_refuses(&one, "audit.log_forked");
+}
+
+#[test]
+fn a_checkpoint_that_the_logs_key_did_not_sign_is_named() {
+    let world = world();
+    let note = block_on(world.log.checkpoint()).unwrap().unwrap();
+    let text = String::from_utf8(note).unwrap();
+    let altered = text.replacen("sealcast.test/log\n", "sealcast.test/log\n1", 1);
+    world.log.set_checkpoint(Some(altered.clone().into_bytes()));
+    assert_refuses(&world, "audit.log_checkpoint_invalid");
+    let world = self::world();
+    world.log.set_committed(Some(altered.into_bytes()));
+    assert_refuses(&world, "audit.log_lock_invalid");
+}
+
+#[test]
+fn every_swapped_tile_at_the_end_of_the_log_is_named() {
+    let size = world().checkpoint().size;
+    let tiles = audit::tiles::tiles_added(0, size);
+    let edge: Vec<TileId> = tiles.into_iter().filter(|tile| !tile.is_full()).collect();
+    assert_eq!(
+        edge.len(),
+        4,
+        "two levels of hashes, entries and signatures"
+    );
+    for index in 0..edge.len() {
+        let world = world();
+        let size = world.checkpoint().size;
+        let tile = audit::tiles::tiles_added(0, size)
+            .into_iter()
+            .filter(|tile| !tile.is_full())
+            .nth(index)
+            .unwrap();
+        let path = LogPath::parse(&tile.to_string()).unwrap();
+        let mut bytes = world.read_tile(tile).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        world.log.tamper(&path, Some(bytes));
+        if tile.kind() == audit::tiles::TileKind::Signatures {
+            // No part of the tree: whoever verifies the log finds it.
+            world.seal();
+            assert!(!world.verify().is_complete());
+        } else {
+            let error = assert_refuses(&world, "audit.log_edge_differs");
+            assert!(error.to_string().contains(path.as_str()), "{error}");
+            world.log.tamper(&path, None);
+            assert_refuses(&world, "audit.log_edge_differs");
+        }
+    }
+}
+
+#[test]
+fn a_tile_that_stands_where_a_committed_run_writes_is_named() {
+    let world = world();
+    let stores = world.stores();
+    let down = Fault::Before(domain::StoreError::Unavailable("down".to_owned()));
+    let staged = stores.log.calls("LogWriter::create") + 1;
+    stores.log.fail_nth("LogWriter::create", staged + 1, down);
+    block_on(world.sealer_over(&stores, World::rules()).run(None)).unwrap_err();
+    // The run is committed; its first tile is not written yet.
+    let committed = block_on(world.log.committed()).unwrap().unwrap();
+    let size = crate::support::trusted_log()
+        .open(&committed)
+        .unwrap()
+        .0
+        .size;
+    let tile = audit::tiles::tiles_added(world.checkpoint().size, size)[0];
+    let path = LogPath::parse(&tile.to_string()).unwrap();
+    world.log.tamper(&path, Some(vec![7; 32]));
+    let error = assert_refuses(&world, "audit.log_tile_differs");
+    assert!(error.to_string().contains(path.as_str()), "{error}");
+}
+
+#[test]
+fn a_staged_record_that_is_gone_or_altered_is_named() {
+    for (alter, code) in [
+        (false, "audit.log_stage_missing"),
+        (true, "audit.log_stage_invalid"),
+    ] {
+        let world = world();
+        let stores = world.stores();
+        let down = Fault::Before(domain::StoreError::Unavailable("down".to_owned()));
+        stores.log.fail_next("LogPublisher::publish", down);
+        block_on(world.sealer_over(&stores, World::rules()).run(None)).unwrap_err();
+        let staged = world.log.objects_below("stage/");
+        let (path, bytes) = staged.first_key_value().unwrap();
+        let altered = alter.then(|| {
+            let mut bytes = bytes.clone();
+            bytes[200] ^= 1;
+            bytes
+        });
+        world.log.tamper(path, altered);
+        let error = assert_refuses(&world, code);
+        assert!(error.to_string().contains(path.as_str()), "{error}");
+        // With the right bytes in its place the run is carried out.
+        world.log.tamper(path, Some(bytes.clone()));
+        assert!(world.seal().recovered);
+        world.assert_all_sealed_once();
+    }
+}
+
+#[test]
+fn an_index_that_was_lost_stops_the_sealer_before_it_seals_events_twice() {
+    let mut world = world();
+    world.index = std::sync::Arc::new(MemorySealIndex::new());
+    assert_refuses(&world, "audit.log_index_behind");
+}

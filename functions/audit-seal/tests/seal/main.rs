@@ -1,0 +1,11 @@
+//! The sealer over stores in memory, with every fault that a store can have.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod attacks;
+mod faults;
+mod schedules;
+mod sealing;
+mod streams;
+mod support;

@@ -1,0 +1,67 @@
+//! Seals the streams of the data directory while the server runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use audit::note::{KeyName, VerifierKey};
+use audit_seal::{Ports, Rules, SealSettings, Sealer, StreamKeys};
+use domain::ports::Clock;
+use store_embedded::EmbeddedStore;
+
+/// Longest time that the server seals after it was told to stop.
+const LAST_RUN: Duration = Duration::from_secs(10);
+
+/// A sealer over the data directory.
+pub(crate) fn open(
+    store: &EmbeddedStore,
+    settings: &SealSettings,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Sealer> {
+    let keys = store.keys();
+    let (log, index) = (store.log(), store.seal_index());
+    let ports = Ports {
+        audit: store.audit_reader(),
+        log: log.clone(),
+        writer: log.clone(),
+        publisher: log.clone(),
+        lock: log.clone(),
+        stage: log,
+        index: index.clone(),
+        index_writer: index,
+        signer: keys.log_signer().context("the log has no signing key")?,
+        clock,
+    };
+    let name = KeyName::parse(&settings.origin).context("SEALCAST_LOG_ORIGIN is no name")?;
+    let earlier_keys = keys
+        .earlier_log_keys()
+        .iter()
+        .map(|key| VerifierKey::ed25519(name.clone(), key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let rules = Rules {
+        earlier_keys,
+        heartbeat_us: settings.heartbeat_s * 1_000_000,
+        idle_after_us: settings.idle_after_s * 1_000_000,
+        ..Rules::of(
+            settings.origin.clone(),
+            StreamKeys::Given(keys.trusted_stream_keys()),
+        )
+    };
+    Ok(Sealer::new(ports, rules))
+}
+
+/// Seals what is there, once an interval; never ends. What fails is logged by the sealer, and tried again.
+pub(crate) async fn keep_sealing(sealer: Arc<Sealer>, interval: Duration) {
+    loop {
+        let _ = sealer.run(None).await;
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Seals the last events of a server that stops. What is left waits for the next start.
+pub(crate) async fn seal_last(sealer: &Sealer) {
+    let run = sealer.run(Some(Instant::now() + LAST_RUN));
+    if tokio::time::timeout(LAST_RUN, run).await.is_err() {
+        tracing::warn!("the last events are sealed after the next start");
+    }
+}
