@@ -9,7 +9,6 @@ mod embedded;
 mod follow;
 mod health;
 mod listen;
-mod replay;
 mod seal;
 mod tokens;
 

@@ -18,7 +18,7 @@ use audit::{StreamVerifier, export};
 use data_dir::{DataDir, TOKEN};
 use serde_json::{Value, json};
 
-/// Longest wait for what the server does by itself: it looks at its spill every 10 s.
+/// Longest wait for what the server does by itself: it looks at its spill every second.
 const WITHIN: Duration = Duration::from_mins(1);
 
 struct Server {
@@ -59,6 +59,7 @@ impl Server {
             .env("SEALCAST_ADDR", addr.to_string())
             .env("SEALCAST_DATA", data.path())
             .env("SEALCAST_AUDIT_MODE", mode)
+            .env("SEALCAST_SEAL_INTERVAL", "1")
             .env("SEALCAST_SPILL_DIR", data.path().join("elsewhere"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
