@@ -331,7 +331,12 @@ impl Run<'_> {
             tracing::error!(code, spill.item = name, error = %error, "an item of the spill was not set aside");
             return Next::Item;
         }
-        tracing::error!(code, spill.item = name, detail, "an item of the spill was set aside");
+        tracing::error!(
+            code,
+            spill.item = name,
+            detail,
+            "an item of the spill was set aside"
+        );
         self.report.findings.push(ReplayFinding {
             code,
             subject: name.chars().take(200).collect(),

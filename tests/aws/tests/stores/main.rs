@@ -12,3 +12,4 @@ mod like_aws;
 mod operation;
 mod questions;
 mod sealing;
+mod spill;
