@@ -3,15 +3,15 @@
 #
 #   examples/run.sh DIRECTORY-OF-THE-BINARIES
 #
-# SEALCAST_ADDR (127.0.0.1:8080) and SEALCAST_DATA (.sealcast) say where. What a first run created, a second one
-# keeps. The server goes on when the terminal is closed; SIGTERM or Ctrl-C stops it.
+# SEALCAST_ADDR (127.0.0.1:8080) and SEALCAST_DATA (.sealcast) say where, SEALCAST_SEAL_INTERVAL (2) how many seconds
+# pass between two checkpoints of the log. What a first run created, a second one keeps. The server goes on when the
+# terminal is closed; SIGTERM or Ctrl-C stops it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=$1
 example=examples/spx-direction
 export SEALCAST_ADDR=${SEALCAST_ADDR:-127.0.0.1:8080} SEALCAST_DATA=${SEALCAST_DATA:-.sealcast}
-# So that nobody waits a minute for the first proof.
 export SEALCAST_SEAL_INTERVAL=${SEALCAST_SEAL_INTERVAL:-2}
 data=$SEALCAST_DATA
 url=http://$SEALCAST_ADDR

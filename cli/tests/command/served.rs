@@ -1,8 +1,8 @@
 //! A prediction of a running server, followed into the sealed log and out of it again.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +41,26 @@ impl Server {
             .spawn()
             .unwrap();
         Self { child, addr }
+    }
+
+    fn wait_until_ready(&self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.is_ready() {
+            assert!(Instant::now() < until, "the server is not ready");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let request = b"GET /v2/health/ready HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        let mut answer = [0; 12];
+        TcpStream::connect(self.addr)
+            .and_then(|mut stream| {
+                stream.write_all(request)?;
+                stream.read_exact(&mut answer)
+            })
+            .is_ok()
+            && &answer == b"HTTP/1.1 200"
     }
 
     fn stop(&mut self) {
@@ -95,23 +115,15 @@ impl Session<'_> {
         )
     }
 
-    /// Predicts once, when the server is there; gives the receipt.
+    /// Predicts once; gives the receipt.
     fn predict(&self, id: &str) -> String {
         let line = format!(
             "predict --addr http://{} --token-file {{}}/desk.token --symbol SPX --request-id {id} --json --features {{}}/f.json",
             self.addr
         );
-        let until = Instant::now() + Duration::from_secs(60);
-        loop {
-            let run = run_in(self.dir, &line);
-            if run.code == 0 {
-                let receipt = run.json()["receipt"].clone();
-                let text = |name: &str| receipt[name].to_string().replace('"', "");
-                return format!("{}:{}:{}", text("stream"), text("seq"), text("leaf_hash"));
-            }
-            assert!(Instant::now() < until, "{run:?}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let receipt = run_in(self.dir, &line).ends_with(0).json()["receipt"].clone();
+        let text = |name: &str| receipt[name].to_string().replace('"', "");
+        format!("{}:{}:{}", text("stream"), text("seq"), text("leaf_hash"))
     }
 }
 
@@ -129,6 +141,7 @@ fn a_prediction_is_queried_proven_and_verified_in_the_sealed_log_of_a_running_se
         addr: server.addr,
     };
 
+    server.wait_until_ready();
     let first = session.predict("first");
     let proven = session
         .run(&format!(

@@ -7,6 +7,7 @@
 //! things are written.
 
 mod append;
+pub mod config;
 mod error;
 mod gather;
 mod head;

@@ -1,7 +1,8 @@
 //! What a run did.
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Everything that was there is sealed.
     Done,
@@ -33,6 +34,20 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// What the function answers, for whoever calls it by hand.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "outcome": self.outcome,
+            "size": self.size,
+            "checkpoints": self.checkpoints,
+            "events": self.events,
+            "findings": self.findings,
+            "streams": self.streams,
+            "unreadable": self.unreadable,
+            "recovered": self.recovered,
+        })
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             outcome: Outcome::Done,

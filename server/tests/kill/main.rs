@@ -1,5 +1,6 @@
 //! `kill -9` at any moment: what a client was told is in the log, the log verifies, and a request that is sent again
-//! gets the answer that was given.
+//! gets the answer that was given. The sealed log, whose sealer is killed with it, holds every event once and only
+//! grows.
 //!
 //! The operating system outlives the server here, so what is tested is the order of record and answer and the repair
 //! at the start, not the disk's own durability (the store's tests look at its syncs). Clients are plain sockets that
@@ -12,6 +13,7 @@ mod connection;
 mod data_dir;
 mod process;
 mod random;
+mod sealed;
 mod streams;
 
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use clients::{Clients, Log};
 use data_dir::DataDir;
 use process::ServerProcess;
 use random::Random;
+use sealed::SealedLog;
 use streams::Streams;
 
 const ROUNDS: usize = 50;
@@ -36,12 +39,14 @@ fn no_answer_outlives_its_record_however_often_the_server_is_killed() {
     let addr = process::find_free_addr();
     let clients = Clients::start(addr, data_dir::TOKEN, CLIENTS, seed);
     let mut streams = Streams::new(&data);
+    let mut sealed = SealedLog::new(&data);
 
     for round in 1..=ROUNDS {
         let mut server = ServerProcess::start(data.path(), addr);
         if round % KILL_AT_START_EVERY == 0 {
             std::thread::sleep(Duration::from_millis(random.below(40)));
             server.kill();
+            sealed.look();
             continue;
         }
         server.wait_until_ready();
@@ -51,6 +56,7 @@ fn no_answer_outlives_its_record_however_often_the_server_is_killed() {
         server.kill();
         // Nothing is written any more: what was answered must be there before anything is repaired.
         streams.check_written(&clients.log().answers);
+        sealed.look();
     }
 
     let mut server = ServerProcess::start(data.path(), addr);
@@ -69,10 +75,14 @@ fn no_answer_outlives_its_record_however_often_the_server_is_killed() {
         1,
         "only the last process said that it ended"
     );
+    sealed.verify(&streams.events_by_stream());
     check_that_enough_was_tried(&log);
+    let (leaves, checkpoints, interrupted) = sealed.summary();
+    assert!(checkpoints > ROUNDS / 2, "only {checkpoints} checkpoints");
     println!(
         "seed {seed}: {ROUNDS} kills, {} streams, {} events, {} answers, {} of them read back, {} requests \
-         sent again after a kill, {} refusals for a while, {:.1} s",
+         sent again after a kill, {} refusals for a while, {leaves} leaves sealed, {interrupted} runs of the sealer \
+         interrupted, {:.1} s",
         streams.count(),
         streams.events(),
         log.answers.len(),

@@ -1,6 +1,6 @@
 //! The audit streams on disk, read as an auditor would: from the files, with the trusted key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub(crate) struct Streams {
     verified: HashSet<PathBuf>,
     /// Request id of each prediction that answered, by `STREAM:SEQ:HASH`.
     predictions: HashMap<String, String>,
-    events: u64,
+    events: BTreeMap<String, u64>,
     closed: usize,
     /// Answers that are known to be written.
     written: usize,
@@ -28,7 +28,7 @@ impl Streams {
             trusted: data.trusted_stream_keys(),
             verified: HashSet::new(),
             predictions: HashMap::new(),
-            events: 0,
+            events: BTreeMap::new(),
             closed: 0,
             written: 0,
         }
@@ -74,7 +74,8 @@ impl Streams {
                 self.predictions.insert(receipt, prediction.request_id);
             }
         }
-        self.events += verifier.report().events;
+        let stream = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        self.events.insert(stream, verifier.report().events);
         self.closed += usize::from(verifier.report().closed);
     }
 
@@ -142,7 +143,12 @@ impl Streams {
     }
 
     pub(crate) fn events(&self) -> u64 {
-        self.events
+        self.events.values().sum()
+    }
+
+    /// The events of each stream that was verified, by its id.
+    pub(crate) fn events_by_stream(&self) -> BTreeMap<String, u64> {
+        self.events.clone()
     }
 
     pub(crate) fn closed(&self) -> usize {

@@ -98,7 +98,7 @@ impl Host {
 }
 
 /// Until when a request must be answered that Lambda ends at `deadline_ms` (milliseconds since 1970).
-fn instant_of(deadline_ms: u64, now: SystemTime) -> Option<Instant> {
+pub(crate) fn instant_of(deadline_ms: u64, now: SystemTime) -> Option<Instant> {
     if deadline_ms < FIRST_DEADLINE_MS {
         return None;
     }

@@ -1,6 +1,8 @@
 //! Runs a router as a Lambda function behind an HTTP API: who calls, until
 //! when, what the log says, and how it stops.
 //!
+//! A function that a schedule calls has no router: its main ends with [`run_scheduled`].
+//!
 //! The same binary serves classic Lambda, one request at a time, and Managed
 //! Instances, as many as `AWS_LAMBDA_MAX_CONCURRENCY` says. A function's main is
 //! [`start`], its ports and its router, and [`run`].
@@ -9,6 +11,7 @@ mod audit_log;
 mod host;
 mod iam_roles;
 mod identity;
+mod scheduled;
 mod settings;
 mod size;
 mod start;
@@ -18,6 +21,7 @@ pub use audit_log::LoggedAudit;
 pub use host::Host;
 pub use iam_roles::{IamRoles, IamRolesError};
 pub use identity::{Identity, IdentityRules, identify};
+pub use scheduled::run_scheduled;
 pub use settings::HostSettings;
 pub use start::{INIT_TIME, init, start};
 

@@ -190,6 +190,13 @@ impl Connection {
         Arc::new(crate::DynamoLogLock::new(client, patience, table, origin))
     }
 
+    /// The index of the log with this origin, in the table of its lock.
+    pub fn seal_index(&self, table: &str, origin: &str) -> Arc<crate::DynamoSealIndex> {
+        let (client, patience) = (self.dynamodb.clone(), self.patience.clone());
+        let table = table.to_owned();
+        Arc::new(crate::DynamoSealIndex::new(client, patience, table, origin))
+    }
+
     /// Request claims in this table.
     pub fn claims(&self, table: &str) -> Arc<crate::DynamoClaims> {
         let (client, patience) = (self.dynamodb.clone(), self.patience.clone());

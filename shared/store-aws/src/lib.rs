@@ -37,6 +37,8 @@ mod log_objects;
 #[cfg(feature = "dynamodb")]
 mod releases;
 #[cfg(feature = "dynamodb")]
+mod seal_index;
+#[cfg(feature = "dynamodb")]
 mod table;
 
 #[cfg(feature = "lambda")]
@@ -58,3 +60,5 @@ pub use log_lock::DynamoLogLock;
 pub use log_objects::S3Log;
 #[cfg(feature = "dynamodb")]
 pub use releases::DynamoReleases;
+#[cfg(feature = "dynamodb")]
+pub use seal_index::DynamoSealIndex;

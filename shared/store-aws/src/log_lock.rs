@@ -1,4 +1,4 @@
-//! The lock of the sealed log in a `DynamoDB` table of its own: one row, `LOCK#<origin>` and `committed`, whose
+//! The lock of the sealed log in a `DynamoDB` table that it shares with the log's index: one row, `LOCK#<origin>` and `committed`, whose
 //! `state` is what was committed last.
 
 use async_trait::async_trait;

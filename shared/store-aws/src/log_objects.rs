@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use bytes::Bytes;
-use domain::ports::{LogPublisher, LogReader, LogWriter};
+use domain::ports::{LogPublisher, LogReader, LogWriter, StageRemover};
 use domain::{LogPath, StoreError};
 
 use crate::attempt::Patience;
@@ -132,5 +132,18 @@ impl LogPublisher for S3Log {
             Ok(stored) if stored.as_deref() != expected => Err(overtaken()),
             _ => Err(failed.into_store()),
         }
+    }
+}
+
+/// The bucket's lifecycle lets staged records expire: who may write the log need not be allowed to delete in it.
+#[async_trait]
+impl StageRemover for S3Log {
+    async fn remove(&self, path: &LogPath) -> Result<(), StoreError> {
+        if path.as_str().starts_with(STAGE) {
+            return Ok(());
+        }
+        Err(StoreError::Denied(format!(
+            "{path} is not removed: it does not begin with {STAGE}"
+        )))
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -218,6 +219,65 @@ impl Table {
             })
         });
         Ok(Err(objections.collect()))
+    }
+
+    /// Deletes the row if the condition holds; nothing happens where it does not, or there is none.
+    pub(crate) async fn delete(
+        &self,
+        pk: &str,
+        sk: &str,
+        condition: &Condition,
+    ) -> Result<(), StoreError> {
+        let call = || {
+            self.client
+                .delete_item()
+                .table_name(&self.name)
+                .key("pk", text(pk))
+                .key("sk", text(sk))
+                .condition_expression(condition.expression)
+                .set_expression_attribute_names(condition.names())
+                .set_expression_attribute_values(condition.values())
+                .send()
+        };
+        let what = self.what("delete", pk, sk);
+        match self.patience.attempt(Access::Write, what, call).await {
+            Err(failed)
+                if !matches!(
+                    failed.service(),
+                    Some(DeleteItemError::ConditionalCheckFailedException(_))
+                ) =>
+            {
+                Err(failed.into_store())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The last row of one partition whose `sk` is from `from` to `to`, both included.
+    pub(crate) async fn last(
+        &self,
+        pk: &str,
+        from: &str,
+        to: &str,
+    ) -> Result<Option<Item>, StoreError> {
+        let call = || {
+            self.client
+                .query()
+                .table_name(&self.name)
+                .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_names("#sk", "sk")
+                .expression_attribute_values(":pk", text(pk))
+                .expression_attribute_values(":from", text(from))
+                .expression_attribute_values(":to", text(to))
+                .consistent_read(true)
+                .scan_index_forward(false)
+                .limit(1)
+                .send()
+        };
+        let what = self.what("query", pk, to);
+        let found = self.patience.attempt(Access::Read, what, call).await?;
+        Ok(found.items.unwrap_or_default().into_iter().next())
     }
 
     /// Rows of one partition whose `sk` is from `from` to `to`, both included, ascending, at most `limit`.

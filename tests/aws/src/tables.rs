@@ -27,6 +27,11 @@ pub async fn create_requests(emulator: Emulator) -> String {
     create(emulator, "requests", &[]).await
 }
 
+/// Creates a table of a log's lock and index; gives its name.
+pub async fn create_log(emulator: Emulator) -> String {
+    create(emulator, "log", &[]).await
+}
+
 /// Creates an audit table with its four indexes; gives its name.
 pub async fn create_audit(emulator: Emulator) -> String {
     create(emulator, "audit", &AUDIT_INDEXES).await

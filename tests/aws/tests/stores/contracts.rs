@@ -9,7 +9,7 @@ use aws_tests::emulators::{connect, connect_keys, connect_tables};
 use aws_tests::{fixtures, tables};
 use domain::ports::{
     AliasReader, AliasWriter, AuditAppender, AuditReader, Claim, ClaimKey, KeyContext,
-    KeyUnwrapper, KeyWrapper, LogWriter, RequestClaims, RoutingReader, Signer,
+    KeyUnwrapper, KeyWrapper, LogWriter, RequestClaims, RoutingReader, SealIndexReader, Signer,
 };
 use domain::{LogPath, PrincipalId, RequestId, Sha256Digest, StoreError};
 use store_aws::SigningAlgorithm;
@@ -17,7 +17,7 @@ use testkit::build::{TestStream, random, release_id};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
     heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
-    routing_contract, search_contract, signer_contract,
+    routing_contract, seal_index_contract, search_contract, signer_contract, stage_contract,
 };
 
 /// How long what is logged is kept.
@@ -82,6 +82,7 @@ async fn the_log_keeps_the_contract() {
     for (bucket, retention) in [(bucket, None), (log_bucket, Some(YEAR))] {
         let log = connect().await.log_objects(&bucket, retention);
         log_store_contract(&*log, &*log, &*log).await;
+        stage_contract(&*log, &*log, &*log, true).await;
     }
 }
 
@@ -101,6 +102,19 @@ async fn what_is_logged_is_retained_and_what_is_staged_is_not() {
         assert_eq!(until.is_some_and(|until| until > in_a_year), retained);
         let mode = head.object_lock_mode().map(ObjectLockMode::as_str);
         assert_eq!(mode, retained.then_some("COMPLIANCE"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_the_log_keeps_the_contract() {
+    for emulator in [DynamodbLocal, Ministack] {
+        let table = tables::create_log(emulator).await;
+        let connection = connect_tables(emulator).await;
+        // Two logs may share the table: positions are each one's own, streams never are.
+        let index = connection.seal_index(&table, "log.example/a");
+        seal_index_contract(&*index, &*index).await;
+        let other = connection.seal_index(&table, "log.example/b");
+        assert_eq!(other.position().await.unwrap().tree_size, 0);
     }
 }
 
