@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use audit::note::{KeyName, VerifierKey};
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyUnwrapper, KeyWrapper,
-    ReleaseReader, ReleaseWriter, RoutingReader, Signer,
+    ReleaseReader, ReleaseWriter, RoutingReader, Signer, SpillWriter,
 };
 use tokio::runtime::Runtime;
 
@@ -69,6 +69,9 @@ trait Parts: Send + Sync {
 
     /// The keys that vouch for audit streams, with the ids that registrations name them by.
     async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure>;
+
+    /// What the audit log did not take; a local store's is in `dir`, where that is given.
+    fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure>;
 
     /// The keys that sign the log's checkpoints, the present one first; none where the store knows of none. Without
     /// an origin, the store's own names them.
@@ -181,6 +184,11 @@ impl Stores {
         &self,
     ) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
         self.parts.trusted_stream_keys().await
+    }
+
+    /// What the audit log did not take; a local store's is in `dir`, where that is given.
+    pub(crate) fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        self.parts.spill(dir)
     }
 
     /// The keys that sign the log's checkpoints, the present one first; none where the store knows of none. Without

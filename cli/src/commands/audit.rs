@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod export;
+mod import_spill;
 mod prove;
 mod query;
 mod show;
@@ -19,6 +20,7 @@ use crate::output::{Form, Report};
 pub(crate) enum AuditCommand {
     Streams(streams::StreamsArguments),
     Export(export::ExportArguments),
+    ImportSpill(import_spill::ImportSpillArguments),
     Verify(Box<verify::VerifyArguments>),
     Checkpoint(checkpoint::CheckpointArguments),
     Prove(prove::ProveArguments),
@@ -36,6 +38,7 @@ pub(crate) fn run(command: &AuditCommand, form: Form) -> Result<Report, Failure>
     match command {
         AuditCommand::Streams(arguments) => streams::run(arguments),
         AuditCommand::Export(arguments) => export::run(arguments),
+        AuditCommand::ImportSpill(arguments) => import_spill::run(arguments),
         AuditCommand::Verify(arguments) => verify::run(arguments),
         AuditCommand::Checkpoint(arguments) => checkpoint::run(arguments),
         AuditCommand::Prove(arguments) => prove::run(arguments),

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use artifact::TrustedKey;
 use async_trait::async_trait;
 use audit::note::VerifierKey;
 use audit::{StreamId, export};
-use store_embedded::{ExportError, FileArtifacts, FileReleases, LocalKeys};
+use domain::ports::SpillWriter;
+use store_embedded::{ExportError, FileArtifacts, FileReleases, FileSpill, LocalKeys};
 use tokio::runtime::Runtime;
 
 use super::streams::{CopyError, ListedStream, OpenStream, StreamSource};
@@ -74,6 +75,11 @@ impl Parts for LocalStores {
 
     async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
         Ok(LocalKeys::open(&self.keys)?.trusted_stream_keys())
+    }
+
+    fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        let own = self.data.join("spill");
+        Ok(Arc::new(FileSpill::open(dir.unwrap_or(&own))?))
     }
 
     async fn trusted_log_keys(&self, origin: Option<&str>) -> Result<Vec<VerifierKey>, Failure> {

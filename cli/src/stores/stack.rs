@@ -1,11 +1,12 @@
 //! The stores of a deployed stack: S3, KMS, `DynamoDB` and the alias of a Lambda function.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use artifact::{PublicKey, TrustedKey};
 use async_trait::async_trait;
 use audit::note::VerifierKey;
-use domain::ports::Signer;
+use domain::ports::{Signer, SpillWriter};
 use store_aws::{Connection, SigningAlgorithm};
 use tokio::runtime::Runtime;
 
@@ -100,6 +101,17 @@ impl Parts for StackStores {
             Failure::refused("audit.key_malformed", message).at(place)
         })?;
         Ok(vec![(signer.key_id().to_owned(), key)])
+    }
+
+    fn spill(&self, _: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        match &self.stack.spill_bucket {
+            Some(bucket) => Ok(self.connection.spill(bucket)),
+            None => {
+                let place = "SEALCAST_SPILL_BUCKET";
+                let message = format!("{}: {place}: the stack has no spill", self.stack.path);
+                Err(Failure::refused("spill.none", message).at(place))
+            }
+        }
     }
 
     async fn trusted_log_keys(&self, origin: Option<&str>) -> Result<Vec<VerifierKey>, Failure> {

@@ -22,6 +22,7 @@ const REQUIRED: [&str; 7] = [
     "SEALCAST_PREDICT_FUNCTION",
 ];
 const TRUSTED_KEYS: &str = "SEALCAST_TRUSTED_KEYS";
+const SPILL_BUCKET: &str = "SEALCAST_SPILL_BUCKET";
 /// What else a stack may have; most of it the functions read, and nothing here does.
 const OTHERS: [&str; 11] = [
     "SEALCAST_LOG_BUCKET",
@@ -29,7 +30,7 @@ const OTHERS: [&str; 11] = [
     "SEALCAST_LOG_ORIGIN",
     "SEALCAST_AUDIT_MODE",
     "SEALCAST_LOG_TABLE",
-    "SEALCAST_SPILL_BUCKET",
+    SPILL_BUCKET,
     "SEALCAST_TRUSTED_STREAM_KEYS",
     "SEALCAST_REQUESTS_TABLE",
     "SEALCAST_IAM_ROLES",
@@ -48,6 +49,8 @@ pub(super) struct StackFile {
     pub(super) registry_table: String,
     /// Table of the audit streams.
     pub(super) audit_table: String,
+    /// Bucket of what the audit table did not take, where the stack has one.
+    pub(super) spill_bucket: Option<String>,
     /// Symmetric key that wraps data keys.
     pub(super) data_key: String,
     /// P-256 key that signs models.
@@ -142,6 +145,7 @@ impl StackFile {
             models_bucket: value("SEALCAST_MODELS_BUCKET"),
             registry_table: value("SEALCAST_REGISTRY_TABLE"),
             audit_table: value("SEALCAST_AUDIT_TABLE"),
+            spill_bucket: Some(value(SPILL_BUCKET)).filter(|name| !name.is_empty()),
             data_key: value("SEALCAST_DATA_KEY"),
             model_signing_key: value("SEALCAST_MODEL_SIGNING_KEY"),
             stream_key: value("SEALCAST_STREAM_KEY"),

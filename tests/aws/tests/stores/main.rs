@@ -10,3 +10,4 @@ mod faults_tables;
 mod heartbeats;
 mod like_aws;
 mod operation;
+mod sealing;
