@@ -70,10 +70,9 @@ pub(crate) struct LogArguments {
         long,
         value_name = "DIR",
         num_args = 0..=1,
-        default_missing_value = "",
         conflicts_with = "server"
     )]
-    pub(crate) log: Option<PathBuf>,
+    pub(crate) log: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub(crate) api: ApiArguments,
 }
@@ -131,7 +130,7 @@ impl LogArguments {
         if let Some(server) = &self.api.server {
             return Ok(Source::Api(Arc::new(self.api.client(server)?)));
         }
-        if let Some(dir) = self.log.as_ref().filter(|dir| !dir.as_os_str().is_empty()) {
+        if let Some(Some(dir)) = &self.log {
             return Ok(Source::Folder(FolderLog::open(dir)?));
         }
         let stores = Stores::open(store)?;
