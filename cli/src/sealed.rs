@@ -16,7 +16,7 @@ use artifact::{Manifest, Opened, PublicKey, Sidecar, TrustedKey};
 use domain::StoreError;
 use domain::ports::{ArtifactFiles, ArtifactReader, Clock as _, KeyUnwrapper};
 use domain::system::SystemClock;
-use engine::{LoadLimits, PACKED_FORMAT};
+use engine::{Explainer, LoadLimits, Model, PACKED_FORMAT, Scorer};
 use store_embedded::MAX_CONTAINER_BYTES;
 use zeroize::Zeroizing;
 
@@ -145,8 +145,18 @@ pub(crate) fn open_stored(stores: &Stores, label: &ModelLabel) -> Result<OpenedM
     })
 }
 
+/// Binds the model to its manifest, warms it up and reads its background, as a server does before it serves; then
+/// [`check_packed`].
+pub(crate) fn check_serves(model: &OpenedModel) -> Result<(), Failure> {
+    let (manifest, onnx) = (&model.opened.manifest, &model.opened.onnx);
+    let limits = LoadLimits::default();
+    Scorer::new(manifest, Model::load(onnx, &limits)?)?;
+    Explainer::bind(manifest, onnx, &limits)?;
+    check_packed(model)
+}
+
 /// Packs the ONNX file anew and compares: what a function loads must be what was reviewed.
-pub(crate) fn check_packed(model: &OpenedModel) -> Result<(), Failure> {
+fn check_packed(model: &OpenedModel) -> Result<(), Failure> {
     let Some((stated, found)) = &model.packed else {
         return Ok(());
     };

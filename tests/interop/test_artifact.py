@@ -26,12 +26,12 @@ SIGNED_FILES = ["manifest.json", "model.onnx.sealed", "model.sig"]
 class Sealed:
     """An artifact that Rust has just sealed under new keys."""
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, *packed: object):
         self.folder = folder / "artifact"
         self.key = os.urandom(32)
         self.signing_key = os.urandom(31).rjust(32, b"\x01")
         arguments = (self.folder, MANIFEST, ONNX, self.key.hex(), os.urandom(24).hex(), self.signing_key.hex())
-        rust.run("seal-artifact", *arguments)
+        rust.run("seal-artifact", *arguments, *packed)
         rust.run("wrap", self.folder, "alias/model-key", os.urandom(48).hex())
         self.public_key = folder / "artifact.pub.pem"
 
@@ -117,6 +117,46 @@ def test_python_opens_what_rust_seals(sealed):
     container = (sealed.folder / "model.onnx.sealed").read_bytes()
     assert cobblestone.open_sealed(sealed.key, context_of(manifest), container) == onnx
     assert sealed.open_with_rust() == onnx
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A sealed model with some bytes for its packed form."""
+    plain = tmp_path / "plain.packed"
+    plain.write_bytes(b"SEALPACK" + os.urandom(40_000))
+    return Sealed(tmp_path, plain, os.urandom(24).hex()), plain.read_bytes()
+
+
+def test_the_packed_container_is_signed_and_opened_by_every_implementation(packed):
+    sealed, plain = packed
+    manifest = json.loads((sealed.folder / "manifest.json").read_bytes())
+    digest = hashlib.sha256(plain).hexdigest()
+    assert manifest["packed"] == {"format": 1, "sha256": digest, "size": len(plain)}
+    done = verify(sealed.folder, sealed.public_key)
+    assert done.returncode == 0, done.stderr
+
+    # The packed container has a context of its own: one cannot stand in the other's place.
+    container = (sealed.folder / "model.packed.sealed").read_bytes()
+    context = vectors.context_of(manifest["name"], manifest["version"], digest)
+    assert cobblestone.open_sealed(sealed.key, context, container) == plain
+    with pytest.raises(cobblestone.Refused):
+        cobblestone.open_sealed(sealed.key, context_of(manifest), container)
+    arguments = (sealed.folder, NAME, VERSION, sealed.key.hex(), sealed.public_key)
+    assert rust.run("open-packed", *arguments) == plain
+    assert sealed.open_with_rust() == ONNX.read_bytes()
+
+
+def test_model_signing_and_rust_refuse_a_changed_or_missing_packed_container(packed):
+    sealed, _ = packed
+    path = sealed.folder / "model.packed.sealed"
+    flip(path, 5_000)
+    assert verify(sealed.folder, sealed.public_key).returncode != 0
+    with pytest.raises(rust.Refused, match="^artifact.digest_mismatch$"):
+        sealed.open_with_rust()
+    path.unlink()
+    assert verify(sealed.folder, sealed.public_key).returncode != 0
+    with pytest.raises(rust.Refused, match="^artifact[.]"):
+        rust.run("open-packed", sealed.folder, NAME, VERSION, sealed.key.hex(), sealed.public_key)
 
 
 def test_the_json_that_rust_writes_is_canonical(sealed):

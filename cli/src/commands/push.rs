@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &PushArguments) -> Result<Report, Failure> {
     let checked = sealed::label_of(&files).and_then(|label| {
         let opened = sealed::open_model(&files, &label, &trusted, unwrapper.as_ref());
         let model = stores.wait(opened)?;
-        sealed::check_packed(&model)?;
+        sealed::check_serves(&model)?;
         Ok((model, label))
     });
     let (model, label) = checked.map_err(|failure| failure.while_doing(&place).at(&place))?;

@@ -11,7 +11,7 @@ use crate::output::{Report, Text};
 use crate::sealed::{self, OpenedModel, describe_packed};
 use crate::stores::Stores;
 
-/// Verify a sealed artifact and open it; prove that its packed form is that of its ONNX file.
+/// Verify a sealed artifact, open it and prove that it serves, and that its packed form is that of its ONNX file.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
     /// The folder that `sealcast seal` made.
@@ -24,7 +24,8 @@ pub(crate) struct VerifyArguments {
     store: StoreArguments,
 }
 
-/// Verifies signature and digests, decrypts both forms, packs the ONNX file anew and compares byte by byte.
+/// Verifies signature and digests, decrypts both forms, binds model, manifest and background and scores a row, packs the
+/// ONNX file anew and compares byte by byte.
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     let stores = Stores::open(&arguments.store)?;
     let (label, model) = match &arguments.stored {
@@ -34,7 +35,7 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
             arguments.folder.as_deref().unwrap_or(Path::new("")),
         )?,
     };
-    sealed::check_packed(&model)
+    sealed::check_serves(&model)
         .map_err(|failure| failure.while_doing(&label).at(label.to_string()))?;
     let text = Text::new()
         .field("verified", &label)

@@ -161,9 +161,10 @@ fn a_sealed_model_and_its_packed_form_are_proven_equal() {
     assert_eq!(run_in(dir, "verify {}/absent --data {}/data").code, 3);
 }
 
-/// Whoever has the keys can sign another model as the packed form; nobody else notices before it answers.
+/// Whoever has the keys can sign another model as the packed form, or a manifest of another model; nobody else notices
+/// before it answers.
 #[test]
-fn a_packed_form_of_another_model_is_signed_but_not_pushed() {
+fn a_packed_form_or_manifest_of_another_model_is_signed_but_not_pushed() {
     use artifact::seal::{PackedModel, context_of, seal_packed};
 
     let temp = tempdir().unwrap();
@@ -178,13 +179,15 @@ fn a_packed_form_of_another_model_is_signed_but_not_pushed() {
     let right = right.unwrap().unwrap();
     let mut other = right.clone();
     *other.last_mut().unwrap() ^= 1;
-    for (format, bytes, code) in [
-        (1, &right, ""),
-        (1, &other, "artifact.packed_differs"),
-        (2, &right, "artifact.packed_format_unknown"),
+    for (format, bytes, input, code) in [
+        (1, &right, "features", ""),
+        (1, &other, "features", "artifact.packed_differs"),
+        (2, &right, "features", "artifact.packed_format_unknown"),
+        (1, &right, "others", "model.manifest_mismatch"),
     ] {
         let manifest = std::fs::read(example("manifest.json")).unwrap();
         let mut manifest = artifact::Manifest::from_json(&manifest).unwrap();
+        input.clone_into(&mut manifest.inputs[0].name);
         manifest.version = "1.0.9".parse().unwrap();
         let key_id = keys.master_key_id().to_owned();
         let context = context_of(&manifest, &onnx).to_map();

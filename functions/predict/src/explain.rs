@@ -13,16 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::serving::LoadedModel;
 
-/// What stands before the names of an explanation's tensors.
-const PREFIX: &str = "explanation.";
-
 /// The names of an explanation's tensors, in the order in which an answer has them.
 pub(crate) const TENSORS: [&str; 5] = [
     "explanation.features",
     "explanation.classes",
-    "explanation.expectation",
-    "explanation.score",
-    "explanation.contributions",
+    Explanations::TENSORS[0],
+    Explanations::TENSORS[1],
+    Explanations::TENSORS[2],
 ];
 
 /// Most contributions in one answer: about 5 MB of JSON, and 100 events.
@@ -147,7 +144,7 @@ impl Explanation {
 
 /// The name of an explanation's tensor in a record, where nothing else has names.
 pub(crate) fn short_name(tensor: &str) -> &str {
-    tensor.strip_prefix(PREFIX).unwrap_or(tensor)
+    tensor.split_once('.').map_or(tensor, |(_, name)| name)
 }
 
 /// No explanation, and why.

@@ -106,12 +106,14 @@ fn head_of_explanation(explanation: &Explanation) -> RecordedExplanation {
 }
 
 /// An explanation's tensors as they are recorded: without the names of the features, which are the manifest's
-/// columns, and without what personal columns contributed.
+/// columns, and without contributions where one of the columns holds personal data: what the others contributed would
+/// say the rest, since score and expectation say the sum.
 fn explained(explanation: &Explanation, live: &LiveModel) -> Vec<RecordedTensor> {
     let Explanation::Found(found) = explanation else {
         return Vec::new();
     };
     let outputs = found.numbers.outputs();
+    let is_personal = found.features.iter().any(|name| live.is_personal(name));
     let mut tensors = Vec::new();
     for given in explanation.tensors() {
         let name = explain::short_name(&given.name);
@@ -120,7 +122,7 @@ fn explained(explanation: &Explanation, live: &LiveModel) -> Vec<RecordedTensor>
         }
         let mut tensor = recorded(name, &given);
         if name == "contributions" {
-            redact(&mut tensor, &found.features, outputs, live);
+            redact(&mut tensor, &found.features, outputs, |_| is_personal);
         }
         tensors.push(tensor);
     }
@@ -177,7 +179,7 @@ fn tensor(tensor: &Tensor, manifest: &Manifest, live: &LiveModel) -> RecordedTen
     let columns = input.map_or(&[][..], |i| &i.columns);
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let mut whole = recorded(&tensor.name, tensor);
-    redact(&mut whole, &names, 1, live);
+    redact(&mut whole, &names, 1, |name| live.is_personal(name));
     whole
 }
 
@@ -192,15 +194,15 @@ fn recorded(name: &str, tensor: &Tensor) -> RecordedTensor {
     }
 }
 
-/// Leaves out the elements of personal columns: `width` in a row, column after column.
+/// Leaves out the elements of some columns: `width` in a row, column after column.
 fn redact(
     tensor: &mut RecordedTensor,
     columns: &[impl AsRef<str>],
     width: usize,
-    live: &LiveModel,
+    is_left_out: impl Fn(&str) -> bool,
 ) {
     for (at, column) in columns.iter().map(AsRef::as_ref).enumerate() {
-        if !live.is_personal(column) {
+        if !is_left_out(column) {
             continue;
         }
         tensor.redacted.push(column.to_owned());

@@ -316,8 +316,8 @@ async fn a_wish_that_is_no_boolean_is_400_and_named() {
 }
 
 #[tokio::test]
-async fn linear_models_are_explained_exactly_and_without_what_is_personal() {
-    let rows = [vec![1.0, 10.0], vec![3.0, 20.0]];
+async fn linear_models_are_explained_exactly_and_recorded_without_what_says_personal_data() {
+    let rows: Vec<Vec<f32>> = [[1.0, 10.0], [3.0, 20.0]].map(Vec::from).repeat(50);
     let line = small("line", 2, |manifest| {
         manifest["personal_data"] = json!(["c1"]);
     });
@@ -336,8 +336,10 @@ async fn linear_models_are_explained_exactly_and_without_what_is_personal() {
     assert_eq!(reply["explanation"], expected);
     let recorded = last_explanation(&served).await.unwrap();
     let contributions = tensor(&recorded, "contributions");
-    assert_eq!(json!(contributions.data), json!([6, null]));
-    assert_eq!(contributions.redacted, ["c1"]);
+    // With 6 for c0, c1 would be what is left of the score.
+    assert_eq!(json!(contributions.data), json!([null, null]));
+    assert_eq!(contributions.redacted, ["c0", "c1"]);
+    assert_eq!(json!(tensor(&recorded, "score").data), json!([-1]));
     assert!(
         recorded
             .tensors

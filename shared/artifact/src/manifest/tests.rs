@@ -730,6 +730,14 @@ fn predictions_cannot_always_be_explained_against_nothing() {
         faults_of(manifest.clone(), rows, json!(0)),
         ["explain.background.rows"]
     );
+    // Of a few rows the counts and means may say what single ones held.
+    manifest["personal_data"] = json!([manifest["inputs"][0]["columns"][0]["name"]]);
+    assert_eq!(
+        faults_of(manifest.clone(), rows, json!(99)),
+        ["explain.background.rows"]
+    );
+    manifest["explain"]["background"]["rows"] = json!(100);
+    assert!(read(&manifest).is_ok());
     manifest["explain"]["background"]["summary"] = json!("A");
     let error = read(&manifest).unwrap_err();
     assert_eq!(error.code(), "artifact.manifest_malformed");

@@ -17,6 +17,9 @@ pub const MAX_ROWS: u32 = 65_536;
 /// Largest ONNX file in bytes that JSON states exactly: 2^53 - 1.
 pub const MAX_MODEL_SIZE: u64 = (1 << 53) - 1;
 
+/// Fewest rows of a background where columns hold personal data: it counts rows at branches, or keeps means.
+pub const MIN_PERSONAL_ROWS: u64 = 100;
+
 const MAX_NAME_LEN: usize = 256;
 
 /// One thing that a manifest says and must not.
@@ -106,6 +109,16 @@ impl Manifest {
                 faults.add(
                     "explain.background.rows",
                     "1 to 2^53 - 1 rows",
+                    background.rows,
+                );
+            }
+            Some(background)
+                if !self.personal_data.is_empty() && background.rows < MIN_PERSONAL_ROWS =>
+            {
+                faults.add(
+                    "explain.background.rows",
+                    "100 rows or more where `personal_data` names columns: what is kept of fewer may say what single \
+                     rows held",
                     background.rows,
                 );
             }

@@ -41,6 +41,13 @@ pub struct Explanations {
 }
 
 impl Explanations {
+    /// The names of [`Self::to_tensors`], in its order.
+    pub const TENSORS: [&str; 3] = [
+        "explanation.expectation",
+        "explanation.score",
+        "explanation.contributions",
+    ];
+
     /// Scores a row.
     pub fn outputs(&self) -> usize {
         self.expectation.len()
@@ -51,20 +58,21 @@ impl Explanations {
         self.scores.len() / self.outputs().max(1)
     }
 
-    /// The numbers as FP64 tensors: `explanation.expectation` `[outputs]`, `explanation.score` `[rows, outputs]` and
-    /// `explanation.contributions` `[rows, features, outputs]`.
+    /// The numbers as FP64 tensors: expectation `[outputs]`, score `[rows, outputs]` and contributions
+    /// `[rows, features, outputs]`.
     pub fn to_tensors(&self) -> [Tensor; 3] {
         let (rows, outputs) = (self.rows(), self.outputs());
         let tensor = |name: &str, shape: Vec<usize>, values: &[f64]| Tensor {
-            name: format!("explanation.{name}"),
+            name: name.to_owned(),
             shape,
             data: TensorData::Fp64(values.to_vec()),
         };
+        let [expectation, score, contributions] = Self::TENSORS;
         let shape = vec![rows, self.features, outputs];
         [
-            tensor("expectation", vec![outputs], &self.expectation),
-            tensor("score", vec![rows, outputs], &self.scores),
-            tensor("contributions", shape, &self.contributions),
+            tensor(expectation, vec![outputs], &self.expectation),
+            tensor(score, vec![rows, outputs], &self.scores),
+            tensor(contributions, shape, &self.contributions),
         ]
     }
 
