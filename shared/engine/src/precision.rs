@@ -48,6 +48,7 @@ pub(crate) enum Batching {
 /// Names of the kernels, as operators.
 const KERNELS: &[&str] = &[
     sequence::CONVOLVE,
+    sequence::DENSE,
     "float64.BatchNormalization",
     "float64.Celu",
     "float64.Clip",
@@ -93,6 +94,7 @@ pub(crate) fn lower(graph: &mut GraphProto, opset: i64) -> Result<Batching, Load
     let is_quantised = quantised::lower(graph, opset)?;
     doubles::lower(graph)?;
     sequence::lower(graph);
+    sequence::lower_dense(graph, opset);
     Ok(if is_quantised {
         Batching::OneByOne
     } else {
@@ -118,6 +120,7 @@ fn place(mut node: NodeProto, kernel: &str) -> Result<NodeProto, LoadError> {
 fn parse_kernel(node: &NodeProto) -> TractResult<Arc<dyn Kernel>> {
     Ok(match node.op_type.as_str() {
         sequence::CONVOLVE => Arc::new(sequence::Convolve::parse(node)?),
+        sequence::DENSE => Arc::new(sequence::Dense::parse(node)?),
         "float64.BatchNormalization" => Arc::new(BatchNormalise::parse(node)?),
         "float64.Conv" => Arc::new(DoubleConvolve::parse(node)?),
         "float64.GlobalAveragePool" => Arc::new(MeanOfPlanes),

@@ -1,5 +1,5 @@
-//! Recurrent operators of `ai.onnx` (`LSTM`, `GRU`, `RNN`) as the specification has them, and `Conv` over one dimension,
-//! on kernels of this crate.
+//! Recurrent operators of `ai.onnx` (`LSTM`, `GRU`, `RNN`) as the specification has them, `Conv` over one dimension, and
+//! dense layers, on kernels of this crate.
 //!
 //! The weights are packed once; the inputs of many steps are multiplied at once, and a step multiplies only the state.
 //! Code for AVX2, AVX-512 or NEON is chosen at run time (by `pulp`), so sums may differ in their last bit between
@@ -13,6 +13,7 @@ mod activation;
 mod cell;
 mod convolution;
 mod definition;
+mod dense;
 mod graph_node;
 mod lane;
 mod packed;
@@ -25,6 +26,7 @@ use tract_onnx::pb::NodeProto;
 use crate::error::LoadError;
 
 pub(crate) use convolution::{CONVOLVE, Convolve, lower};
+pub(crate) use dense::{DENSE, Dense, Function, find as find_dense, lower as lower_dense};
 pub(crate) use graph_node::register;
 
 /// The operators that are run here; sorted.

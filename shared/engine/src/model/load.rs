@@ -180,7 +180,13 @@ fn read_pipeline(
         return Ok(Err((inputs, outputs)));
     };
     Ok(
-        match pipeline::build(graph, &inputs, &mut outputs, ensembles, limits)? {
+        match pipeline::build(
+            graph,
+            &inputs,
+            &mut outputs,
+            ensembles,
+            (check::opset(proto), limits),
+        )? {
             Some(pipeline) => Ok(Model {
                 inputs,
                 outputs,

@@ -14,7 +14,7 @@ use crate::error::LoadError;
 
 /// A function of one number, with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Activation {
+pub(crate) enum Activation {
     Sigmoid,
     Tanh,
     Relu,
@@ -121,10 +121,41 @@ impl<'a> Parameters<'a> {
 }
 
 impl Activation {
+    /// The function of the operator of a name, with its attributes; none for an operator that is no function here.
+    pub(super) fn of_operator(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Option<Self> {
+        Some(match name {
+            "Relu" => Self::Relu,
+            "Sigmoid" => Self::Sigmoid,
+            "Tanh" => Self::Tanh,
+            "Softplus" => Self::Softplus,
+            "Softsign" => Self::Softsign,
+            "Elu" => Self::Elu {
+                alpha: alpha.unwrap_or(1.0),
+            },
+            "HardSigmoid" => Self::HardSigmoid {
+                alpha: alpha.unwrap_or(0.2),
+                beta: beta.unwrap_or(0.5),
+            },
+            "LeakyRelu" => Self::LeakyRelu {
+                alpha: alpha.unwrap_or(0.01),
+            },
+            "ThresholdedRelu" => Self::ThresholdedRelu {
+                alpha: alpha.unwrap_or(1.0),
+            },
+            _ => return None,
+        })
+    }
+
     /// Applies it in place.
     #[inline(always)]
     pub(super) fn apply<R: Lane>(self, values: &mut [R]) {
         match self {
+            // NaN stays.
+            Self::Relu => {
+                for x in values {
+                    *x = if *x < R::ZERO { R::ZERO } else { *x };
+                }
+            }
             Self::Sigmoid => {
                 for x in values {
                     *x = x.sigmoid();
