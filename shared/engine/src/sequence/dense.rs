@@ -4,6 +4,8 @@
 mod find;
 mod layers;
 mod narrow;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, OnceLock};
 

@@ -10,8 +10,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType as ElementType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use super::super::packed::whole_panels;
-use super::narrow::MAX_COLUMNS;
+use super::layers::packed_len;
 use super::{DENSE, Function};
 use crate::attributes::{elements, find as attribute, float, int, tensor};
 use crate::check::Constants;
@@ -291,12 +290,7 @@ impl<'a> Finder<'a> {
             }
             _ => return None,
         }
-        let stored = if outputs <= MAX_COLUMNS {
-            outputs
-        } else {
-            whole_panels(outputs)
-        };
-        let packed = stored.checked_mul(inputs)?.checked_add(self.packed)?;
+        let packed = packed_len(inputs, outputs)?.checked_add(self.packed)?;
         if packed > MAX_PACKED {
             return None;
         }

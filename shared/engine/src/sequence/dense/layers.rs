@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::internal::{TractResult, ensure};
 
 use super::super::lane::exp;
 use super::super::packed::{Aligned, First, Packed, whole_panels};
-use super::narrow::{MAX_COLUMNS, Narrow};
+use super::narrow::Narrow;
 use super::{Function, Plan};
 
 /// Rows that go through all layers together.
@@ -21,6 +21,25 @@ const MAX_ROWS: usize = 128;
 const MAX_BETWEEN: usize = 1 << 16;
 /// Columns that are turned at once.
 const TURNED: usize = 16;
+
+/// Most columns that are taken one by one, and the least rows: a short sum is taken in the order of its terms, as
+/// onnxruntime takes it.
+const NARROW_COLUMNS: usize = 16;
+const NARROW_ROWS: usize = 64;
+
+fn is_narrow(inputs: usize, outputs: usize) -> bool {
+    outputs <= NARROW_COLUMNS && inputs >= NARROW_ROWS
+}
+
+/// Numbers that the packed weights of a layer take; none for more than can be counted.
+pub(super) fn packed_len(inputs: usize, outputs: usize) -> Option<usize> {
+    let columns = if is_narrow(inputs, outputs) {
+        outputs
+    } else {
+        outputs.checked_next_multiple_of(whole_panels(1))?
+    };
+    inputs.checked_mul(columns)
+}
 
 /// Layers, one after the other.
 #[derive(Debug)]
@@ -141,7 +160,7 @@ impl Layer {
         );
         let turned = turn(raw, inputs, outputs);
         let column = |at: usize| &turned[at * inputs..(at + 1) * inputs];
-        let (weights, stride) = if outputs <= MAX_COLUMNS {
+        let (weights, stride) = if is_narrow(inputs, outputs) {
             let narrow = Narrow::new(inputs, turned.to_vec());
             (Weights::Narrow(narrow), outputs)
         } else {

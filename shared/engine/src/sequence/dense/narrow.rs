@@ -7,8 +7,6 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Most columns that are taken one by one.
-pub(super) const MAX_COLUMNS: usize = 16;
 /// Rows, or columns of one row, whose sums are under way together.
 const ROWS: usize = 8;
 const COLUMNS: usize = 4;
