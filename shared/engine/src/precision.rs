@@ -10,6 +10,7 @@ mod half_floats;
 mod kernel;
 mod quantised;
 mod recurrent;
+mod singles;
 mod types;
 mod window;
 
@@ -27,6 +28,7 @@ use doubles::{BatchNormalise, DoubleConvolve, LayerNormalise, MeanOfPlanes};
 use quantised::{
     Convolve, Dequantise, Multiply, Quantise, QuantiseByRange, QuantisedLstm, Requantise,
 };
+use singles::SoftMaximum;
 
 pub(crate) use kernel::{Kernel, elements, maybe, need, shape};
 pub(crate) use quantised::{MICROSOFT_OPERATORS, hint};
@@ -49,6 +51,8 @@ pub(crate) enum Batching {
 const KERNELS: &[&str] = &[
     sequence::CONVOLVE,
     sequence::DENSE,
+    "float32.LayerNormalization",
+    "float32.Softmax",
     "float64.BatchNormalization",
     "float64.Celu",
     "float64.Clip",
@@ -95,6 +99,7 @@ pub(crate) fn lower(graph: &mut GraphProto, opset: i64) -> Result<Batching, Load
     doubles::lower(graph)?;
     sequence::lower(graph);
     sequence::lower_dense(graph, opset);
+    singles::lower(graph, opset);
     Ok(if is_quantised {
         Batching::OneByOne
     } else {
@@ -124,7 +129,9 @@ fn parse_kernel(node: &NodeProto) -> TractResult<Arc<dyn Kernel>> {
         "float64.BatchNormalization" => Arc::new(BatchNormalise::parse(node)?),
         "float64.Conv" => Arc::new(DoubleConvolve::parse(node)?),
         "float64.GlobalAveragePool" => Arc::new(MeanOfPlanes),
-        "float64.LayerNormalization" => Arc::new(LayerNormalise::parse(node)?),
+        "float32.LayerNormalization" => Arc::new(LayerNormalise::<f32>::parse(node)?),
+        "float32.Softmax" => Arc::new(SoftMaximum::parse(node)),
+        "float64.LayerNormalization" => Arc::new(LayerNormalise::<f64>::parse(node)?),
         "int8.Convolve" => Arc::new(Convolve::parse(node)?),
         "int8.Dequantise" => Arc::new(Dequantise::parse(node)?),
         "int8.Lstm" => Arc::new(QuantisedLstm::parse(node)?),

@@ -121,6 +121,8 @@ pub(super) enum First<'a, R> {
     Kept,
     /// Each row with these, as many as the packed columns.
     Bias(&'a [R]),
+    /// With zeros; these are added in the end, as onnxruntime adds them.
+    Last(&'a [R]),
 }
 
 /// A product under way.
@@ -230,6 +232,7 @@ impl<R: Lane> Product<'_, R> {
                 let values = R::registers::<S>(match self.first {
                     First::Kept => &self.out[start..start + PANEL],
                     First::Bias(bias) => &bias[column..column + PANEL],
+                    First::Last(_) => continue,
                 });
                 for v in 0..V {
                     sums[m][p][v] = values[v];
@@ -243,6 +246,17 @@ impl<R: Lane> Product<'_, R> {
                     for v in 0..V {
                         sums[m][p][v] =
                             R::multiply_add(simd, factor, panels[p][at][v], sums[m][p][v]);
+                    }
+                }
+            }
+        }
+        if let First::Last(bias) = self.first {
+            let one = R::splat(simd, R::ONE);
+            for p in 0..P {
+                let bias = R::registers::<S>(&bias[(panel + p) * PANEL..][..PANEL]);
+                for m in 0..M {
+                    for v in 0..V {
+                        sums[m][p][v] = R::multiply_add(simd, one, bias[v], sums[m][p][v]);
                     }
                 }
             }

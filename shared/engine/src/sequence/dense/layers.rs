@@ -199,7 +199,7 @@ impl Layer {
         match &self.weights {
             Weights::Panels(packed) => packed.multiply(
                 arch,
-                First::Bias(self.bias.slice()),
+                First::Last(self.bias.slice()),
                 rows,
                 (left, left_stride),
                 (out, stride),
