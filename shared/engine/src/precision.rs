@@ -30,7 +30,7 @@ use quantised::{
 };
 use singles::SoftMaximum;
 
-pub(crate) use kernel::{Kernel, elements, maybe, need, shape};
+pub(crate) use kernel::{Kernel, elements, fill, maybe, need, shape};
 pub(crate) use quantised::{MICROSOFT_OPERATORS, hint};
 pub(crate) use window::Window;
 

@@ -230,11 +230,13 @@ impl Step {
             },
             Self::ArgMax { axis, keeps } => arg_max(*first, *axis, *keeps)?,
             Self::Dense(dense) => {
-                let made = dense.make(first.shape, floats(first)?);
-                let (shape, values) = made.map_err(|error| format!("{error:#}"))?;
+                let fault = |error| format!("{error:#}");
+                let shape = dense.shape(first.shape).map_err(fault)?;
+                let mut made = vec![0.0; shape.iter().product()];
+                dense.write(floats(first)?, &mut made).map_err(fault)?;
                 Array {
                     shape: shape.to_vec(),
-                    data: TensorData::Fp32(values),
+                    data: TensorData::Fp32(made),
                 }
             }
             Self::Function(function, _) => {

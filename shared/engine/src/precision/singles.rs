@@ -15,13 +15,10 @@ use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, ensure, tvec
 
 use super::doubles::Normal;
 use super::draft::int_attribute;
-use super::kernel::{Kernel, elements, need, shape};
+use super::kernel::{Kernel, change, need, shape};
 use super::types::Types;
 use crate::attributes::{find, int};
-use crate::sequence::Function;
-
-/// Sums of a row that are under way together.
-const LANES: usize = 16;
+use crate::sequence::{Function, gather};
 
 /// Renames the nodes on float32 values that this crate runs.
 pub(super) fn lower(graph: &mut GraphProto, opset: i64) {
@@ -119,29 +116,32 @@ impl Kernel for SoftMaximum {
     fn run(&self, inputs: &[Option<&TractTensor>]) -> TractResult<TVec<TractTensor>> {
         let x = need(inputs, 0)?;
         let (width, stride) = self.stride(x.shape())?;
-        let values = elements::<f32>(x)?;
-        let mut made = values.to_vec();
-        if stride == 1 {
-            Function::Softmax.apply(&mut made, width);
-        } else if width > 0 && stride > 0 {
-            // The numbers of each softmax together, and back.
-            let mut lines = Vec::with_capacity(values.len());
-            for block in values.chunks_exact(width * stride) {
-                for first in 0..stride {
-                    lines.extend(block[first..].iter().step_by(stride));
-                }
+        change(x, |values| {
+            if stride == 1 {
+                Function::Softmax.apply(values, width);
+            } else if width > 0 && stride > 0 {
+                apply_apart(values, width, stride);
             }
-            Function::Softmax.apply(&mut lines, width);
-            let blocks = made.chunks_exact_mut(width * stride);
-            for (block, lines) in blocks.zip(lines.chunks_exact(width * stride)) {
-                for (first, line) in lines.chunks_exact(width).enumerate() {
-                    for (place, value) in block[first..].iter_mut().step_by(stride).zip(line) {
-                        *place = *value;
-                    }
-                }
+        })
+    }
+}
+
+/// Takes softmaxes of numbers that stand apart: those of each together, and back.
+fn apply_apart(values: &mut [f32], width: usize, stride: usize) {
+    let mut lines = Vec::with_capacity(values.len());
+    for block in values.chunks_exact(width * stride) {
+        for first in 0..stride {
+            lines.extend(block[first..].iter().step_by(stride));
+        }
+    }
+    Function::Softmax.apply(&mut lines, width);
+    let blocks = values.chunks_exact_mut(width * stride);
+    for (block, lines) in blocks.zip(lines.chunks_exact(width * stride)) {
+        for (first, line) in lines.chunks_exact(width).enumerate() {
+            for (place, value) in block[first..].iter_mut().step_by(stride).zip(line) {
+                *place = *value;
             }
         }
-        Ok(tvec![TractTensor::from_shape(x.shape(), &made)?])
     }
 }
 
@@ -170,12 +170,14 @@ impl WithSimd for Rows<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let width = self.scale.len();
+        let add = |sum, value| sum + value;
         for row in self.values.chunks_exact_mut(width) {
-            let mean = sum(row, |value| value) / width as f32;
+            let mean = gather(row, 0.0, |value| value, add) / width as f32;
             for value in row.iter_mut() {
                 *value -= mean;
             }
-            let variance = sum(row, |value| value * value) / width as f32;
+            let squares = gather(row, 0.0, |value| value * value, add);
+            let variance = squares / width as f32;
             let factor = 1.0 / (variance + self.epsilon).sqrt();
             for (value, scale) in row.iter_mut().zip(self.scale) {
                 *value *= factor * scale;
@@ -187,20 +189,4 @@ impl WithSimd for Rows<'_> {
             }
         }
     }
-}
-
-/// The sum of what is made of each number of a row.
-#[inline(always)]
-fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for chunk in chunks {
-        for at in 0..LANES {
-            sums[at] += of(chunk[at]);
-        }
-    }
-    for (sum, value) in sums.iter_mut().zip(rest) {
-        *sum += of(*value);
-    }
-    sums.iter().sum()
 }

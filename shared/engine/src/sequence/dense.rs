@@ -15,9 +15,10 @@ use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, anyhow, bail
 
 use super::activation::Activation;
 use crate::attributes::{float, int, ints, strings};
-use crate::precision::{Kernel, elements, maybe, need, shape};
+use crate::precision::{Kernel, elements, fill, maybe, need, shape};
 
 pub(crate) use find::{find, lower};
+pub(crate) use layers::gather;
 use layers::{Layers, Raw};
 
 /// The operator's name, within the graph engine and in pipelines.
@@ -164,14 +165,10 @@ impl Dense {
         Ok(made)
     }
 
-    /// The shape and the elements of what is made of an input.
-    pub(crate) fn make(
-        &self,
-        shape: &[usize],
-        values: &[f32],
-    ) -> TractResult<(TVec<usize>, Vec<f32>)> {
-        let made = self.shape(shape)?;
-        Ok((made, self.layers()?.run(values)))
+    /// Writes what is made of an input, which has as many elements as its shape says.
+    pub(crate) fn write(&self, values: &[f32], made: &mut [f32]) -> TractResult<()> {
+        self.layers()?.run(values, made);
+        Ok(())
     }
 }
 
@@ -212,7 +209,7 @@ impl Kernel for Dense {
 
     fn run(&self, inputs: &[Option<&TractTensor>]) -> TractResult<TVec<TractTensor>> {
         let x = need(inputs, 0)?;
-        let (shape, made) = self.make(x.shape(), elements::<f32>(x)?)?;
-        Ok(tvec![TractTensor::from_shape(&shape, &made)?])
+        let shape = self.shape(x.shape())?;
+        fill(&shape, |made| self.write(elements::<f32>(x)?, made))
     }
 }

@@ -7,7 +7,7 @@ use tract_onnx::prelude::{Datum, DatumExt as _, Tensor as TractTensor};
 use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, bail, ensure, tvec};
 
 use crate::attributes::{float, int};
-use crate::precision::kernel::{Kernel, elements, maybe, need, shape};
+use crate::precision::kernel::{Kernel, change, elements, maybe, need, shape};
 
 /// `LayerNormalization`: over all dimensions from an axis on.
 #[derive(Debug)]
@@ -113,11 +113,11 @@ impl<T: Normal> Kernel for LayerNormalise<T> {
             "{} scales for {width} elements",
             scale.len()
         );
-        let mut made = elements::<T>(x)?.to_vec();
-        if width > 0 {
-            T::normalise(&mut made, scale, bias, self.epsilon);
-        }
-        Ok(tvec![TractTensor::from_shape(x.shape(), &made)?])
+        change(x, |values| {
+            if width > 0 {
+                T::normalise(values, scale, bias, self.epsilon);
+            }
+        })
     }
 }
 

@@ -109,8 +109,8 @@ impl Layers {
         (self.first.inputs, last.outputs)
     }
 
-    /// Takes whole rows through all layers.
-    pub(super) fn run(&self, values: &[f32]) -> Vec<f32> {
+    /// Takes whole rows through all layers, and writes as many rows of what the last one makes.
+    pub(super) fn run(&self, values: &[f32], made: &mut [f32]) {
         let arch = Arch::new();
         let (inputs, outputs) = self.widths();
         let rows = values.len() / inputs;
@@ -121,8 +121,9 @@ impl Layers {
         } else {
             most * self.widest
         });
-        let mut made = Vec::with_capacity(rows * outputs);
-        for block in values.chunks(most.max(1) * inputs) {
+        let most = most.max(1);
+        let blocks = made.chunks_mut(most * outputs);
+        for (block, made) in values.chunks(most * inputs).zip(blocks) {
             let count = block.len() / inputs;
             self.first.run(arch, count, (block, inputs), &mut here);
             let mut stride = self.first.stride();
@@ -131,12 +132,11 @@ impl Layers {
                 layer.run(arch, count, (there.slice(), stride), &mut here);
                 stride = layer.stride();
             }
-            let rows = here.slice().chunks_exact(stride).take(count);
-            for row in rows {
-                made.extend_from_slice(&row[..outputs]);
+            let rows = here.slice().chunks_exact(stride);
+            for (row, made) in rows.zip(made.chunks_exact_mut(outputs)) {
+                made.copy_from_slice(&row[..outputs]);
             }
         }
-        made
     }
 }
 
@@ -287,18 +287,46 @@ impl WithSimd for Finish<'_> {
 /// `exp(x) / sum(exp(x))`, without overflow; NaN goes to all of the row.
 #[inline(always)]
 fn softmax(row: &mut [f32]) {
-    let mut most = f32::NEG_INFINITY;
-    for x in &*row {
-        most = if *x > most { *x } else { most };
-    }
-    let mut sum = 0.0;
+    let larger = |most, x| if x > most { x } else { most };
+    let most = gather(row, f32::NEG_INFINITY, |x| x, larger);
     for x in row.iter_mut() {
         let less = *x - most;
         // What is smaller than any normal number is 0.
         *x = if less < -87.0 { 0.0 } else { exp(less) };
-        sum += *x;
     }
+    let sum = gather(row, 0.0, |x| x, |sum, x| sum + x);
     for x in row {
         *x /= sum;
     }
+}
+
+/// Numbers of a row that are gathered side by side.
+const LANES: usize = 16;
+
+/// Joins what is made of each number of a row, always in the same order.
+#[inline(always)]
+pub(crate) fn gather(
+    row: &[f32],
+    first: f32,
+    of: impl Fn(f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let mut lanes = [first; LANES];
+    for chunk in chunks {
+        for at in 0..LANES {
+            lanes[at] = join(lanes[at], of(chunk[at]));
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = join(*lane, of(*x));
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for at in 0..half {
+            lanes[at] = join(lanes[at], lanes[at + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }

@@ -79,7 +79,7 @@ fn any_function() -> impl Strategy<Value = Option<Function>> {
 proptest! {
     #[test]
     fn layers_are_their_definition_and_a_row_does_not_depend_on_its_batch(
-        widths in prop::collection::vec(1..80_usize, 2..5),
+        widths in prop::collection::vec(1..100_usize, 2..5),
         rows in 0..150_usize,
         kinds in prop::array::uniform4((any_function(), any::<bool>(), any::<bool>(), any::<bool>())),
         seed in any::<u32>(),
@@ -108,11 +108,12 @@ proptest! {
             .collect();
         let layers = Layers::pack(&raws).unwrap();
         let values = numbers(rows * widths[0], !seed);
-        let made = layers.run(&values);
         let outputs = widths[widths.len() - 1];
-        prop_assert_eq!(made.len(), rows * outputs);
+        let mut made = vec![0.0; rows * outputs];
+        layers.run(&values, &mut made);
         for (row, made) in values.chunks_exact(widths[0]).zip(made.chunks_exact(outputs)) {
-            let alone = layers.run(row);
+            let mut alone = vec![0.0; outputs];
+            layers.run(row, &mut alone);
             prop_assert!(alone.iter().zip(made).all(|(a, b)| a.to_bits() == b.to_bits()));
             let mut expected: Vec<f64> = row.iter().map(|value| f64::from(*value)).collect();
             for (raw, pair) in raws.iter().zip(widths.windows(2)) {
@@ -239,9 +240,10 @@ impl Graph {
             Ok(constant.map(|(_, dims, values)| (&**dims, &**values)))
         });
         packed.map_err(|error| error.to_string())?;
-        let made = dense.make(shape, values);
-        made.map(|(shape, values)| (shape.to_vec(), values))
-            .map_err(|error| error.to_string())
+        let shape = dense.shape(shape).map_err(|error| error.to_string())?;
+        let mut made = vec![f32::NAN; shape.iter().product()];
+        dense.write(values, &mut made).unwrap();
+        Ok((shape.to_vec(), made))
     }
 }
 
