@@ -1,7 +1,7 @@
 """Asks every engine every model in turn, and writes what they took: bench.py WORK [--quick] [MODEL ...].
 
-WORK holds the models; results.json is written there, and into docs/performance.md a table. The engines of one model
-run as processes of their own, at the same time, but only one at a time has something to do: they are asked in rounds,
+WORK holds the models; results.json is written there, and by a run of all models a table into docs/performance.md: one of
+some models, which takes about a minute each, is for looking at them alone. The engines of one model run as processes of their own, at the same time, but only one at a time has something to do: they are asked in rounds,
 so that what else the machine does falls on all of them. A figure is the median of the rounds.
 
 ENGINE_BIN and ONNXRUNTIME_BIN name the two Rust programs; ORT_DYLIB_PATH the library of the second.
@@ -28,6 +28,8 @@ TOLERANCE = 1e-4
 """Of answers, relative to the largest of them: the engines sum in orders of their own."""
 
 OURS, PYTHON, RUST = "ours", "onnxruntime, Python", "onnxruntime, Rust"
+PACKED = "ours, packed"
+"""Trees in the form that is served: it differs from ONNX in how it loads."""
 OTHERS = {
     "xgboost": ("xgboost", "tl2cgen"),
     "lightgbm": ("lightgbm", "lleaves", "tl2cgen"),
@@ -65,6 +67,8 @@ class Engine:
     def result(self):
         batches = {}
         for rows, calls in self.calls.items():
+            if not calls:
+                continue
             median, slow = (statistics.median(call[at] for call in calls) for at in (0, 1))
             batches[rows] = {
                 "p50_us": median,
@@ -77,6 +81,10 @@ class Engine:
             "peak_memory_kib": int(self.ask("memory")[0]),
             "batches": batches,
         }
+
+
+def is_trees(model):
+    return model.split("-")[0] in TREES
 
 
 def commands(model):
@@ -102,12 +110,14 @@ def compare(model, engines):
 
 def measure(model, work, rounds, milliseconds):
     engines = {name: Engine(command, work / f"{model}.onnx") for name, command in commands(model).items()}
+    if is_trees(model):
+        engines[PACKED] = Engine([os.environ["ENGINE_BIN"]], work / f"{model}.packed")
     compare(model, engines)
     for _ in range(rounds):
         for engine in engines.values():
             engine.loads.extend(engine.ask("load"))
         for rows in BATCHES:
-            for engine in engines.values():
+            for engine in (engine for name, engine in engines.items() if name != PACKED):
                 engine.calls[rows].append(engine.ask(f"measure {rows} {milliseconds}"))
     results = {name: engine.result() for name, engine in engines.items()}
     for engine in engines.values():
@@ -131,6 +141,12 @@ def ratio(results, other, value):
     return value(results[other]) / value(results[OURS])
 
 
+def load_ratio(engines):
+    """How much faster the form that is served loads than the faster of onnxruntime's two."""
+    own = engines[PACKED if PACKED in engines else OURS]
+    return min(engines[name]["load_us"] for name in (PYTHON, RUST)) / own["load_us"]
+
+
 def table(results):
     lines = [
         "| Model | rows | ours p50 / p99 | onnxruntime, Python p50 / p99 | onnxruntime, Rust p50 / p99 "
@@ -139,7 +155,7 @@ def table(results):
     ]
     for model, engines in results.items():
         for rows in BATCHES:
-            calls = {name: engine["batches"][rows] for name, engine in engines.items()}
+            calls = {name: engine["batches"][rows] for name, engine in engines.items() if name != PACKED}
             both = [f"{time(calls[name]['p50_us'])} / {time(calls[name]['p99_us'])}" for name in (OURS, PYTHON, RUST)]
             ahead = [f"{ratio(calls, name, lambda call: call['p50_us']):.2f} ×" for name in (PYTHON, RUST)]
             others = [f"{name} {time(calls[name]['p50_us'])}" for name in calls if name not in (OURS, PYTHON, RUST)]
@@ -147,14 +163,15 @@ def table(results):
             lines.append(f"| {name} | {rows} | {' | '.join(both)} | {' / '.join(ahead)} | {', '.join(others)} |")
     lines += [
         "",
-        "| Model | load: ours | onnxruntime, Python | Rust | ahead of Rust | memory: ours | onnxruntime, Python | Rust |",
-        "|---|---|---|---|---|---|---|---|",
+        "| Model | load: packed | from ONNX | onnxruntime, Python | Rust | ahead of the faster "
+        "| memory: packed | from ONNX | onnxruntime, Python | Rust |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for model, engines in results.items():
-        loads = [time(engines[name]["load_us"]) for name in (OURS, PYTHON, RUST)]
-        memory = [f"{engines[name]['peak_memory_kib'] / 1024:.0f} MiB" for name in (OURS, PYTHON, RUST)]
-        ahead = f"{ratio(engines, RUST, lambda engine: engine['load_us']):.1f} ×"
-        lines.append(f"| {model} | {' | '.join(loads)} | {ahead} | {' | '.join(memory)} |")
+        names = (PACKED, OURS, PYTHON, RUST)
+        loads = [time(engines[name]["load_us"]) if name in engines else "" for name in names]
+        memory = [f"{engines[name]['peak_memory_kib'] / 1024:.0f} MiB" if name in engines else "" for name in names]
+        lines.append(f"| {model} | {' | '.join(loads)} | {load_ratio(engines):.1f} × | {' | '.join(memory)} |")
     return lines
 
 
@@ -171,14 +188,14 @@ def goals(results):
         elif family in ("lstm", "gru", "tcn"):
             wanted[64] = 0.9
         for rows, goal in wanted.items():
-            times = {name: engine["batches"][rows]["p50_us"] for name, engine in engines.items()}
+            times = {name: engines[name]["batches"][rows]["p50_us"] for name in (OURS, PYTHON, RUST)}
             found = min(times[PYTHON], times[RUST]) / times[OURS]
             if found < goal:
                 lines.append(f"- {model}, {rows} rows: {found:.2f} × where {goal:g} × is the goal.")
         if family in TREES:
-            found = min(engines[name]["load_us"] for name in (PYTHON, RUST)) / engines[OURS]["load_us"]
+            found = load_ratio(engines)
             if found < 20:
-                lines.append(f"- {model}, load from ONNX: {found:.1f} × where 20 × is the goal.")
+                lines.append(f"- {model}, load: {found:.1f} × where 20 × is the goal.")
     return ["Goals missed, against the faster of onnxruntime's two:", "", *lines] if lines else ["Every goal is met."]
 
 
@@ -224,7 +241,7 @@ def main():
         "models": results,
     }
     (options.work / "results.json").write_text(json.dumps(report, indent=1))
-    if not options.no_write:
+    if not options.no_write and not options.models:
         write(report)
 
 

@@ -1,4 +1,4 @@
-//! This engine among those that `make bench-engine` compares.
+//! This engine among those that `make bench-engine` compares. `MODEL.packed` is made of `MODEL.onnx` beside it.
 
 #[path = "../../../benches/engine/src/contender.rs"]
 mod contender;
@@ -8,7 +8,11 @@ use std::hint::black_box;
 use std::path::Path;
 
 use contender::Contender;
-use engine::{LoadLimits, Model, Tensor, TensorData, TensorSpec};
+use engine::{LoadLimits, Model, Tensor, TensorData, TensorSpec, pack};
+
+/// That of the function and of the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Engine {
     model: Model,
@@ -24,10 +28,13 @@ impl Contender for Engine {
     type Batch = [Tensor; 1];
 
     fn load(file: &Path) -> Result<Self, Box<dyn Error>> {
-        let onnx = std::fs::read(file)?;
-        Ok(Self {
-            model: Model::load(&onnx, &LoadLimits::default())?,
-        })
+        let (bytes, limits) = (std::fs::read(file)?, LoadLimits::default());
+        let model = if is_packed(file) {
+            Model::load_packed(bytes, &limits)?
+        } else {
+            Model::load(&bytes, &limits)?
+        };
+        Ok(Self { model })
     }
 
     fn row_size(&self) -> usize {
@@ -65,6 +72,18 @@ impl Contender for Engine {
     }
 }
 
+fn is_packed(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == "packed")
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
+    if let Some(file) = std::env::args_os().nth(1)
+        && is_packed(Path::new(&file))
+    {
+        let onnx = std::fs::read(Path::new(&file).with_extension("onnx"))?;
+        let packed = pack(&onnx, &LoadLimits::default())?;
+        std::fs::write(&file, packed.ok_or("this model has no packed form")?)?;
+    }
     contender::serve::<Engine>()
 }

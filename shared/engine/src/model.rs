@@ -41,7 +41,7 @@ pub struct Model {
 }
 
 /// Makes the packed form of an ONNX file, version [`PACKED_FORMAT`](crate::PACKED_FORMAT): the same bytes for the
-/// same file on every machine. None for a model that needs the graph engine, which has no such form.
+/// same file on every machine. None for a net, whose packed form would load no faster.
 ///
 /// # Errors
 /// What [`Model::load`] refuses.
@@ -52,7 +52,7 @@ pub fn pack(onnx: &[u8], limits: &LoadLimits) -> Result<Option<Vec<u8>>, LoadErr
 /// What runs the graph.
 #[derive(Debug)]
 enum Runner {
-    /// A graph of preprocessing, trees and linear models.
+    /// A graph of preprocessing, trees, linear models and dense layers.
     Pipeline(Pipeline),
     /// The graph engine, with a plan for each shape that it has met.
     Graph(Plans),

@@ -1,4 +1,4 @@
-//! Graphs of preprocessing, trees and linear models, run step by step without the graph engine.
+//! Graphs of preprocessing, trees, linear models and dense layers, run step by step without the graph engine.
 //!
 //! Nothing is planned: any batch size costs the same from its first request on. A graph with an operator
 //! that is no step here goes to the graph engine, whole.
@@ -133,6 +133,12 @@ impl Pipeline {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// True where there are dense layers: their weights stand in the file as they are packed, but for their order.
+    pub(crate) fn has_layers(&self) -> bool {
+        let mut nodes = self.nodes.iter();
+        nodes.any(|node| matches!(node.step, Step::Dense(_)))
     }
 
     /// The tree operators, in the graph's order.

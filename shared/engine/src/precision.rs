@@ -10,6 +10,7 @@ mod half_floats;
 mod kernel;
 mod quantised;
 mod recurrent;
+mod singles;
 mod types;
 mod window;
 
@@ -27,8 +28,9 @@ use doubles::{BatchNormalise, DoubleConvolve, LayerNormalise, MeanOfPlanes};
 use quantised::{
     Convolve, Dequantise, Multiply, Quantise, QuantiseByRange, QuantisedLstm, Requantise,
 };
+use singles::SoftMaximum;
 
-pub(crate) use kernel::{Kernel, elements, maybe, need, put, shape};
+pub(crate) use kernel::{Kernel, elements, fill, maybe, need, put, shape};
 pub(crate) use quantised::{MICROSOFT_OPERATORS, hint};
 pub(crate) use window::Window;
 
@@ -48,6 +50,9 @@ pub(crate) enum Batching {
 /// Names of the kernels, as operators.
 const KERNELS: &[&str] = &[
     sequence::CONVOLVE,
+    sequence::DENSE,
+    "float32.LayerNormalization",
+    "float32.Softmax",
     "float64.BatchNormalization",
     "float64.Celu",
     "float64.Clip",
@@ -98,6 +103,8 @@ pub(crate) fn lower(
     let is_quantised = quantised::lower(graph, opset)?;
     doubles::lower(graph)?;
     sequence::lower(graph, packed_limit);
+    sequence::lower_dense(graph, opset);
+    singles::lower(graph, opset);
     Ok(if is_quantised {
         Batching::OneByOne
     } else {
@@ -123,10 +130,13 @@ fn place(mut node: NodeProto, kernel: &str) -> Result<NodeProto, LoadError> {
 fn parse_kernel(node: &NodeProto) -> TractResult<Arc<dyn Kernel>> {
     Ok(match node.op_type.as_str() {
         sequence::CONVOLVE => Arc::new(sequence::Convolve::parse(node)?),
+        sequence::DENSE => Arc::new(sequence::Dense::parse(node)?),
         "float64.BatchNormalization" => Arc::new(BatchNormalise::parse(node)?),
         "float64.Conv" => Arc::new(DoubleConvolve::parse(node)?),
         "float64.GlobalAveragePool" => Arc::new(MeanOfPlanes),
-        "float64.LayerNormalization" => Arc::new(LayerNormalise::parse(node)?),
+        "float32.LayerNormalization" => Arc::new(LayerNormalise::<f32>::parse(node)?),
+        "float32.Softmax" => Arc::new(SoftMaximum::parse(node)),
+        "float64.LayerNormalization" => Arc::new(LayerNormalise::<f64>::parse(node)?),
         "int8.Convolve" => Arc::new(Convolve::parse(node)?),
         "int8.Dequantise" => Arc::new(Dequantise::parse(node)?),
         "int8.Lstm" => Arc::new(QuantisedLstm::parse(node)?),

@@ -1,5 +1,5 @@
-//! Recurrent operators of `ai.onnx` (`LSTM`, `GRU`, `RNN`) as the specification has them, and `Conv` over one dimension,
-//! on kernels of this crate.
+//! Recurrent operators of `ai.onnx` (`LSTM`, `GRU`, `RNN`) as the specification has them, `Conv` over one dimension, and
+//! dense layers, on kernels of this crate.
 //!
 //! The weights are packed once; the inputs of many steps are multiplied at once, and a step multiplies only the state.
 //! Code for AVX2, AVX-512 or NEON is chosen at run time (by `pulp`), so sums may differ in their last bit between
@@ -13,6 +13,7 @@ mod activation;
 mod cell;
 mod convolution;
 mod definition;
+mod dense;
 mod graph_node;
 mod lane;
 mod packed;
@@ -27,6 +28,7 @@ use crate::error::LoadError;
 pub(crate) use activation::Activation;
 pub(crate) use convolution::{CONVOLVE, Convolve, lower};
 pub(crate) use definition::{Cell, Definition, Forget, Layout, Order, read_lengths};
+pub(crate) use dense::{DENSE, Dense, Function, find as find_dense, gather, lower as lower_dense};
 pub(crate) use graph_node::register;
 pub(crate) use plan_node::packed_size;
 

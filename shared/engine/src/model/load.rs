@@ -48,7 +48,7 @@ pub(super) fn load_packed(
     })
 }
 
-/// Packs a model within its limits; none for one that needs the graph engine.
+/// Packs a model within its limits; none for one of other operators than the packed form is for.
 pub(super) fn pack(onnx: &[u8], limits: &LoadLimits) -> Result<Option<Vec<u8>>, LoadError> {
     check_size(onnx, limits)?;
     let bytes = onnx.to_vec();
@@ -60,10 +60,10 @@ pub(super) fn pack(onnx: &[u8], limits: &LoadLimits) -> Result<Option<Vec<u8>>, 
             return Ok(None);
         };
         Ok(match &model.runner {
-            Runner::Pipeline(pipeline) => {
+            Runner::Pipeline(pipeline) if !pipeline.has_layers() => {
                 Some(packed::write(original, pipeline.trees().into_iter()))
             }
-            Runner::Graph(_) => None,
+            Runner::Pipeline(_) | Runner::Graph(_) => None,
         })
     })
 }
@@ -112,7 +112,13 @@ fn read_pipeline(
         return Ok(Err((inputs, outputs)));
     };
     Ok(
-        match pipeline::build(graph, &inputs, &mut outputs, ensembles, limits)? {
+        match pipeline::build(
+            graph,
+            &inputs,
+            &mut outputs,
+            ensembles,
+            (check::opset(proto), limits),
+        )? {
             Some(pipeline) => Ok(Model {
                 inputs,
                 outputs,

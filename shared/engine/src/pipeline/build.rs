@@ -1,8 +1,9 @@
 //! Makes a pipeline of a graph, where every operator is a step.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::step::Step;
 use super::{Node, Pipeline, Source};
@@ -12,6 +13,7 @@ use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, Operator, is_own};
 use crate::model::TensorSpec;
+use crate::sequence::{DENSE, find_dense};
 use crate::tensor::TensorData;
 use crate::tree::{Ensembles, ensemble_name};
 
@@ -37,11 +39,16 @@ pub(crate) fn build(
     inputs: &[TensorSpec],
     outputs: &mut [TensorSpec],
     ensembles: Ensembles,
-    limits: &LoadLimits,
+    (opset, limits): (i64, &LoadLimits),
 ) -> Result<Option<Pipeline>, LoadError> {
-    if !graph.node.iter().any(|node| node.domain == ML_DOMAIN) {
+    let dense = find_dense(graph, opset);
+    if dense.is_none() && !graph.node.iter().any(|node| node.domain == ML_DOMAIN) {
         return Ok(None);
     }
+    let (nodes, constants) = match dense {
+        Some(found) => (found.nodes, found.constants),
+        None => (graph.node.iter().map(Cow::Borrowed).collect(), Vec::new()),
+    };
     let Some(shapes) = guess_shapes(graph, inputs, &ensembles, limits) else {
         return Ok(None);
     };
@@ -64,10 +71,10 @@ pub(crate) fn build(
             .collect(),
         ensembles,
     };
-    if !reader.read_values(inputs) {
+    if !reader.read_values(inputs, &constants) {
         return Ok(None);
     }
-    for node in &graph.node {
+    for node in &nodes {
         if !reader.read_node(node, limits)? {
             return Ok(None);
         }
@@ -190,11 +197,11 @@ fn guess_shapes(
 
 impl<'a> Reader<'a> {
     /// Names inputs and constants; false for a constant that is not read.
-    fn read_values(&mut self, inputs: &'a [TensorSpec]) -> bool {
+    fn read_values(&mut self, inputs: &'a [TensorSpec], more: &'a [TensorProto]) -> bool {
         for (at, spec) in inputs.iter().enumerate() {
             self.sources.insert(&spec.name, Source::Input(at));
         }
-        for tensor in &self.graph.initializer {
+        for tensor in self.graph.initializer.iter().chain(more) {
             let Some(data) = elements(tensor) else {
                 return false;
             };
@@ -236,6 +243,9 @@ impl<'a> Reader<'a> {
                 true
             }));
         }
+        if node.op_type == DENSE {
+            return Ok(self.read_dense(node));
+        }
         let Some(sources) = node
             .input
             .iter()
@@ -263,13 +273,44 @@ impl<'a> Reader<'a> {
             self.sources.insert(output, *source);
             return Ok(true);
         }
-        let given: Vec<Form> = inputs.iter().map(|source| self.form(*source)).collect();
-        let made = match step.forms(&given) {
-            Ok(made) => made,
+        match self.add_step(node, step, inputs) {
             // The same operator would refuse in the graph engine, with less to say.
-            Err(reason) if matches!(step, Step::Ml(_)) => return Err(invalid(node, reason)),
-            Err(_) => return Ok(false),
+            Err(reason) if is_own(node) => Err(invalid(node, reason)),
+            added => Ok(added.is_ok()),
+        }
+    }
+
+    /// Adds a stretch of dense layers; false for one that is no step.
+    fn read_dense(&mut self, node: &'a NodeProto) -> bool {
+        let Some(source) = self.sources.get(node.input[0].as_str()).copied() else {
+            return false;
         };
+        let constant = |at: usize| {
+            let name = node.input.get(at)?;
+            let Source::Constant(at) = *self.sources.get(name.as_str())? else {
+                return None;
+            };
+            let array = &self.pipeline.constants[at];
+            match &array.data {
+                TensorData::Fp32(values) => Some((&*array.shape, values.as_slice())),
+                _ => None,
+            }
+        };
+        match Step::read_dense(node, constant) {
+            Ok(step) => self.add_step(node, step, vec![source]).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Adds a step, or says why its inputs are not taken.
+    fn add_step(
+        &mut self,
+        node: &'a NodeProto,
+        step: Step,
+        inputs: Vec<Source>,
+    ) -> Result<(), String> {
+        let given: Vec<Form> = inputs.iter().map(|source| self.form(*source)).collect();
+        let made = step.forms(&given)?;
         let mut slots = Vec::with_capacity(made.len());
         for (name, form) in node.output.iter().zip(made) {
             if name.is_empty() {
@@ -287,7 +328,7 @@ impl<'a> Reader<'a> {
             inputs,
             outputs: slots,
         });
-        Ok(true)
+        Ok(())
     }
 
     /// The elements of a constant of integers.
@@ -307,6 +348,27 @@ impl<'a> Reader<'a> {
             let source = *self.sources.get(output.name.as_str())?;
             self.pipeline.outputs.push((output.name.clone(), source));
         }
+        self.drop_constants();
         Some(self.pipeline)
+    }
+
+    /// Lets go of the constants that no step reads while it runs: weights that are packed, and shapes.
+    fn drop_constants(&mut self) {
+        let mut is_read = vec![false; self.pipeline.constants.len()];
+        let nodes = self.pipeline.nodes.iter().flat_map(|node| &node.inputs);
+        let outputs = self.pipeline.outputs.iter().map(|(_, source)| source);
+        for source in nodes.chain(outputs) {
+            if let Source::Constant(at) = source {
+                is_read[*at] = true;
+            }
+        }
+        for (array, is_read) in self.pipeline.constants.iter_mut().zip(is_read) {
+            if !is_read {
+                *array = Array {
+                    shape: vec![0],
+                    data: TensorData::Bool(Vec::new()),
+                };
+            }
+        }
     }
 }

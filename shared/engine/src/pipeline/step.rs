@@ -6,11 +6,12 @@ use tract_onnx::pb::NodeProto;
 use super::arithmetic::{self, Binary, Unary};
 use super::shape::{self, Reduced};
 use crate::attributes::read_datatype;
-use crate::attributes::{int, ints};
+use crate::attributes::{float, int, ints};
 use crate::check::ML_DOMAIN;
 use crate::error::LoadError;
 use crate::limits::LoadLimits;
 use crate::ml::{Array, Form, Operator, View};
+use crate::sequence::{Dense, Function};
 use crate::tensor::TensorData;
 
 /// One operator.
@@ -32,6 +33,10 @@ pub(super) enum Step {
         axis: i64,
         reduced: Reduced,
     },
+    /// Layers with the functions between them.
+    Dense(Box<Dense>),
+    /// Of float32, with the attribute `axis`.
+    Function(Function, Option<i64>),
 }
 
 /// A step that makes each column of its output of the same column of its input.
@@ -104,9 +109,24 @@ impl Step {
             other => match (Binary::read(other), Unary::read(other)) {
                 (Some(binary), _) if node.input.len() == 2 => Self::Binary(binary),
                 (_, Some(unary)) => Self::Unary(unary),
+                _ if node.input.len() == 1 => {
+                    let (alpha, beta) = (float(node, "alpha"), float(node, "beta"));
+                    Self::Function(Function::read(other, alpha, beta)?, axis)
+                }
                 _ => return None,
             },
         })
+    }
+
+    /// Reads a stretch of dense layers; `constant` gives the shape and elements of a constant input.
+    pub(super) fn read_dense<'a>(
+        node: &NodeProto,
+        constant: impl Fn(usize) -> Option<(&'a [usize], &'a [f32])>,
+    ) -> Result<Self, String> {
+        let fault = |error| format!("{error:#}");
+        let dense = Dense::parse(node).map_err(fault)?;
+        dense.pack(|at| Ok(constant(at))).map_err(fault)?;
+        Ok(Self::Dense(Box::new(dense)))
     }
 
     /// The number of inputs that are tensors at run time; the constant ones after them are read at load.
@@ -155,6 +175,25 @@ impl Step {
                 DataType::Fp32 | DataType::Fp64 => first.clone(),
                 other => return Err(format!("{} where FP32 or FP64 is taken", other.name())),
             },
+            Self::Dense(dense) => match first.datatype {
+                DataType::Fp32 => of(dense
+                    .shape(&first.shape)
+                    .map_err(|error| format!("{error:#}"))?
+                    .to_vec()),
+                other => return Err(format!("{} where FP32 is taken", other.name())),
+            },
+            Self::Function(function, axis) => {
+                // Of what an operator's versions have in common: one without the attribute is of the second axis or
+                // of the last.
+                let last = first.shape.len() as i64 - 1;
+                let is_last = axis.map_or(last == 1, |axis| axis == -1 || axis == last);
+                let is_own = *function != Function::Softmax || (last >= 0 && is_last);
+                match first.datatype {
+                    DataType::Fp32 if is_own => first.clone(),
+                    DataType::Fp32 => return Err("a softmax over another axis".to_owned()),
+                    other => return Err(format!("{} where FP32 is taken", other.name())),
+                }
+            }
             Self::ArgMax { axis, reduced } => {
                 if !matches!(first.datatype, DataType::Fp32 | DataType::Fp64) {
                     return Err(format!("{} is not taken", first.datatype.name()));
@@ -193,7 +232,32 @@ impl Step {
                 data: operator.run(first.data)?,
             },
             Self::ArgMax { axis, reduced } => arg_max(*first, *axis, *reduced)?,
+            Self::Dense(dense) => {
+                let fault = |error| format!("{error:#}");
+                let shape = dense.shape(first.shape).map_err(fault)?;
+                let mut made = vec![0.0; shape.iter().product()];
+                dense.write(floats(first)?, &mut made).map_err(fault)?;
+                Array {
+                    shape: shape.to_vec(),
+                    data: TensorData::Fp32(made),
+                }
+            }
+            Self::Function(function, _) => {
+                let mut values = floats(first)?.to_vec();
+                function.apply(&mut values, first.shape.last().copied().unwrap_or(1));
+                Array {
+                    shape: first.shape.to_vec(),
+                    data: TensorData::Fp32(values),
+                }
+            }
         }])
+    }
+}
+
+fn floats<'a>(input: &View<'a>) -> Result<&'a [f32], String> {
+    match input.data {
+        TensorData::Fp32(values) => Ok(values),
+        other => Err(format!("{} where FP32 is taken", other.datatype().name())),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::attributes::{float, int};
 use crate::check::{ML_DOMAIN, unsupported};
 use crate::error::LoadError;
 
-pub(super) use normalise::{BatchNormalise, LayerNormalise, MeanOfPlanes};
+pub(super) use normalise::{BatchNormalise, LayerNormalise, MeanOfPlanes, Normal};
 
 /// Operators that the graph engine computes in float32 whatever they are given.
 const IN_SINGLE: &[&str] = &[

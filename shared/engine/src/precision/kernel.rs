@@ -11,7 +11,7 @@ use tract_onnx::tract_hir::internal::{
     DatumType, DatumTypeExt, EvalContext, EvalOp, Expansion, InferenceOp, InferenceResult,
     IntoTValue, Op, OutletId, Solver, SpecialOps, StaticName, TDim, TValue, TVec, TensorProxy,
     TractErrorContext as _, TractResult, TypedFact, TypedModel, TypedOp, check_input_arity,
-    check_output_arity, ensure, expand,
+    check_output_arity, ensure, expand, tvec,
 };
 
 use super::{KERNELS, parse_kernel};
@@ -54,6 +54,26 @@ pub(crate) fn put(kernel: Arc<dyn Kernel>, node: &NodeProto) -> Box<dyn Inferenc
 /// The elements of a tensor.
 pub(crate) fn elements<T: Datum>(tensor: &TractTensor) -> TractResult<&[T]> {
     tensor.try_as_plain_ram()?.as_slice::<T>()
+}
+
+/// The one output of a kernel, of a shape, where `write` writes its elements.
+pub(crate) fn fill<T: Datum + Default + Clone>(
+    shape: &[usize],
+    write: impl FnOnce(&mut [T]) -> TractResult<()>,
+) -> TractResult<TVec<TractTensor>> {
+    let mut made = TractTensor::zero_dt(T::datum_type(), shape)?;
+    write(made.try_as_plain_ram_mut()?.as_slice_mut::<T>()?)?;
+    Ok(tvec![made])
+}
+
+/// The one output of a kernel that changes its input's elements.
+pub(super) fn change<T: Datum>(
+    x: &TractTensor,
+    change: impl FnOnce(&mut [T]),
+) -> TractResult<TVec<TractTensor>> {
+    let mut made = x.clone();
+    change(made.try_as_plain_ram_mut()?.as_slice_mut::<T>()?);
+    Ok(tvec![made])
 }
 
 /// The shape of a value.

@@ -133,10 +133,27 @@ impl Activation {
         }))
     }
 
+    /// The function of the operator of a name, with its attributes; none for an operator that is no function here.
+    pub(super) fn of_operator(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Option<Self> {
+        // These two are no operators.
+        if matches!(name, "Affine" | "ScaledTanh") {
+            return None;
+        }
+        Self::find(name.as_bytes(), || alpha, || beta)
+            .ok()
+            .flatten()
+    }
+
     /// Applies it in place.
     #[inline(always)]
     pub(super) fn apply<R: Lane>(self, values: &mut [R]) {
         match self {
+            // NaN stays.
+            Self::Relu => {
+                for x in values {
+                    *x = if *x < R::ZERO { R::ZERO } else { *x };
+                }
+            }
             Self::Sigmoid => {
                 for x in values {
                     *x = x.sigmoid();

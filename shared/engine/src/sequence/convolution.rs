@@ -16,7 +16,7 @@ use tract_onnx::tract_hir::internal::{
 
 use super::packed::{Aligned, First, Packed, whole_panels};
 use crate::attributes::int;
-use crate::precision::{Kernel, Window, elements, maybe, need, shape};
+use crate::precision::{Kernel, Window, elements, fill, maybe, need, shape};
 
 /// The operator's name within the graph engine.
 pub(crate) const CONVOLVE: &str = "float32.Convolve";
@@ -180,36 +180,66 @@ impl Kernel for Convolve {
         let (steps, columns) = (side.made, whole_panels(filters));
         let mut laid_out = vec![0.0_f32; side.padded() * channels];
         let mut sums = Aligned::zeros(steps * columns);
-        let mut made = Vec::<f32>::with_capacity(x.shape()[0] * filters * steps);
         let arch = Arch::new();
-        for row in elements::<f32>(x)?.chunks_exact((channels * side.length).max(1)) {
-            for (channel, values) in row.chunks_exact(side.length).enumerate() {
-                let targets = laid_out[side.before * channels + channel..].iter_mut();
-                for (target, value) in targets.step_by(channels).zip(values) {
-                    *target = *value;
+        let values = elements::<f32>(x)?;
+        fill(&placed.shape(), |made| {
+            let rows = values.chunks_exact((channels * side.length).max(1));
+            for (row, made) in rows.zip(made.chunks_exact_mut((filters * steps).max(1))) {
+                let target = &mut laid_out[side.before * channels..];
+                turn(row, side.length, channels, (target, channels));
+                for (tap, part) in weights.taps.iter().enumerate() {
+                    let first = if tap == 0 {
+                        First::Bias(weights.bias.slice())
+                    } else {
+                        First::Kept
+                    };
+                    let left = &laid_out[tap * side.dilation * channels..];
+                    part.multiply(
+                        arch,
+                        first,
+                        steps,
+                        (left, side.stride * channels),
+                        (sums.slice_mut(), columns),
+                    );
+                }
+                turn(sums.slice(), columns, steps, (made, steps));
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Numbers of a side of a square that is turned at once.
+const SQUARE: usize = 8;
+
+/// Makes columns of `count` rows that lie one after the other: as many columns as `target` has rows, of `stride`.
+fn turn(rows: &[f32], width: usize, count: usize, (target, stride): (&mut [f32], usize)) {
+    let columns = width.min(target.len().div_ceil(stride.max(1)));
+    for first_row in (0..count).step_by(SQUARE) {
+        let tall = SQUARE.min(count - first_row);
+        for first_column in (0..columns).step_by(SQUARE) {
+            let wide = SQUARE.min(columns - first_column);
+            let source = &rows[first_row * width + first_column..];
+            let places = &mut target[first_column * stride + first_row..];
+            if tall < SQUARE || wide < SQUARE {
+                for row in 0..tall {
+                    for column in 0..wide {
+                        places[column * stride + row] = source[row * width + column];
+                    }
+                }
+                continue;
+            }
+            let mut square = [[0.0; SQUARE]; SQUARE];
+            for (row, numbers) in square.iter_mut().enumerate() {
+                numbers.copy_from_slice(&source[row * width..][..SQUARE]);
+            }
+            for column in 0..SQUARE {
+                let place = &mut places[column * stride..][..SQUARE];
+                for row in 0..SQUARE {
+                    place[row] = square[row][column];
                 }
             }
-            for (tap, part) in weights.taps.iter().enumerate() {
-                let first = if tap == 0 {
-                    First::Bias(weights.bias.slice())
-                } else {
-                    First::Kept
-                };
-                let left = &laid_out[tap * side.dilation * channels..];
-                part.multiply(
-                    arch,
-                    first,
-                    steps,
-                    (left, side.stride * channels),
-                    (sums.slice_mut(), columns),
-                );
-            }
-            for filter in 0..filters {
-                let sums = sums.slice()[filter..].iter().step_by(columns);
-                made.extend(sums.take(steps));
-            }
         }
-        Ok(tvec![TractTensor::from_shape(&placed.shape(), &made)?])
     }
 }
 

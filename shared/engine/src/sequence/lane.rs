@@ -100,7 +100,7 @@ fn exp_within(x: f32) -> f32 {
 
 /// Arguments are bounded to -87..=88.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     exp_within(x.clamp(-87.0, 88.0))
 }
 

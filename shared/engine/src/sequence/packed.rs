@@ -121,6 +121,8 @@ pub(super) enum First<'a, R> {
     Kept,
     /// Each row with these, as many as the packed columns.
     Bias(&'a [R]),
+    /// With zeros; these are added in the end, as onnxruntime adds them.
+    Last(&'a [R]),
 }
 
 /// A product under way.
@@ -211,26 +213,32 @@ impl<R: Lane> Product<'_, R> {
     ) {
         let depth = self.weights.depth;
         let size = depth * PANEL;
-        let left: [&[R]; M] = std::array::from_fn(|m| {
-            let start = (row + m) * self.left_stride;
-            &self.left[start..start + depth]
-        });
-        let panels: [&[[R::Register<S>; V]]; P] = std::array::from_fn(|p| {
-            let start = (panel + p) * size;
-            let values = &self.weights.values.slice()[start..start + size];
-            &R::registers::<S>(values).as_chunks::<V>().0[..depth]
-        });
-        let mut sums: [[[R::Register<S>; V]; P]; M] = std::array::from_fn(|m| {
-            std::array::from_fn(|p| {
+        // Arrays are filled in loops: what the standard library fills by a closure would stand in memory, and the sums
+        // with it.
+        let mut left: [&[R]; M] = [&[]; M];
+        for m in 0..M {
+            left[m] = &self.left[(row + m) * self.left_stride..][..depth];
+        }
+        let mut panels: [&[[R::Register<S>; V]]; P] = [&[]; P];
+        for p in 0..P {
+            let values = &self.weights.values.slice()[(panel + p) * size..][..size];
+            panels[p] = &R::registers::<S>(values).as_chunks::<V>().0[..depth];
+        }
+        let mut sums = [[[R::splat(simd, R::ZERO); V]; P]; M];
+        for m in 0..M {
+            for p in 0..P {
                 let column = (panel + p) * PANEL;
                 let start = (row + m) * self.out_stride + column;
                 let values = R::registers::<S>(match self.first {
                     First::Kept => &self.out[start..start + PANEL],
                     First::Bias(bias) => &bias[column..column + PANEL],
+                    First::Last(_) => continue,
                 });
-                std::array::from_fn(|v| values[v])
-            })
-        });
+                for v in 0..V {
+                    sums[m][p][v] = values[v];
+                }
+            }
+        }
         for at in 0..depth {
             for m in 0..M {
                 let factor = R::splat(simd, left[m][at]);
@@ -242,11 +250,24 @@ impl<R: Lane> Product<'_, R> {
                 }
             }
         }
-        for (m, sums) in sums.iter().enumerate() {
-            for (p, sums) in sums.iter().enumerate() {
+        if let First::Last(bias) = self.first {
+            let one = R::splat(simd, R::ONE);
+            for p in 0..P {
+                let bias = R::registers::<S>(&bias[(panel + p) * PANEL..][..PANEL]);
+                for m in 0..M {
+                    for v in 0..V {
+                        sums[m][p][v] = R::multiply_add(simd, one, bias[v], sums[m][p][v]);
+                    }
+                }
+            }
+        }
+        for m in 0..M {
+            for p in 0..P {
                 let start = (row + m) * self.out_stride + (panel + p) * PANEL;
                 let places = R::registers_mut::<S>(&mut self.out[start..start + PANEL]);
-                places[..V].copy_from_slice(sums);
+                for v in 0..V {
+                    places[v] = sums[m][p][v];
+                }
             }
         }
     }

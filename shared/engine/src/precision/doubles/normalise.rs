@@ -1,17 +1,43 @@
 //! Normalisations and means in float64.
 
+use std::marker::PhantomData;
+
 use tract_onnx::pb::NodeProto;
-use tract_onnx::prelude::{DatumExt as _, Tensor as TractTensor};
+use tract_onnx::prelude::{Datum, DatumExt as _, Tensor as TractTensor};
 use tract_onnx::tract_hir::internal::{TVec, TractResult, TypedFact, bail, ensure, tvec};
 
 use crate::attributes::{float, int};
-use crate::precision::kernel::{Kernel, elements, maybe, need, shape};
+use crate::precision::kernel::{Kernel, change, elements, maybe, need, shape};
 
 /// `LayerNormalization`: over all dimensions from an axis on.
 #[derive(Debug)]
-pub(crate) struct LayerNormalise {
+pub(crate) struct LayerNormalise<T> {
     axis: i64,
     epsilon: f64,
+    of: PhantomData<T>,
+}
+
+/// A float whose rows are normalised.
+pub(crate) trait Normal: Datum + Copy {
+    /// Normalises rows of as many numbers as there are in `scale`, which are not 0.
+    fn normalise(values: &mut [Self], scale: &[Self], bias: Option<&[Self]>, epsilon: f64);
+}
+
+impl Normal for f64 {
+    fn normalise(values: &mut [Self], scale: &[Self], bias: Option<&[Self]>, epsilon: f64) {
+        let width = scale.len();
+        for row in values.chunks_exact_mut(width) {
+            let mean = row.iter().sum::<f64>() / width as f64;
+            for value in row.iter_mut() {
+                *value -= mean;
+            }
+            let variance = row.iter().map(|value| value * value).sum::<f64>() / width as f64;
+            let factor = 1.0 / (variance + epsilon).sqrt();
+            for (at, value) in row.iter_mut().enumerate() {
+                *value = *value * factor * scale[at] + bias.map_or(0.0, |bias| bias[at]);
+            }
+        }
+    }
 }
 
 /// `BatchNormalization` as it was trained: by channel.
@@ -28,15 +54,17 @@ fn epsilon(node: &NodeProto) -> f64 {
     f64::from(float(node, "epsilon").unwrap_or(1e-5))
 }
 
-impl LayerNormalise {
+impl<T: Normal> LayerNormalise<T> {
     pub(crate) fn parse(node: &NodeProto) -> TractResult<Self> {
         ensure!(
             node.output.iter().skip(1).all(String::is_empty),
-            "only its first output is run in float64"
+            "only its first output is run in {:?}",
+            T::datum_type()
         );
         Ok(Self {
             axis: int(node, "axis").unwrap_or(-1),
             epsilon: epsilon(node),
+            of: PhantomData,
         })
     }
 
@@ -68,38 +96,28 @@ impl BatchNormalise {
     }
 }
 
-impl Kernel for LayerNormalise {
+impl<T: Normal> Kernel for LayerNormalise<T> {
     fn facts(&self, inputs: &[Option<&TypedFact>]) -> TractResult<TVec<TypedFact>> {
         let shape = shape(need(inputs, 0)?)?;
         self.width(shape)?;
-        Ok(tvec![f64::fact(shape)])
+        Ok(tvec![T::fact(shape)])
     }
 
     fn run(&self, inputs: &[Option<&TractTensor>]) -> TractResult<TVec<TractTensor>> {
         let x = need(inputs, 0)?;
         let width = self.width(x.shape())?;
-        let scale = elements::<f64>(need(inputs, 1)?)?;
-        let bias = maybe(inputs, 2).map(elements::<f64>).transpose()?;
+        let scale = elements::<T>(need(inputs, 1)?)?;
+        let bias = maybe(inputs, 2).map(elements::<T>).transpose()?;
         ensure!(
             scale.len() == width && bias.is_none_or(|bias| bias.len() == width),
             "{} scales for {width} elements",
             scale.len()
         );
-        let mut made = elements::<f64>(x)?.to_vec();
-        if width > 0 {
-            for row in made.chunks_exact_mut(width) {
-                let mean = row.iter().sum::<f64>() / width as f64;
-                for value in row.iter_mut() {
-                    *value -= mean;
-                }
-                let variance = row.iter().map(|value| value * value).sum::<f64>() / width as f64;
-                let factor = 1.0 / (variance + self.epsilon).sqrt();
-                for (at, value) in row.iter_mut().enumerate() {
-                    *value = *value * factor * scale[at] + bias.map_or(0.0, |bias| bias[at]);
-                }
+        change(x, |values| {
+            if width > 0 {
+                T::normalise(values, scale, bias, self.epsilon);
             }
-        }
-        Ok(tvec![TractTensor::from_shape(x.shape(), &made)?])
+        })
     }
 }
 
