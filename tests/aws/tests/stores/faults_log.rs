@@ -89,10 +89,10 @@ async fn while_another_put_is_under_way_what_is_there_decides() {
     proxy.always("PUT ", BUSY);
     let create = async |name: &str| log.create(&path(name), b"hashes").await;
     let results = join_all(["same", "other", "long", "nothing"].map(create)).await;
-    let [same, other, long, nothing] = results.try_into().unwrap();
+    let [same, another, longer, nothing] = results.try_into().unwrap();
     assert_eq!(same, Ok(()));
-    for other in [other, long] {
-        assert!(matches!(other, Err(StoreError::Conflict(_))), "{other:?}");
+    for found in [another, longer] {
+        assert!(matches!(found, Err(StoreError::Conflict(_))), "{found:?}");
     }
     assert!(
         matches!(nothing, Err(StoreError::Unavailable(_))),
