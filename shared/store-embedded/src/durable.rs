@@ -35,11 +35,18 @@ impl WriteError {
     }
 }
 
-/// Creates a directory (0700), and those above it, where they are missing.
+/// Creates a directory (0700), and those above it, where they are missing. The name of one that was there is made
+/// durable too: who made it may not have come so far.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_dir),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            match sync_parent(path) {
+                // Nothing of ours makes a directory where it may not read: somebody else did, and it is theirs to keep.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             path.parent().ok_or(error).and_then(create_dir)?;
             create_dir(path)
