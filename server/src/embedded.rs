@@ -20,7 +20,7 @@ use web::Edge;
 
 use crate::config::Config;
 use crate::tokens::{Tokens, authenticate};
-use crate::{follow, health, listen, replay, seal};
+use crate::{follow, health, listen, questions, replay, seal};
 
 /// How often answers that are too old to be given again are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
@@ -90,7 +90,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         log: store.audit_reader(),
         clock: Arc::clone(&clock),
     };
-    let routes = predict::router(Arc::clone(&predict)).merge(::health::router(health));
+    let questions = questions::open(
+        &store,
+        &config.seal.origin,
+        Arc::clone(&recorder),
+        Arc::clone(&clock),
+    )?;
+    let routes = predict::router(Arc::clone(&predict))
+        .merge(::health::router(health))
+        .merge(audit_query::router(questions));
     let routes = Edge::new(Arc::clone(&recorder))
         .surround(routes)
         .layer(from_fn_with_state(Arc::clone(&tokens), authenticate));

@@ -9,6 +9,7 @@ mod embedded;
 mod follow;
 mod health;
 mod listen;
+mod questions;
 mod replay;
 mod seal;
 mod tokens;

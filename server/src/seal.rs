@@ -32,14 +32,8 @@ pub(crate) fn open(
         signer: keys.log_signer().context("the log has no signing key")?,
         clock,
     };
-    let name = KeyName::parse(&settings.origin).context("SEALCAST_LOG_ORIGIN is no name")?;
-    let earlier_keys = keys
-        .earlier_log_keys()
-        .iter()
-        .map(|key| VerifierKey::ed25519(name.clone(), key))
-        .collect::<Result<Vec<_>, _>>()?;
     let rules = Rules {
-        earlier_keys,
+        earlier_keys: earlier_keys(store, &settings.origin)?,
         heartbeat_us: settings.heartbeat_s * 1_000_000,
         idle_after_us: settings.idle_after_s * 1_000_000,
         ..Rules::of(
@@ -48,6 +42,19 @@ pub(crate) fn open(
         )
     };
     Ok(Sealer::new(ports, rules))
+}
+
+/// Keys that signed checkpoints before the log's own.
+pub(crate) fn earlier_keys(
+    store: &EmbeddedStore,
+    origin: &str,
+) -> anyhow::Result<Vec<VerifierKey>> {
+    let name = KeyName::parse(origin).context("SEALCAST_LOG_ORIGIN is no name")?;
+    let keys = store.keys().earlier_log_keys();
+    let keys = keys
+        .iter()
+        .map(|key| VerifierKey::ed25519(name.clone(), key));
+    Ok(keys.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// Seals what is there, once an interval; never ends. What fails is logged by the sealer, and tried again.
