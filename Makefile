@@ -18,6 +18,10 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 # One selection for all that is built to be tested: another one would compile the AWS SDK anew.
 ALL := --locked --workspace --all-features
+FUNCTIONS := predict health audit-seal audit-query audit-watch
+comma := ,
+empty :=
+space := $(empty) $(empty)
 STAGE ?= dev
 FUNCTION ?= predict
 
@@ -118,7 +122,8 @@ build:
 
 # Keeps a stack that is up. With PROFILE=dev the models get the time that they need without optimisation.
 deploy-local:
-	cargo build --locked --profile $(PROFILE) -p cli -p predict -p health --features cli/aws,predict/lambda,health/lambda
+	cargo build --locked --profile $(PROFILE) -p cli $(FUNCTIONS:%=-p %) \
+		--features cli/aws$(subst $(space),,$(FUNCTIONS:%=$(comma)%/lambda))
 	tests/stack/up.sh
 	$(if $(filter dev,$(PROFILE)),LATENCY_BUDGET_MS=20000) infra/deploy-local.sh $(BIN)
 	infra/try-local.sh $(BIN)/sealcast

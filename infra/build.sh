@@ -8,9 +8,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A limit_bytes=([predict]=12000000 [health]=5000000)
+declare -A limit_bytes=([predict]=12000000 [health]=5000000 [audit-seal]=6000000 [audit-query]=6000000 [audit-watch]=5000000)
 functions=("$@")
-[ ${#functions[@]} -gt 0 ] || functions=(predict health)
+[ ${#functions[@]} -gt 0 ] || functions=(predict health audit-seal audit-query audit-watch)
 
 has_target() { [ -d "$(rustc --print target-libdir --target "$1")" ]; }
 declare -A target=([arm64]=aarch64-unknown-linux-gnu [x86_64]=x86_64-unknown-linux-gnu)
@@ -50,7 +50,7 @@ with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as arch
 print(packed.stat().st_size)
 PYTHON
     )
-    printf '%-8s %s  %4.1f MB unpacked, %4.1f MB zipped, %4.1f MB allowed\n' "$function" "$arch" \
+    printf '%-11s %s  %4.1f MB unpacked, %4.1f MB zipped, %4.1f MB allowed\n' "$function" "$arch" \
         "$(($(stat --format %s "target/lambda/$function/bootstrap") / 100000))e-1" "$((bytes / 100000))e-1" \
         "$((limit_bytes[$function] / 100000))e-1"
     if [ "$bytes" -gt "${limit_bytes[$function]}" ]; then

@@ -21,7 +21,7 @@ esac
 
 # The template says where the code is, from its own place: a copy of it finds these binaries.
 place=target/deploy-$stage
-for function in predict health; do
+for function in predict health audit-seal audit-query audit-watch; do
     mkdir -p "$place/target/lambda/$function"
     strip -o "$place/target/lambda/$function/bootstrap" "$bin/$function"
 done

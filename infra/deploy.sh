@@ -27,7 +27,7 @@ stack=sealcast-$stage
 settings=.sealcast/stack-$stage.env
 code=$(dirname "$template")/target/lambda
 
-for function in predict health; do
+for function in predict health audit-seal audit-query audit-watch; do
     [ -x "$code/$function/bootstrap" ] ||
         { echo "$code/$function/bootstrap is not there: first make build" >&2; exit 1; }
 done

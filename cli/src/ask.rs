@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+mod client;
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub(crate) use self::client::{Client, Fetched, Proof};
 use crate::failure::{Exit, Failure};
 use crate::files;
 
@@ -108,20 +110,7 @@ pub(crate) fn ask(
     let unreachable = |error: ureq::Error| {
         Failure::unavailable("network.unavailable", format!("POST {url}: {error}")).at("--addr")
     };
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(timeout))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        // The server is named by its address; a proxy of the environment is for other destinations.
-        .proxy(None)
-        .user_agent(concat!("sealcast/", env!("CARGO_PKG_VERSION")));
-    #[cfg(feature = "aws")]
-    let config = if url.starts_with("https:") {
-        config.tls_config(aws::configure_tls()?)
-    } else {
-        config
-    };
-    let agent: ureq::Agent = config.build().into();
+    let agent = new_agent(url, timeout)?;
     let mut request = agent.post(url).header("content-type", "application/json");
     for (name, value) in headers {
         request = request.header(name, value);
@@ -141,7 +130,7 @@ pub(crate) fn ask(
         .read_to_string()
         .map_err(unreachable)?;
     if status != 200 {
-        return Err(refusal(url, status, &text));
+        return Err(describe_refusal("POST", url, status, &text));
     }
     match serde_json::from_str::<Box<RawValue>>(&text) {
         Ok(body) if body.get().starts_with('{') => Ok(Answer {
@@ -156,7 +145,27 @@ pub(crate) fn ask(
     }
 }
 
-fn refusal(url: &str, status: u16, text: &str) -> Failure {
+fn new_agent(url: &str, timeout: Duration) -> Result<ureq::Agent, Failure> {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        // The server is named by its address; a proxy of the environment is for other destinations.
+        .proxy(None)
+        .user_agent(concat!("sealcast/", env!("CARGO_PKG_VERSION")));
+    #[cfg(feature = "aws")]
+    let config = if url.starts_with("https:") {
+        config.tls_config(aws::configure_tls()?)
+    } else {
+        config
+    };
+    #[cfg(not(feature = "aws"))]
+    let _ = url;
+    Ok(config.build().into())
+}
+
+/// What a status other than 200 says.
+fn describe_refusal(method: &str, url: &str, status: u16, text: &str) -> Failure {
     let exit = match status {
         404 => Exit::NotFound,
         429 | 500.. => Exit::Unavailable,
@@ -176,7 +185,8 @@ fn refusal(url: &str, status: u16, text: &str) -> Failure {
             |_| String::new(),
             |refusal| format!(": {}", refusal.message),
         );
-        let message = format!("POST {url}: expected an answer, found HTTP status {status}{said}");
+        let message =
+            format!("{method} {url}: expected an answer, found HTTP status {status}{said}");
         Failure::refused("http.status", message)
     };
     failure.exit = exit;
@@ -214,12 +224,13 @@ mod tests {
 
     #[test]
     fn what_a_gateway_says_itself_is_told() {
-        let failure = refusal("u", 403, r#"{"message":"Forbidden"}"#);
+        let failure = describe_refusal("POST", "u", 403, r#"{"message":"Forbidden"}"#);
         assert_eq!(
             failure.message,
             "POST u: expected an answer, found HTTP status 403: Forbidden"
         );
-        let failure = refusal(
+        let failure = describe_refusal(
+            "POST",
             "u",
             403,
             r#"{"error":"no such role","code":"auth.forbidden"}"#,
@@ -229,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_status_decides_how_the_process_ends() {
-        let exit = |status| refusal("u", status, "<html>").exit;
+        let exit = |status| describe_refusal("POST", "u", status, "<html>").exit;
         assert_eq!(exit(400), Exit::Refused);
         assert_eq!(exit(404), Exit::NotFound);
         assert_eq!(exit(503), Exit::Unavailable);

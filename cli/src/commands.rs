@@ -15,10 +15,10 @@ pub(crate) mod verify;
 
 use crate::arguments::Command;
 use crate::failure::Failure;
-use crate::output::Report;
+use crate::output::{Form, Report};
 
 /// Runs a command to its end.
-pub(crate) fn run(command: Command) -> Result<Report, Failure> {
+pub(crate) fn run(command: Command, form: Form) -> Result<Report, Failure> {
     match command {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Manifest(command) => manifest::run(&command),
@@ -31,7 +31,7 @@ pub(crate) fn run(command: Command) -> Result<Report, Failure> {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Release(command) => release::run(&command),
         Command::Predict(arguments) => predict::run(&arguments),
-        Command::Audit(command) => audit::run(&command),
+        Command::Audit(command) => audit::run(&command, form),
     }
 }
 

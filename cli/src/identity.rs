@@ -7,6 +7,7 @@ use aws_credential_types::provider::ProvideCredentials as _;
 use crate::failure::Failure;
 
 /// Credentials, and the region that requests are signed for.
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) credentials: Credentials,
     pub(crate) region: String,

@@ -7,16 +7,20 @@ mod ask;
 mod commands;
 mod describe;
 mod elements;
+mod events;
 mod failure;
 mod files;
 #[cfg(feature = "aws")]
 mod identity;
+mod log_proof;
+mod log_trust;
 mod measure;
 mod output;
 mod progress;
 mod read_tensors;
 mod releases;
 mod sealed;
+mod sealed_log;
 mod statistics;
 mod stores;
 mod stream_file;
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
         Ok(arguments) => {
             // A panic is reported below as one sentence, not by the default hook.
             std::panic::set_hook(Box::new(|_| {}));
-            catch_unwind(AssertUnwindSafe(|| commands::run(arguments.command)))
+            catch_unwind(AssertUnwindSafe(|| commands::run(arguments.command, form)))
                 .unwrap_or_else(|payload| Err(describe_panic(payload.as_ref())))
         }
         Err(error) if form == Form::Text || !error.use_stderr() => {

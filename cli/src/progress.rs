@@ -34,6 +34,7 @@ pub(crate) struct Progress {
     done: u64,
     started: Instant,
     watched: bool,
+    template: &'static str,
     bar: Option<ProgressBar>,
 }
 
@@ -46,8 +47,16 @@ impl Progress {
             done: 0,
             started: Instant::now(),
             watched: std::io::stderr().is_terminal(),
+            template: "{msg} {wide_bar} {percent}% ({eta} left)",
             bar: None,
         }
+    }
+
+    /// Starts a job of `total` things, of which a person wants to know how many are done in a second.
+    pub(crate) fn counting(what: &'static str, total: u64) -> Self {
+        let mut progress = Self::start(what, total);
+        progress.template = "{msg} {human_pos} of {human_len} {wide_bar} {per_sec} ({eta} left)";
+        progress
     }
 
     /// Counts steps.
@@ -59,7 +68,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
         } else if self.total > 0 && self.started.elapsed() > PATIENCE {
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% ({eta} left)");
+            let style = ProgressStyle::with_template(self.template);
             let bar = ProgressBar::new(self.total).with_message(self.what);
             self.bar = Some(match style {
                 Ok(style) => bar.with_style(style),

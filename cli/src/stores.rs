@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use artifact::TrustedKey;
 use async_trait::async_trait;
+use audit::note::VerifierKey;
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyUnwrapper, KeyWrapper,
-    ReleaseReader, ReleaseWriter, RoutingReader, Signer,
+    ReleaseReader, ReleaseWriter, RoutingReader, Signer, SpillWriter,
 };
 use tokio::runtime::Runtime;
 
@@ -25,6 +26,7 @@ use self::local::LocalStores;
 pub(crate) use self::streams::{CopyError, ListedStream, OpenStream, StreamSource};
 use crate::arguments::{StoreArguments, StorePlace, check_data_dir};
 use crate::failure::Failure;
+use crate::sealed_log::LogObjects;
 
 /// Where sealed artifacts are.
 pub(crate) struct Artifacts {
@@ -67,6 +69,15 @@ trait Parts: Send + Sync {
 
     /// The keys that vouch for audit streams, with the ids that registrations name them by.
     async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure>;
+
+    /// What the audit log did not take; a local store's is in `dir`, where that is given.
+    fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure>;
+
+    /// The keys that sign the log's checkpoints; none where the store knows of none.
+    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure>;
+
+    /// The sealed log; what waits for something does so in the runtime.
+    fn log(&self, runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure>;
 
     /// The audit streams; what waits for something does so in the runtime.
     fn streams(&self, runtime: &Arc<Runtime>) -> Box<dyn StreamSource>;
@@ -172,6 +183,21 @@ impl Stores {
         &self,
     ) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
         self.parts.trusted_stream_keys().await
+    }
+
+    /// What the audit log did not take; a local store's is in `dir`, where that is given.
+    pub(crate) fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        self.parts.spill(dir)
+    }
+
+    /// The keys that sign the log's checkpoints; none where the store knows of none.
+    pub(crate) async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
+        self.parts.trusted_log_keys().await
+    }
+
+    /// The sealed log.
+    pub(crate) fn log(&self) -> Result<Arc<dyn LogObjects>, Failure> {
+        self.parts.log(&self.runtime)
     }
 
     /// The audit streams.

@@ -228,6 +228,7 @@ fn record(stack: &Stack, events: usize) -> audit::Receipt {
             .record_all((0..events).map(body).collect())
             .await
             .unwrap()
+            .receipt
     })
 }
 

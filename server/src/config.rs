@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use audit_seal::{SealSettings, seconds};
-use domain::{SettingsFaults, SettingsReader};
+use audit_seal::{SealSettings, interval};
+use domain::{AuditMode, SettingsFaults, SettingsReader};
 
 /// What an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub(crate) struct Config {
     pub(crate) addr: SocketAddr,
     /// `SEALCAST_DATA`: the directory that holds everything.
     pub(crate) data: PathBuf,
+    /// `SEALCAST_AUDIT_MODE`: what happens to an event that the audit log does not take.
+    pub(crate) audit_mode: AuditMode,
+    /// `SEALCAST_SPILL_DIR`: where it goes in the mode `available`; `spill` in the data directory where it is not set.
+    pub(crate) spill: PathBuf,
     /// `SEALCAST_LOG`: what is logged, for example `info` or `info,predict=debug`.
     pub(crate) log: String,
     /// `SEALCAST_SEAL_INTERVAL`: how often streams are sealed, in seconds.
@@ -57,24 +61,34 @@ impl Config {
             let why = format!("expected a level such as info: {error}");
             read.refuse("SEALCAST_LOG", why);
         }
-        let seal_interval = seconds(&mut read, "SEALCAST_SEAL_INTERVAL", 60, 1..=3600);
+        let audit_mode = AuditMode::from_settings(&mut read);
+        let spill = read.optional("SEALCAST_SPILL_DIR");
+        let spill = spill.map_or_else(|| data.join("spill"), PathBuf::from);
+        let seal_interval = interval(&mut read, "SEALCAST_SEAL_INTERVAL", Duration::from_mins(1));
         let seal = SealSettings::read(&mut read, seal_defaults());
         read.finish(Self {
             addr,
             data,
+            audit_mode,
+            spill,
             log,
-            seal_interval: Duration::from_secs(seal_interval),
+            seal_interval,
             seal,
         })
     }
 
     /// The settings as they are recorded.
     pub(crate) fn as_settings(&self) -> BTreeMap<String, String> {
-        let interval = self.seal_interval.as_secs().to_string();
+        let interval = self.seal_interval.as_secs_f64().to_string();
         let mut settings = BTreeMap::from([
             ("SEALCAST_ADDR".to_owned(), self.addr.to_string()),
             ("SEALCAST_DATA".to_owned(), self.data.display().to_string()),
             ("SEALCAST_LOG".to_owned(), self.log.clone()),
+            (AuditMode::SETTING.to_owned(), self.audit_mode.to_string()),
+            (
+                "SEALCAST_SPILL_DIR".to_owned(),
+                self.spill.display().to_string(),
+            ),
             ("SEALCAST_SEAL_INTERVAL".to_owned(), interval),
         ]);
         settings.extend(self.seal.as_settings());
@@ -91,6 +105,8 @@ mod tests {
         let config = Config::from_env(|_| None).unwrap();
         assert_eq!(config.addr.to_string(), "127.0.0.1:8080");
         assert_eq!(config.data, PathBuf::from(".sealcast"));
+        assert_eq!(config.audit_mode, AuditMode::Strict);
+        assert_eq!(config.spill, PathBuf::from(".sealcast/spill"));
         assert_eq!(config.seal_interval, Duration::from_mins(1));
         assert_eq!(
             config.as_settings()["SEALCAST_LOG_ORIGIN"],

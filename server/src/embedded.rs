@@ -7,19 +7,20 @@ use anyhow::Context;
 use audit::EventBody;
 use audit::event::{ProcessStarted, ProcessStopped};
 use axum::middleware::from_fn_with_state;
-use domain::Recorder;
 use domain::ports::Clock;
+use domain::spill::{ReplayPorts, SpilledLines};
 use domain::system::{SystemClock, SystemEntropy};
+use domain::{AuditMode, Recorder};
 use engine::LoadLimits;
 use predict::{LoadSlot, Loader, Predict};
-use store_embedded::{EmbeddedStore, MemoryHeartbeats};
+use store_embedded::{EmbeddedStore, FileSpill, MemoryHeartbeats};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use web::Edge;
 
 use crate::config::Config;
 use crate::tokens::{Tokens, authenticate};
-use crate::{follow, health, listen, questions, seal};
+use crate::{follow, health, listen, questions, replay, seal};
 
 /// How often answers that are too old to be given again are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
@@ -37,13 +38,19 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("SEALCAST_ADDR: cannot listen on {}", config.addr))?;
     let addr = listener.local_addr()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let recorder = Arc::new(Recorder::new(
+    let spill = Arc::new(FileSpill::open(&config.spill)?);
+    let mut recorder = Recorder::new(
         format!("server/{}", std::process::id()),
         store.audit_appender(),
         store.stream_signer(),
         Arc::clone(&clock),
         Arc::new(SystemEntropy),
-    ));
+    );
+    if config.audit_mode == AuditMode::Available {
+        let last_resort = Arc::new(SpilledLines::new(std::io::stderr()));
+        recorder = recorder.with_spill(spill.clone(), last_resort);
+    }
+    let recorder = Arc::new(recorder);
     let mut settings = config.as_settings();
     settings.insert("tokens.json".to_owned(), tokens.summary());
     let started = ProcessStarted {
@@ -74,9 +81,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let health = health::open(
         &store,
         heartbeats.clone(),
+        spill.clone(),
         Arc::clone(&recorder),
         Arc::clone(&clock),
     );
+    let replayed = ReplayPorts {
+        reader: spill.clone(),
+        remover: spill,
+        restorer: store.audit_restorer(),
+        log: store.audit_reader(),
+        clock: Arc::clone(&clock),
+    };
     let questions = questions::open(
         &store,
         &config.seal.origin,
@@ -98,6 +113,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         )),
         tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
         tokio::spawn(follow::follow_tokens(tokens, Arc::clone(&recorder))),
+        tokio::spawn(replay::replay_spill(replayed, Arc::clone(&recorder))),
         tokio::spawn(purge(store.claims().clone(), clock)),
         tokio::spawn(seal::keep_sealing(
             Arc::clone(&sealer),

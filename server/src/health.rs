@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Recorder;
-use domain::ports::{Clock, Heartbeat, HeartbeatReader, HeartbeatWriter};
+use domain::ports::{Clock, Heartbeat, HeartbeatReader, HeartbeatWriter, SpillReader};
 use health::{Health, Limits, Needed, Ports, Versions};
 use predict::Predict;
 use store_embedded::{EmbeddedStore, SERVER_VERSION};
@@ -19,6 +19,7 @@ const FRESH_US: u64 = 10_000_000;
 pub(crate) fn open(
     store: &EmbeddedStore,
     heartbeats: Arc<dyn HeartbeatReader>,
+    spill: Arc<dyn SpillReader>,
     recorder: Arc<Recorder>,
     clock: Arc<dyn Clock>,
 ) -> Arc<Health> {
@@ -32,6 +33,7 @@ pub(crate) fn open(
             .into_iter()
             .map(Needed::to_answer)
             .collect(),
+        spill: Some(spill),
     };
     let limits = Limits {
         fresh_us: FRESH_US,

@@ -10,6 +10,7 @@ mod follow;
 mod health;
 mod listen;
 mod questions;
+mod replay;
 mod seal;
 mod tokens;
 

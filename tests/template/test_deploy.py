@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cloudformation import ROOT
+from cloudformation import ROOT, functions_of, read_template
+from permissions import name_of
 from samcli.cli.types import CfnParameterOverridesType
 
 ROLES = '{"arn:aws:sts::111122223333:assumed-role/desk/*": ["predictor", "auditor"], "*": []}'
@@ -26,8 +27,7 @@ def place(tmp_path: Path) -> Path:
         "infra/write_settings.py": "#!/bin/sh\ntouch \"$2\"; echo http://127.0.0.1 >\"${2%.env}.url\"\n",
         "tests/clients/make-venv.sh": "#!/bin/sh\n",
         ".venv-stack/bin/sam": TOLD,
-        "target/lambda/predict/bootstrap": "",
-        "target/lambda/health/bootstrap": "",
+        **{f"target/lambda/{name_of(function, 'Function')}/bootstrap": "" for function in functions_of(read_template())},
         "sealcast": f"#!/bin/sh\necho '{KEY}'\n",
     }
     for name, text in programs.items():
@@ -81,3 +81,9 @@ def test_make_hands_on_quoted_parameters_as_they_are():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     words = shlex.split(done.stdout.splitlines()[-1])
     assert words == ["infra/deploy.sh", "dev", "target/local/sealcast", "LogLevel=info", f"IamRoles={ROLES}"]
+
+
+@pytest.mark.parametrize("script", ["Makefile", "infra/build.sh", "infra/deploy.sh", "infra/deploy-local.sh"])
+def test_every_function_is_built_and_deployed(script):
+    names = [name_of(function, "Function") for function in functions_of(read_template())]
+    assert " ".join(names) in (ROOT / script).read_text(encoding="utf-8")

@@ -12,10 +12,21 @@ from samtranslator.parser.parser import Parser
 
 TEMPLATE = read_template()
 FUNCTIONS = functions_of(TEMPLATE)
-SETTINGS_OF_BOTH = {
-    "SEALCAST_MODELS_BUCKET", "SEALCAST_REGISTRY_TABLE", "SEALCAST_AUDIT_TABLE", "SEALCAST_REQUESTS_TABLE",
-    "SEALCAST_STREAM_KEY", "SEALCAST_IAM_ROLES", "SEALCAST_JWT_ROLES_CLAIM", "SEALCAST_LOG",
+SETTINGS_OF_ALL = {"SEALCAST_AUDIT_TABLE", "SEALCAST_STREAM_KEY", "SEALCAST_LOG"}
+SETTINGS_OF_CALLERS = {"SEALCAST_IAM_ROLES", "SEALCAST_JWT_ROLES_CLAIM"}
+SETTINGS_OF_STORES = {"SEALCAST_MODELS_BUCKET", "SEALCAST_REGISTRY_TABLE", "SEALCAST_REQUESTS_TABLE"}
+SETTINGS_OF_THE_LOG = {"SEALCAST_LOG_BUCKET", "SEALCAST_LOG_TABLE", "SEALCAST_LOG_KEY", "SEALCAST_LOG_ORIGIN"}
+SETTINGS_OF_THE_SPILL = {"SEALCAST_AUDIT_MODE", "SEALCAST_SPILL_BUCKET"}
+SETTINGS = {
+    "PredictFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | SETTINGS_OF_THE_SPILL | {"SEALCAST_TRUSTED_KEYS"},
+    "HealthFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | SETTINGS_OF_THE_SPILL
+    | {"SEALCAST_DATA_KEY", "SEALCAST_PREDICT_FUNCTION"},
+    "AuditSealFunction": SETTINGS_OF_THE_LOG | {"SEALCAST_SPILL_BUCKET"},
+    "AuditQueryFunction": SETTINGS_OF_THE_LOG | SETTINGS_OF_CALLERS,
+    "AuditWatchFunction": set(),
 }
+TIMEOUTS_S = {"AuditSealFunction": 55}
+"""15 where nothing else is said."""
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -28,7 +39,7 @@ def test_a_function_is_a_traced_native_binary_with_its_own_log(name):
     assert FUNCTIONS[name]["Metadata"]["SkipBuild"] is True
     assert properties["Architectures"] == [{"Ref": "Architecture"}]
     assert properties["Tracing"] == "Active"
-    assert properties["Timeout"] == 15
+    assert properties["Timeout"] == TIMEOUTS_S.get(name, 15)
     assert properties["FunctionName"] == {"Fn::Sub": f"sealcast-${{Stage}}-{short}"}
     log = properties["LoggingConfig"]["LogGroup"]["Ref"]
     assert TEMPLATE["Resources"][log]["Properties"]["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/sealcast-${{Stage}}-{short}"}
@@ -41,10 +52,7 @@ def test_nothing_but_an_activation_sets_the_release():
 
 def test_functions_get_the_settings_that_their_code_reads_and_no_key_that_signs_models():
     settings = {name: set(function["Properties"]["Environment"]["Variables"]) for name, function in FUNCTIONS.items()}
-    assert settings == {
-        "PredictFunction": SETTINGS_OF_BOTH | {"SEALCAST_TRUSTED_KEYS"},
-        "HealthFunction": SETTINGS_OF_BOTH | {"SEALCAST_DATA_KEY", "SEALCAST_PREDICT_FUNCTION"},
-    }
+    assert settings == {name: SETTINGS_OF_ALL | own for name, own in SETTINGS.items()}
 
 
 NAME = "sealcast-" + "s" * 10
@@ -54,6 +62,12 @@ LONGEST = {
     "SEALCAST_REGISTRY_TABLE": f"{NAME}-RegistryTable-1ABCDEFGHIJKL",
     "SEALCAST_AUDIT_TABLE": f"{NAME}-AuditTable-1ABCDEFGHIJKL",
     "SEALCAST_REQUESTS_TABLE": f"{NAME}-RequestsTable-1ABCDEFGHIJKL",
+    "SEALCAST_LOG_BUCKET": "b" * 63,
+    "SEALCAST_LOG_TABLE": f"{NAME}-LogTable-1ABCDEFGHIJKL",
+    "SEALCAST_LOG_KEY": ARN_OF_A_KEY,
+    "SEALCAST_LOG_ORIGIN": f"sealcast.{'s' * 10}.us-gov-west-1.111122223333",
+    "SEALCAST_SPILL_BUCKET": "b" * 63,
+    "SEALCAST_AUDIT_MODE": "available",
     "SEALCAST_DATA_KEY": ARN_OF_A_KEY,
     "SEALCAST_STREAM_KEY": ARN_OF_A_KEY,
     "SEALCAST_PREDICT_FUNCTION": f"{NAME}-predict",
@@ -144,7 +158,7 @@ def test_sam_adds_no_role_no_policy_no_version_and_no_api(monkeypatch):
 def test_every_function_has_an_alarm_for_its_errors_and_every_alarm_tells_somebody():
     alarms = resources_of(TEMPLATE, "AWS::CloudWatch::Alarm")
     watched = [alarm["Properties"]["Dimensions"][0]["Value"] for alarm in alarms.values()
-               if alarm["Properties"]["MetricName"] == "Errors"]
+               if alarm["Properties"].get("MetricName") == "Errors"]
     assert sorted(ref["Ref"] for ref in watched) == sorted(FUNCTIONS)
     for alarm in alarms.values():
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "AlarmTopic"}]
@@ -158,7 +172,7 @@ def test_what_a_filter_counts_has_an_alarm_and_security_events_are_counted_of_ev
     for found in filters:
         [count] = found["MetricTransformations"]
         assert [alarm for alarm in alarms
-                if (alarm["Namespace"], alarm["MetricName"]) == (count["MetricNamespace"], count["MetricName"])]
+                if (alarm.get("Namespace"), alarm.get("MetricName")) == (count["MetricNamespace"], count["MetricName"])]
         counted.setdefault(count["MetricName"], []).append(found["LogGroupName"]["Ref"])
     logs = [function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()]
     assert sorted(counted["SecurityEvents"]) == sorted(logs)
@@ -175,7 +189,66 @@ def test_outputs_are_what_the_settings_of_a_stack_consist_of():
         "DataKey": "${DataKey.Arn}",
         "ModelSigningKey": "${ModelSigningKey.Arn}",
         "StreamKey": "${StreamKey.Arn}",
+        "LogBucket": "${LogBucket}",
+        "LogTable": "${LogTable}",
+        "LogKey": "${LogKey.Arn}",
+        "LogOrigin": "sealcast.${Stage}.${AWS::Region}.${AWS::AccountId}",
+        "SpillBucket": "${SpillBucket}",
         "PredictFunction": "${PredictFunction}",
         "ApiUrl": "${Api.ApiEndpoint}",
     }
 
+
+def test_the_sealer_runs_every_minute_and_each_run_ends_before_the_next():
+    schedule = TEMPLATE["Resources"]["AuditSealSchedule"]["Properties"]
+    assert (schedule["ScheduleExpression"], schedule["State"]) == ("rate(1 minute)", "ENABLED")
+    [target] = schedule["Targets"]
+    assert render(target["Arn"]) == "${AuditSealFunction.Arn}"
+    permission = TEMPLATE["Resources"]["AuditSealPermission"]["Properties"]
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["SourceArn"] == {"Fn::GetAtt": ["AuditSealSchedule", "Arn"]}
+    sealer = FUNCTIONS["AuditSealFunction"]["Properties"]
+    assert sealer["Timeout"] < 60
+    assert sealer["ReservedConcurrentExecutions"]["Fn::If"][:2] == ["ReservesConcurrency", 1]
+    ticks = TEMPLATE["Resources"]["AuditSealTicks"]["Properties"]
+    assert (ticks["MaximumRetryAttempts"], ticks["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
+def test_ten_minutes_without_a_good_run_of_the_sealer_are_an_alarm_also_where_there_is_no_run():
+    alarm = TEMPLATE["Resources"]["NotSealedAlarm"]["Properties"]
+    counted = {metric["Id"]: metric for metric in alarm["Metrics"]}
+    assert counted["ended_well"]["Expression"] == "FILL(runs, 0) - FILL(failed, 0)"
+    for name, metric in {"runs": "Invocations", "failed": "Errors"}.items():
+        stat = counted[name]["MetricStat"]
+        assert (stat["Metric"]["MetricName"], stat["Stat"], counted[name]["ReturnData"]) == (metric, "Sum", False)
+        assert stat["Metric"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "AuditSealFunction"}}]
+        assert stat["Period"] * alarm["EvaluationPeriods"] == 600
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    assert alarm["TreatMissingData"] == "breaching"
+
+
+def matches(pattern: dict, event: dict) -> bool:
+    """Whether an event passes a filter of an event source mapping; what the template uses of its syntax."""
+    for key, wanted in pattern.items():
+        found = event.get(key)
+        if isinstance(wanted, dict):
+            if not matches(wanted, found if isinstance(found, dict) else {}):
+                return False
+        elif not any(found == value if not isinstance(value, dict) else value == {"exists": found is not None} for value in wanted):
+            return False
+    return True
+
+
+@pytest.mark.parametrize(("event", "watched"), [
+    ({"eventName": "INSERT"}, False),
+    ({"eventName": "MODIFY"}, True),
+    ({"eventName": "REMOVE"}, True),
+    ({"eventName": "REMOVE", "userIdentity": None}, True),
+    ({"eventName": "REMOVE", "userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}, False),
+])
+def test_rows_that_anybody_but_dynamodb_changes_or_removes_are_watched(event, watched):
+    mapping = TEMPLATE["Resources"]["AuditWatchChanges"]["Properties"]
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["AuditTable", "StreamArn"]}
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    patterns = [json.loads(found["Pattern"]) for found in mapping["FilterCriteria"]["Filters"]]
+    assert any(matches(pattern, event) for pattern in patterns) is watched

@@ -9,7 +9,12 @@ from permissions import collect, list_of, name_of, read_golden, role_of
 
 TEMPLATE = read_template()
 GOLDEN = read_golden()
-NO_RESOURCE_LEVEL_PERMISSION = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+NO_RESOURCE_LEVEL_PERMISSION = {"xray:PutTelemetryRecords", "xray:PutTraceSegments", "dynamodb:ListStreams"}
+BOUND_BY_THEIR_RESOURCE = {
+    "kms:DescribeKey", "kms:GetPublicKey",
+    "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
+}
+PLACES = ("ModelsBucket.Arn}/models/*", "LogBucket.Arn}/checkpoint", "LogBucket.Arn}/stage/*", "LogBucket.Arn}/tile/*", "SpillBucket.Arn}/spill/*", "SpillBucket.Arn}/aside/*")
 READ_BY_ALLOWING_PATTERN = {"dynamodb:PartiQL*", "kms:GenerateDataKey*"}
 
 
@@ -48,8 +53,8 @@ def test_every_use_of_a_store_is_bound_to_keys_contexts_or_a_prefix(service):
             continue
         keys = [key for operator in row.get("condition", {}).values() for key in operator]
         if service == "s3":
-            assert row["resource"].endswith("/models/*") or row["action"] == "s3:ListBucket", (name, row)
-        elif row["action"] != "kms:DescribeKey":
+            assert row["action"] == "s3:ListBucket" or row["resource"].endswith(PLACES), (name, row)
+        elif row["action"] not in BOUND_BY_THEIR_RESOURCE:
             assert any(key.startswith(bound[service]) for key in keys), (name, row)
 
 
@@ -73,6 +78,22 @@ def test_sealing_and_releasing_share_no_writing_permission():
         return {row["action"] for row in GOLDEN[name] if not row["action"].startswith(reading)}
 
     assert not writes("operators/sealer") & writes("operators/releaser")
+
+
+def test_the_sealer_alone_signs_checkpoints_and_writes_the_log_and_nobody_deletes_of_it():
+    writing = {"s3:PutObject", "s3:PutObjectRetention", "dynamodb:PutItem", "kms:Sign"}
+    of_the_log = ("${LogBucket", "${LogTable", "${LogKey")
+    writers = {name for name, row in GOLDEN.items() for row in row
+               if row["effect"] == "Allow" and row["action"] in writing and row.get("resource", "").startswith(of_the_log)}
+    assert writers == {"audit-seal"}
+    [signing] = [row for row in GOLDEN["resources/log-key"] if row["action"] == "kms:Sign"]
+    assert signing["condition"]["ArnEquals"]["aws:PrincipalArn"] == [
+        "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealcast-${Stage}-audit-seal-${AWS::Region}"
+    ]
+    for name, rows in GOLDEN.items():
+        deleting = [row for row in rows if row["effect"] == "Allow" and ":Delete" in row["action"]
+                    and not row["action"].startswith("kms:")]
+        assert {row["resource"] for row in deleting} <= {"${SpillBucket.Arn}/spill/*"}, name
 
 
 def test_no_function_may_use_the_key_that_signs_models():

@@ -1,7 +1,7 @@
 """Tables, buckets, keys and logs keep what they hold, and hold it as the stores' code expects."""
 
 import pytest
-from cloudformation import read_template, render, resources_of
+from cloudformation import ROOT, read_template, render, resources_of
 
 TEMPLATE = read_template()
 TABLES = resources_of(TEMPLATE, "AWS::DynamoDB::Table")
@@ -18,13 +18,18 @@ def keys_of(schema: list[dict]) -> tuple[str, ...]:
     return tuple(part["AttributeName"] for part in schema)
 
 
+FORGET_NOTHING = {"LogTable"}
+UNLOCKED = {"SpillBucket"}
+
+
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_is_on_demand_encrypted_recoverable_and_forgets_by_ttl(name):
+def test_a_table_is_on_demand_encrypted_recoverable_and_forgets_by_ttl_if_at_all(name):
     properties = TABLES[name]["Properties"]
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert properties["SSESpecification"] == {"SSEEnabled": True}
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    forgets = {"AttributeName": "ttl", "Enabled": True} if name not in FORGET_NOTHING else None
+    assert properties.get("TimeToLiveSpecification") == forgets
     assert keys_of(properties["KeySchema"]) == ("pk", "sk")
 
 
@@ -55,17 +60,68 @@ def test_a_bucket_is_private_versioned_encrypted_locked_and_kept(name):
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert properties["ObjectLockEnabled"] is True
+    assert properties.get("ObjectLockEnabled", False) is (name not in UNLOCKED)
     assert BUCKETS[name]["DeletionPolicy"] in KEPT
     assert BUCKETS[name]["UpdateReplacePolicy"] == "Retain"
 
 
+def statements_of(bucket: str) -> dict[str, dict]:
+    """The statements of the bucket's policy, by Sid."""
+    [policy] = [policy["Properties"]["PolicyDocument"] for policy in resources_of(TEMPLATE, "AWS::S3::BucketPolicy").values()
+                if policy["Properties"]["Bucket"] == {"Ref": bucket}]
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def test_the_sealed_log_is_locked_by_the_bucket_in_compliance_mode_and_by_no_key():
+    properties = BUCKETS["LogBucket"]["Properties"]
+    assert properties["ObjectLockConfiguration"] == {
+        "ObjectLockEnabled": "Enabled",
+        "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": {"Ref": "SealedLogRetentionDays"}}},
+    }
+    [encrypted] = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encrypted == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+def test_production_keeps_the_log_for_seven_years_at_least():
+    rule = TEMPLATE["Rules"]["ProductionKeepsItsLog"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Stage"}, "prod"]}
+    [[allowed, parameter]] = [found["Assert"]["Fn::Contains"] for found in rule["Assertions"]]
+    assert parameter == {"Ref": "SealedLogRetentionDays"}
+    values = TEMPLATE["Parameters"]["SealedLogRetentionDays"]["AllowedValues"]
+    assert [int(days) for days in allowed] == [days for days in values if days >= 7 * 365.25]
+
+
+def test_what_expires_of_the_log_is_what_a_run_staged_and_only_after_its_lock():
+    rules = BUCKETS["LogBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = [rule for rule in rules if "AbortIncompleteMultipartUpload" not in rule]
+    assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in expiring] == [("stage/", 31)]
+    source = (ROOT / "shared" / "store-aws" / "src" / "log_objects.rs").read_text(encoding="utf-8")
+    assert "const STAGED_FOR: Duration = Duration::from_secs(30 * 86_400);" in source
+
+
+def test_the_log_is_written_once_and_its_checkpoint_replaced_knowingly_and_nothing_deleted():
+    found = statements_of("LogBucket")
+    assert all(statement["Effect"] == "Deny" and statement["Principal"] == "*" for statement in found.values())
+    checkpoint = "${LogBucket.Arn}/checkpoint"
+    assert found["WriteOnce"]["Action"] == found["ReplaceCheckpointKnowingly"]["Action"] == "s3:PutObject"
+    assert render(found["WriteOnce"]["NotResource"]) == render(found["ReplaceCheckpointKnowingly"]["Resource"]) == checkpoint
+    assert found["WriteOnce"]["Condition"]["Null"] == {"s3:if-none-match": "true"}
+    assert found["ReplaceCheckpointKnowingly"]["Condition"]["Null"] == {"s3:if-none-match": "true", "s3:if-match": "true"}
+    assert found["DeleteNothing"]["Action"] == ["s3:DeleteObject", "s3:DeleteObjectVersion"]
+    assert render(found["DeleteNothing"]["Resource"]) == "${LogBucket.Arn}/*"
+    assert found["KeepAsLongAsTheBucketSays"]["Action"] == "s3:PutObjectRetention"
+    assert render(found["KeepAsLongAsTheBucketSays"]["NotResource"]) == "${LogBucket.Arn}/stage/*"
+    assert not any("Condition" in found[sid] for sid in ("DeleteNothing", "KeepAsLongAsTheBucketSays"))
+
+
+def test_what_waits_in_the_spill_never_expires():
+    for rule in BUCKETS["SpillBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]:
+        assert not {"ExpirationInDays", "ExpirationDate"} & set(rule), rule
+
+
 @pytest.mark.parametrize("name", BUCKETS)
 def test_a_bucket_refuses_whoever_comes_without_tls(name):
-    [policy] = [policy["Properties"]["PolicyDocument"] for policy in resources_of(TEMPLATE, "AWS::S3::BucketPolicy").values()
-                if policy["Properties"]["Bucket"] == {"Ref": name}]
-    [refusal] = [statement for statement in policy["Statement"] if "Bool" in statement["Condition"]
-                 and "aws:SecureTransport" in statement["Condition"]["Bool"]]
+    refusal = statements_of(name)["OverTlsOnly"]
     assert refusal["Effect"] == "Deny"
     assert refusal["Principal"] == "*"
     assert refusal["Action"] == "s3:*"
@@ -89,6 +145,7 @@ def test_the_keys_are_of_the_kinds_that_the_formats_need():
         "DataKey": (None, None),
         "ModelSigningKey": ("ECC_NIST_P256", "SIGN_VERIFY"),
         "StreamKey": ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
+        "LogKey": ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
     }
 
 

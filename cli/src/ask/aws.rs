@@ -1,7 +1,7 @@
 //! Asking an API of a deployed stack: TLS with the machine's certificates, and requests signed with IAM credentials.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
@@ -36,18 +36,56 @@ pub(super) fn configure_tls() -> Result<TlsConfig, Failure> {
         .build())
 }
 
-/// Headers that prove who posts `body` (AWS Signature Version 4), by the credentials and the region that the `AWS_*`
-/// variables, profiles and roles say.
-pub(crate) fn sign_post(url: &str, body: &[u8]) -> Result<Vec<Header>, Failure> {
+/// Credentials that end sooner than this are asked for again.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Signs many requests with the credentials that it found once, for as long as they last.
+#[derive(Default)]
+pub(super) struct RequestSigner {
+    found: Mutex<Option<Identity>>,
+}
+
+impl RequestSigner {
+    /// Headers that prove who reads `url`.
+    pub(super) fn sign_get(&self, url: &str) -> Result<Vec<Header>, Failure> {
+        let now = SystemTime::now();
+        // Only replaced as a whole: a panic elsewhere leaves it right.
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasts = |identity: &Identity| {
+            let end = identity.credentials.expiry();
+            end.is_none_or(|end| end > now + MARGIN)
+        };
+        let identity = match found.clone().filter(lasts) {
+            Some(identity) => identity,
+            None => wait_for_identity()?,
+        };
+        *found = Some(identity.clone());
+        drop(found);
+        sign_at("GET", url, &[], identity, now)
+    }
+}
+
+fn wait_for_identity() -> Result<Identity, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::unavailable("system.no_runtime", error.to_string()))?;
-    let identity = runtime.block_on(find_identity())?;
-    sign_at(url, body, identity, SystemTime::now())
+    runtime.block_on(find_identity())
 }
 
-fn sign_at(url: &str, body: &[u8], by: Identity, time: SystemTime) -> Result<Vec<Header>, Failure> {
+/// Headers that prove who posts `body` (AWS Signature Version 4), by the credentials and the region that the `AWS_*`
+/// variables, profiles and roles say.
+pub(crate) fn sign_post(url: &str, body: &[u8]) -> Result<Vec<Header>, Failure> {
+    sign_at("POST", url, body, wait_for_identity()?, SystemTime::now())
+}
+
+fn sign_at(
+    method: &str,
+    url: &str,
+    body: &[u8],
+    by: Identity,
+    time: SystemTime,
+) -> Result<Vec<Header>, Failure> {
     let fail = |error: &dyn std::fmt::Display| {
         Failure::internal(format!("the request to {url} cannot be signed: {error}"))
     };
@@ -62,7 +100,7 @@ fn sign_at(url: &str, body: &[u8], by: Identity, time: SystemTime) -> Result<Vec
         .map_err(|error| fail(&error))?
         .into();
     let headers = std::iter::empty();
-    let request = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body))
+    let request = SignableRequest::new(method, url, headers, SignableBody::Bytes(body))
         .map_err(|error| fail(&error))?;
     let (signed, _) = sign(request, &parameters)
         .map_err(|error| fail(&error))?
@@ -77,7 +115,7 @@ fn sign_at(url: &str, body: &[u8], by: Identity, time: SystemTime) -> Result<Vec
 mod tests {
     use super::*;
     use aws_credential_types::Credentials;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     const URL: &str = "https://abc123.execute-api.eu-central-1.amazonaws.com/v1/predict";
 
@@ -95,7 +133,7 @@ mod tests {
             credentials,
             region: "eu-central-1".to_owned(),
         };
-        let headers = sign_at(URL, body, by, time).unwrap();
+        let headers = sign_at("POST", URL, body, by, time).unwrap();
         let found = headers.iter().find(|header| header.0 == "authorization");
         (found.unwrap().1.clone(), headers)
     }

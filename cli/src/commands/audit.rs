@@ -1,21 +1,31 @@
 //! `sealcast audit`: what was recorded, and whether it is still what was recorded.
 
+mod checkpoint;
 mod export;
+mod import_spill;
+mod prove;
+mod query;
 mod show;
 mod streams;
+mod tail;
 mod verify;
 
 use audit::StreamId;
 use clap::Subcommand;
 
-use crate::failure::Failure;
-use crate::output::Report;
+use crate::failure::{Exit, Failure};
+use crate::output::{Form, Report};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     Streams(streams::StreamsArguments),
     Export(export::ExportArguments),
-    Verify(verify::VerifyArguments),
+    ImportSpill(import_spill::ImportSpillArguments),
+    Verify(Box<verify::VerifyArguments>),
+    Checkpoint(checkpoint::CheckpointArguments),
+    Prove(prove::ProveArguments),
+    Query(query::QueryArguments),
+    Tail(tail::TailArguments),
     Show(show::ShowArguments),
 }
 
@@ -24,11 +34,28 @@ fn parse_stream(text: &str) -> Result<StreamId, String> {
 }
 
 /// Runs one of the audit commands.
-pub(crate) fn run(command: &AuditCommand) -> Result<Report, Failure> {
+pub(crate) fn run(command: &AuditCommand, form: Form) -> Result<Report, Failure> {
     match command {
         AuditCommand::Streams(arguments) => streams::run(arguments),
         AuditCommand::Export(arguments) => export::run(arguments),
+        AuditCommand::ImportSpill(arguments) => import_spill::run(arguments),
         AuditCommand::Verify(arguments) => verify::run(arguments),
+        AuditCommand::Checkpoint(arguments) => checkpoint::run(arguments),
+        AuditCommand::Prove(arguments) => prove::run(arguments),
+        AuditCommand::Query(arguments) => query::run(arguments, form),
+        AuditCommand::Tail(arguments) => tail::run(arguments, form),
         AuditCommand::Show(arguments) => show::run(arguments),
     }
+}
+
+/// A failure before anything was verified: not evidence of anything.
+fn not_verified(mut failure: Failure) -> Failure {
+    if failure.exit == Exit::Refused {
+        failure.exit = if failure.code == "audit.key_malformed" {
+            Exit::Usage
+        } else {
+            Exit::Unavailable
+        };
+    }
+    failure
 }

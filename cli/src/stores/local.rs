@@ -2,20 +2,29 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use artifact::TrustedKey;
 use async_trait::async_trait;
+use audit::note::VerifierKey;
 use audit::{StreamId, export};
-use store_embedded::{ExportError, FileArtifacts, FileReleases, LocalKeys};
+use domain::ports::SpillWriter;
+use store_embedded::{ExportError, FileArtifacts, FileReleases, FileSpill, LocalKeys};
 use tokio::runtime::Runtime;
 
 use super::streams::{CopyError, ListedStream, OpenStream, StreamSource};
 use super::{Artifacts, Keys, Parts, Releases};
 use crate::failure::Failure;
+use crate::files;
+use crate::sealed_log::{FolderLog, LogObjects};
 
 const MAX_REGISTRATION: u64 = 64 << 10;
+const MAX_KEY_FILE: u64 = 64 << 10;
+/// Where the log is below the data directory.
+const LOG: &str = "log";
+/// The log's verifier key among the keys.
+const LOG_KEY: &str = "log.vkey";
 
 /// A data directory, and the folder of its keys.
 pub(super) struct LocalStores {
@@ -67,6 +76,28 @@ impl Parts for LocalStores {
 
     async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
         Ok(LocalKeys::open(&self.keys)?.trusted_stream_keys())
+    }
+
+    fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        let own = self.data.join("spill");
+        Ok(Arc::new(FileSpill::open(dir.unwrap_or(&own))?))
+    }
+
+    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
+        let path = self.keys.join(LOG_KEY);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let key = VerifierKey::parse(files::read_text(&path, MAX_KEY_FILE)?.trim());
+        let key = key.map_err(|error| {
+            let message = format!("{}: {error}", path.display());
+            Failure::refused("audit.key_malformed", message).at(path.display().to_string())
+        })?;
+        Ok(vec![key])
+    }
+
+    fn log(&self, _runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure> {
+        Ok(Arc::new(FolderLog::open(&self.data.join(LOG))?))
     }
 
     fn streams(&self, _runtime: &Arc<Runtime>) -> Box<dyn StreamSource> {

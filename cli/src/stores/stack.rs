@@ -1,10 +1,12 @@
 //! The stores of a deployed stack: S3, KMS, `DynamoDB` and the alias of a Lambda function.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use artifact::{PublicKey, TrustedKey};
 use async_trait::async_trait;
-use domain::ports::Signer;
+use audit::note::{KeyName, VerifierKey};
+use domain::ports::{Signer, SpillWriter};
 use store_aws::{Connection, SigningAlgorithm};
 use tokio::runtime::Runtime;
 
@@ -14,6 +16,7 @@ use super::streams::StreamSource;
 use super::{Artifacts, Keys, Parts, Releases};
 use crate::failure::Failure;
 use crate::identity::find_identity;
+use crate::sealed_log::{LogObjects, PortLog};
 use crate::stream_file;
 
 /// A stack's clients, and the names that they are asked with.
@@ -98,6 +101,43 @@ impl Parts for StackStores {
             Failure::refused("audit.key_malformed", message).at(place)
         })?;
         Ok(vec![(signer.key_id().to_owned(), key)])
+    }
+
+    fn spill(&self, _: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
+        match &self.stack.spill_bucket {
+            Some(bucket) => Ok(self.connection.spill(bucket)),
+            None => {
+                let place = "SEALCAST_SPILL_BUCKET";
+                let message = format!("{}: {place}: the stack has no spill", self.stack.path);
+                Err(Failure::refused("spill.none", message).at(place))
+            }
+        }
+    }
+
+    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
+        let (Some(key), Some(origin)) = (&self.stack.log_key, &self.stack.log_origin) else {
+            return Ok(Vec::new());
+        };
+        let signer = self.connection.signer(key, SigningAlgorithm::Ed25519);
+        let pem = signer.public_key_pem().await?;
+        let parsed = stream_file::parse_key(&pem).zip(KeyName::parse(origin));
+        let verifier = parsed.and_then(|((key, _), name)| VerifierKey::ed25519(name, &key).ok());
+        let verifier = verifier.ok_or_else(|| {
+            let place = "SEALCAST_LOG_KEY";
+            let message = format!("{place}: expected an Ed25519 public key");
+            Failure::refused("audit.key_malformed", message).at(place)
+        })?;
+        Ok(vec![verifier])
+    }
+
+    fn log(&self, runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure> {
+        let place = format!("stack {}", self.stack.path);
+        let Some(bucket) = &self.stack.log_bucket else {
+            let message = format!("{place}: has no SEALCAST_LOG_BUCKET: nothing seals its streams");
+            return Err(Failure::not_found("audit.log_not_found", message).at("--stack"));
+        };
+        let reader = self.connection.log_objects(bucket, None);
+        Ok(Arc::new(PortLog::new(runtime, reader, place)))
     }
 
     fn streams(&self, runtime: &Arc<Runtime>) -> Box<dyn StreamSource> {

@@ -22,8 +22,16 @@ const REQUIRED: [&str; 7] = [
     "SEALCAST_PREDICT_FUNCTION",
 ];
 const TRUSTED_KEYS: &str = "SEALCAST_TRUSTED_KEYS";
-/// What else a stack has; the functions read it, nothing here does.
-const OTHERS: [&str; 4] = [
+const SPILL_BUCKET: &str = "SEALCAST_SPILL_BUCKET";
+/// What else a stack may have; most of it the functions read, and nothing here does.
+const OTHERS: [&str; 11] = [
+    "SEALCAST_LOG_BUCKET",
+    "SEALCAST_LOG_KEY",
+    "SEALCAST_LOG_ORIGIN",
+    "SEALCAST_AUDIT_MODE",
+    "SEALCAST_LOG_TABLE",
+    SPILL_BUCKET,
+    "SEALCAST_TRUSTED_STREAM_KEYS",
     "SEALCAST_REQUESTS_TABLE",
     "SEALCAST_IAM_ROLES",
     "SEALCAST_JWT_ROLES_CLAIM",
@@ -41,6 +49,8 @@ pub(super) struct StackFile {
     pub(super) registry_table: String,
     /// Table of the audit streams.
     pub(super) audit_table: String,
+    /// Bucket of what the audit table did not take, where the stack has one.
+    pub(super) spill_bucket: Option<String>,
     /// Symmetric key that wraps data keys.
     pub(super) data_key: String,
     /// P-256 key that signs models.
@@ -49,6 +59,12 @@ pub(super) struct StackFile {
     pub(super) stream_key: String,
     /// The function whose alias `live` points to what serves.
     pub(super) predict_function: String,
+    /// Bucket of the sealed log, where streams are sealed.
+    pub(super) log_bucket: Option<String>,
+    /// Ed25519 key that signs the log's checkpoints.
+    pub(super) log_key: Option<String>,
+    /// The log's origin, which is its key's name.
+    pub(super) log_origin: Option<String>,
     /// The keys whose signatures under models are accepted; without them, the model signing key's alone.
     pub(super) trusted_keys: Option<Vec<TrustedKey>>,
 }
@@ -117,11 +133,19 @@ impl StackFile {
             return Err(faults);
         }
         let value = |name: &str| find(name).map_or_else(String::new, |line| line.value.to_owned());
+        let optional = |name: &str| {
+            let found = find(name).map(|line| line.value.to_owned());
+            found.filter(|value| !value.is_empty())
+        };
         Ok(Self {
+            log_bucket: optional("SEALCAST_LOG_BUCKET"),
+            log_key: optional("SEALCAST_LOG_KEY"),
+            log_origin: optional("SEALCAST_LOG_ORIGIN"),
             path: path.to_owned(),
             models_bucket: value("SEALCAST_MODELS_BUCKET"),
             registry_table: value("SEALCAST_REGISTRY_TABLE"),
             audit_table: value("SEALCAST_AUDIT_TABLE"),
+            spill_bucket: Some(value(SPILL_BUCKET)).filter(|name| !name.is_empty()),
             data_key: value("SEALCAST_DATA_KEY"),
             model_signing_key: value("SEALCAST_MODEL_SIGNING_KEY"),
             stream_key: value("SEALCAST_STREAM_KEY"),

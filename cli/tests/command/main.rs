@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audit_api;
 mod audit_streams;
 mod chain;
 mod describe;
 mod failures;
 mod predict;
 mod score;
+mod sealed_log;
+mod sealing;
 mod stores;
 mod support;
 mod tokens;

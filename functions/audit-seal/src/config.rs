@@ -1,5 +1,7 @@
 //! Settings of the deployed function, from the environment only; all faults are reported together.
 
+use std::collections::BTreeMap;
+
 use audit::PublicKey;
 use audit::note::VerifierKey;
 use domain::{SettingsFaults, SettingsReader};
@@ -24,8 +26,8 @@ pub struct Config {
     pub trusted_stream_keys: Vec<(String, PublicKey)>,
     /// `SEALCAST_EARLIER_LOG_KEYS`: keys that signed checkpoints before the present one, in the form `name+id+base64`.
     pub earlier_log_keys: Vec<VerifierKey>,
-    /// `SEALCAST_LOG_RETENTION_DAYS`: how long tiles are retained (Object Lock, compliance mode); none: not at all.
-    pub retention_days: Option<u64>,
+    /// `SEALCAST_SPILL_BUCKET`: bucket of what the audit log did not take; none: nothing is spilled.
+    pub spill_bucket: Option<String>,
     /// What the log is called, and how it is kept alive.
     pub seal: SealSettings,
 }
@@ -53,20 +55,6 @@ impl Config {
                 Vec::new()
             });
         let earlier_log_keys = earlier_log_keys(&mut read);
-        let retention_days = read
-            .optional("SEALCAST_LOG_RETENTION_DAYS")
-            .and_then(|text| {
-                let days = text
-                    .trim()
-                    .parse()
-                    .ok()
-                    .filter(|days| (1..=36_500).contains(days));
-                if days.is_none() {
-                    let expected = format!("expected days from 1 to 36500, found {text:?}");
-                    read.refuse("SEALCAST_LOG_RETENTION_DAYS", expected);
-                }
-                days
-            });
         let config = Self {
             audit_table: read.required("SEALCAST_AUDIT_TABLE", "the name of the audit table"),
             log_bucket: read.required("SEALCAST_LOG_BUCKET", "the name of the log's bucket"),
@@ -81,10 +69,38 @@ impl Config {
             ),
             trusted_stream_keys,
             earlier_log_keys,
-            retention_days,
+            spill_bucket: read.optional("SEALCAST_SPILL_BUCKET"),
             seal: SealSettings::read(&mut read, seal_defaults()),
         };
         read.finish(config)
+    }
+
+    /// The settings as they are recorded.
+    pub fn as_settings(&self) -> BTreeMap<String, String> {
+        let trusted = self.trusted_stream_keys.iter();
+        let trusted: Vec<String> = trusted.map(|(id, key)| format!("{id}={key}")).collect();
+        let earlier: Vec<String> = self
+            .earlier_log_keys
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let settings = [
+            ("SEALCAST_AUDIT_TABLE", self.audit_table.clone()),
+            ("SEALCAST_EARLIER_LOG_KEYS", earlier.join(",")),
+            ("SEALCAST_LOG_BUCKET", self.log_bucket.clone()),
+            ("SEALCAST_LOG_KEY", self.log_key.clone()),
+            ("SEALCAST_LOG_TABLE", self.log_table.clone()),
+            (
+                "SEALCAST_SPILL_BUCKET",
+                self.spill_bucket.clone().unwrap_or_default(),
+            ),
+            ("SEALCAST_STREAM_KEY", self.stream_key.clone()),
+            ("SEALCAST_TRUSTED_STREAM_KEYS", trusted.join(",")),
+        ];
+        let set = settings.into_iter().filter(|(_, value)| !value.is_empty());
+        set.map(|(name, value)| (name.to_owned(), value))
+            .chain(self.seal.as_settings())
+            .collect()
     }
 }
 
@@ -117,7 +133,7 @@ mod tests {
             }
             "SEALCAST_LOG_KEY" | "SEALCAST_STREAM_KEY" => format!("arn:{name}"),
             "SEALCAST_TRUSTED_STREAM_KEYS" => format!("arn:a={SPKI}"),
-            "SEALCAST_LOG_RETENTION_DAYS" => "2557".to_owned(),
+            "SEALCAST_SPILL_BUCKET" => name.to_owned(),
             _ => return None,
         };
         Some(value)
@@ -132,9 +148,14 @@ mod tests {
         assert_eq!(config.log_key, "arn:SEALCAST_LOG_KEY");
         assert_eq!(config.stream_key, "arn:SEALCAST_STREAM_KEY");
         assert_eq!(config.trusted_stream_keys[0].0, "arn:a");
-        assert_eq!(config.retention_days, Some(2557));
+        let bucket = config.spill_bucket.as_deref();
+        assert_eq!(bucket, Some("SEALCAST_SPILL_BUCKET"));
         assert_eq!(config.seal, seal_defaults());
         assert!(config.earlier_log_keys.is_empty());
+        let settings = config.as_settings();
+        assert_eq!(settings.len(), 10, "{settings:?}");
+        assert_eq!(settings["SEALCAST_LOG_ORIGIN"], "sealcast");
+        assert!(settings["SEALCAST_TRUSTED_STREAM_KEYS"].starts_with("arn:a=19bf44"));
     }
 
     #[test]
@@ -142,7 +163,6 @@ mod tests {
         let faults = Config::from_env(|name| match name {
             "SEALCAST_TRUSTED_STREAM_KEYS" => Some("key".to_owned()),
             "SEALCAST_EARLIER_LOG_KEYS" => Some("a+b".to_owned()),
-            "SEALCAST_LOG_RETENTION_DAYS" => Some("7y".to_owned()),
             "SEALCAST_LOG_KEY" => Some("alias/log".to_owned()),
             _ => None,
         });
@@ -150,7 +170,6 @@ mod tests {
         for part in [
             "SEALCAST_TRUSTED_STREAM_KEYS: \"key\" is no trusted key",
             "SEALCAST_EARLIER_LOG_KEYS: a verifier key is",
-            "SEALCAST_LOG_RETENTION_DAYS: expected days",
             "SEALCAST_LOG_KEY: expected an ARN",
             "SEALCAST_STREAM_KEY: expected the ARN",
             "SEALCAST_LOG_TABLE: expected the name",

@@ -1,6 +1,6 @@
 //! Which streams a run looks at, and what it takes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use audit::StreamId;
 use audit::seal::StreamPage;
@@ -37,13 +37,17 @@ pub(crate) struct Gathered {
 
 impl Sealer {
     /// The streams to look at: those that events are expected of, those that were registered since the last run that
-    /// was whole, and of the others the ones whose turn it is. False where some could not be listed.
+    /// was whole, those that were spilled, and of the others the ones whose turn it is. False where some could not be listed.
     pub(crate) async fn candidates(
         &self,
         head: &Head,
+        spilled: &BTreeSet<StreamId>,
         now_us: u64,
     ) -> Result<(Candidates, bool), SealError> {
         let mut found = Candidates::default();
+        spilled
+            .iter()
+            .for_each(|stream| found.add(*stream, Why::Sweep));
         let listed_us = head.position.listed_until_us.min(now_us);
         let mut complete = if now_us - listed_us > LIST_ALL_US {
             self.add_all(&mut found).await

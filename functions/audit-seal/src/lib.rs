@@ -17,10 +17,12 @@ mod queue;
 mod report;
 mod sealer;
 mod settings;
+mod spill;
 mod tiles;
 
 pub use error::SealError;
 pub use keys::{KeyError, StreamKeys, log_key, parse_stream_keys, stream_key};
 pub use report::{Outcome, RunReport};
 pub use sealer::{Ports, Rules, Sealer};
-pub use settings::{SealSettings, seconds};
+pub use settings::{SealSettings, interval};
+pub use spill::Spill;

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use audit_seal::config::Config;
-use audit_seal::{Ports, Rules, Sealer, StreamKeys};
+use audit_seal::{Ports, Rules, Sealer, Spill, StreamKeys};
+use domain::spill::ReplayPorts;
 use domain::system::SystemClock;
 use store_aws::{Connection, SigningAlgorithm};
 
@@ -17,14 +17,15 @@ async fn main() -> ExitCode {
         Err(code) => return code,
     };
     let aws = Connection::from_env().await;
+    let clock = Arc::new(SystemClock);
+    let audit = aws.audit(&config.audit_table);
+    let stream_signer = aws.signer(&config.stream_key, SigningAlgorithm::Ed25519);
+    let recorder = host.recorder(audit.clone(), stream_signer.clone(), clock.clone());
     let origin = config.seal.origin.clone();
-    let retention = config
-        .retention_days
-        .map(|days| Duration::from_hours(24 * days));
-    let log = aws.log_objects(&config.log_bucket, retention);
+    let log = aws.locked_log_objects(&config.log_bucket);
     let index = aws.seal_index(&config.log_table, &origin);
     let ports = Ports {
-        audit: aws.audit(&config.audit_table),
+        audit: audit.clone(),
         log: log.clone(),
         writer: log.clone(),
         publisher: log.clone(),
@@ -33,23 +34,37 @@ async fn main() -> ExitCode {
         index: index.clone(),
         index_writer: index,
         signer: aws.signer(&config.log_key, SigningAlgorithm::Ed25519),
-        clock: Arc::new(SystemClock),
+        clock: clock.clone(),
     };
-    let stream_keys = if config.trusted_stream_keys.is_empty() {
-        StreamKeys::Of(aws.signer(&config.stream_key, SigningAlgorithm::Ed25519))
-    } else {
-        StreamKeys::Given(config.trusted_stream_keys)
+    let stream_keys = match config.trusted_stream_keys.as_slice() {
+        [] => StreamKeys::Of(stream_signer),
+        keys => StreamKeys::Given(keys.to_vec()),
     };
     let rules = Rules {
-        earlier_keys: config.earlier_log_keys,
+        earlier_keys: config.earlier_log_keys.clone(),
         heartbeat_us: config.seal.heartbeat_s * 1_000_000,
         idle_after_us: config.seal.idle_after_s * 1_000_000,
         ..Rules::of(origin, stream_keys)
     };
-    let sealer = Arc::new(Sealer::new(ports, rules));
-    lambda_host::run_scheduled(host, |deadline| {
+    let mut sealer = Sealer::new(ports, rules);
+    if let Some(bucket) = &config.spill_bucket {
+        let spill = aws.spill(bucket);
+        let ports = ReplayPorts {
+            reader: spill.clone(),
+            remover: spill,
+            restorer: audit.clone(),
+            log: audit,
+            clock,
+        };
+        let recorder = recorder.clone();
+        sealer = sealer.with_spill(Spill { ports, recorder });
+    }
+    let software = concat!("sealcast audit-seal ", env!("CARGO_PKG_VERSION"));
+    lambda_host::init(&recorder, software, &host, config.as_settings(), async {}).await;
+    let sealer = Arc::new(sealer);
+    let run = move |deadline| {
         let sealer = Arc::clone(&sealer);
         async move { sealer.run(deadline).await.map(|report| report.to_json()) }
-    })
-    .await
+    };
+    lambda_host::run_scheduled(run, recorder).await
 }

@@ -18,6 +18,7 @@ use crate::gather::Gathered;
 use crate::head::{Head, Opened};
 use crate::keys::{StreamKeys, log_key, stream_key};
 use crate::report::{Outcome, RunReport};
+use crate::spill::Spill;
 
 /// What of a run's time is kept back, beside what its longest page took.
 const RESERVE: Duration = Duration::from_secs(3);
@@ -93,6 +94,7 @@ pub(crate) struct Keys {
 pub struct Sealer {
     pub(crate) ports: Ports,
     pub(crate) rules: Rules,
+    pub(crate) spill: Option<Spill>,
     keys: OnceLock<Keys>,
 }
 
@@ -126,7 +128,16 @@ impl Sealer {
         Self {
             ports,
             rules,
+            spill: None,
             keys: OnceLock::new(),
+        }
+    }
+
+    /// The same, which puts spilled events into their streams before it reads those.
+    pub fn with_spill(self, spill: Spill) -> Self {
+        Self {
+            spill: Some(spill),
+            ..self
         }
     }
 
@@ -192,7 +203,8 @@ impl Sealer {
             deadline,
             longest: Duration::ZERO,
         };
-        let (candidates, mut complete) = self.candidates(head, began_us).await?;
+        let spilled = self.replay_spill(deadline).await;
+        let (candidates, mut complete) = self.candidates(head, &spilled, began_us).await?;
         let mut queue = candidates.into_queue(began_us);
         loop {
             let began = Instant::now();

@@ -1,5 +1,7 @@
 //! Settings of a sealer, wherever it runs; read from the environment.
 
+use std::time::Duration;
+
 use audit::note::KeyName;
 use domain::SettingsReader;
 
@@ -61,8 +63,31 @@ impl SealSettings {
     }
 }
 
+/// A number of seconds of at most an hour and at least a hundredth; `default` where it is not set.
+pub fn interval<L: Fn(&str) -> Option<String>>(
+    read: &mut SettingsReader<L>,
+    name: &str,
+    default: Duration,
+) -> Duration {
+    let Some(text) = read.optional(name) else {
+        return default;
+    };
+    let number = text.trim().parse().ok();
+    let number = number.filter(|number| (0.01..=3600.0).contains(number));
+    number.map_or_else(
+        || {
+            read.refuse(
+                name,
+                format_args!("expected seconds from 0.01 to 3600, found {text:?}"),
+            );
+            default
+        },
+        Duration::from_secs_f64,
+    )
+}
+
 /// A whole number of seconds within the range; `default` where it is not set.
-pub fn seconds<L: Fn(&str) -> Option<String>>(
+fn seconds<L: Fn(&str) -> Option<String>>(
     read: &mut SettingsReader<L>,
     name: &str,
     default: u64,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::Release;
 use domain::StoreError;
 use domain::ports::{Alias, Heartbeat, Routing};
+use domain::spill::SpillSummary;
 
 use crate::alerts::{Condition, Finding};
 use crate::code::{Blocks, Code};
@@ -67,6 +68,8 @@ pub struct Report {
     pub dependencies: Vec<DependencyReport>,
     /// When the newest audit event that any version reports became durable, in microseconds since 1970.
     pub newest_event_us: Option<u64>,
+    /// What is in the spill; `None` where there is none, or it could not be listed.
+    pub spill: Option<SpillSummary>,
     /// What is known of each thing that can be broken into.
     pub conditions: Vec<Condition>,
 }
@@ -138,6 +141,7 @@ pub fn assess(
             heartbeat: heartbeat.ok().flatten(),
         })
         .collect();
+    let spill = judge.spill(survey.spill);
     judge.versions(alias, found.as_ref(), &fleet, versions);
     let grades = Grades {
         routing: release_grade(found.as_ref(), release.as_ref(), &judge),
@@ -161,6 +165,7 @@ pub fn assess(
         release,
         versions: fleet,
         dependencies,
+        spill,
         conditions: judge.conditions,
     }
 }
@@ -278,6 +283,20 @@ impl Judge {
                 None
             }
         }
+    }
+
+    fn spill(&mut self, asked: Option<Asked<SpillSummary>>) -> Option<SpillSummary> {
+        let Ok(summary) = asked? else {
+            self.note(Code::SpillUnreadable, "spill");
+            return None;
+        };
+        if summary.items > 0 {
+            self.note(Code::SpillNotEmpty, "spill");
+        }
+        if summary.set_aside > 0 {
+            self.note(Code::SpillSetAside, "spill");
+        }
+        Some(summary)
     }
 
     fn versions(

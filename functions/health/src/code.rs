@@ -54,11 +54,17 @@ pub enum Code {
     DependencyTimeout,
     /// A dependency took more than half of its time limit.
     DependencySlow,
+    /// Events wait in the spill: the audit log did not take them.
+    SpillNotEmpty,
+    /// Something was set aside in the spill that can never be replayed.
+    SpillSetAside,
+    /// Nobody can tell what is in the spill.
+    SpillUnreadable,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::AliasMissing,
         Self::AliasMoved,
         Self::AliasMismatch,
@@ -79,6 +85,9 @@ impl Code {
         Self::DependencyUnavailable,
         Self::DependencyTimeout,
         Self::DependencySlow,
+        Self::SpillNotEmpty,
+        Self::SpillSetAside,
+        Self::SpillUnreadable,
     ];
 
     /// The stable spelling, for example `dependency.gone`.
@@ -104,6 +113,9 @@ impl Code {
             Self::DependencyUnavailable => "dependency.unavailable",
             Self::DependencyTimeout => "dependency.timeout",
             Self::DependencySlow => "dependency.slow",
+            Self::SpillNotEmpty => "spill.not_empty",
+            Self::SpillSetAside => "spill.set_aside",
+            Self::SpillUnreadable => "spill.unreadable",
         }
     }
 
@@ -131,7 +143,10 @@ impl Code {
             | Self::HeartbeatStale
             | Self::HeartbeatUnreadable
             | Self::DependencyTimeout
-            | Self::DependencySlow => Blocks::Never,
+            | Self::DependencySlow
+            | Self::SpillNotEmpty
+            | Self::SpillSetAside
+            | Self::SpillUnreadable => Blocks::Never,
         }
     }
 

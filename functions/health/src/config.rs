@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{SettingsFaults, SettingsReader};
+use domain::{AuditMode, SettingsFaults, SettingsReader};
 
 /// What the stack tells the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Config {
     pub models_bucket: String,
     /// `SEALCAST_DATA_KEY`: the key that wraps data keys.
     pub data_key: String,
+    /// `SEALCAST_AUDIT_MODE`: what happens to an event that the audit table does not take.
+    pub audit_mode: AuditMode,
+    /// `SEALCAST_SPILL_BUCKET`: the bucket of what the audit table did not take; required in the mode `available`.
+    pub spill_bucket: Option<String>,
     /// `SEALCAST_STREAM_KEY`: ARN of the key that registers audit streams.
     pub stream_key: String,
 }
@@ -30,7 +34,13 @@ impl Config {
     /// [`SettingsFaults`], which names every variable that is missing or empty.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsFaults> {
         let mut read = SettingsReader::new(lookup);
+        let audit_mode = AuditMode::from_settings(&mut read);
+        let spill_bucket = audit_mode
+            .spill_bucket(&mut read)
+            .or_else(|| read.optional(AuditMode::SPILL_BUCKET));
         let config = Self {
+            audit_mode,
+            spill_bucket,
             predict_function: read.required(
                 "SEALCAST_PREDICT_FUNCTION",
                 "the name of the predict function",
@@ -55,13 +65,19 @@ impl Config {
 
     /// The settings as they are recorded.
     pub fn as_settings(&self) -> BTreeMap<String, String> {
+        let (audit_mode, spill_bucket) = (
+            self.audit_mode.to_string(),
+            self.spill_bucket.clone().unwrap_or_default(),
+        );
         let settings = [
+            (AuditMode::SETTING, &audit_mode),
             ("SEALCAST_AUDIT_TABLE", &self.audit_table),
             ("SEALCAST_DATA_KEY", &self.data_key),
             ("SEALCAST_MODELS_BUCKET", &self.models_bucket),
             ("SEALCAST_PREDICT_FUNCTION", &self.predict_function),
             ("SEALCAST_REGISTRY_TABLE", &self.registry_table),
             ("SEALCAST_REQUESTS_TABLE", &self.requests_table),
+            (AuditMode::SPILL_BUCKET, &spill_bucket),
             ("SEALCAST_STREAM_KEY", &self.stream_key),
         ];
         settings
@@ -76,9 +92,15 @@ mod tests {
 
     #[test]
     fn every_variable_is_read_from_its_own_name_and_recorded_under_it() {
-        let config = Config::from_env(|name| Some(format!("arn:{name}"))).unwrap();
-        let settings = config.as_settings();
-        assert_eq!(settings.len(), 7);
+        let config = Config::from_env(|name| match name {
+            "SEALCAST_AUDIT_MODE" => Some("available".to_owned()),
+            _ => Some(format!("arn:{name}")),
+        })
+        .unwrap();
+        let mut settings = config.as_settings();
+        assert_eq!(settings.len(), 9);
+        let mode = settings.remove("SEALCAST_AUDIT_MODE");
+        assert_eq!(mode.as_deref(), Some("available"));
         for (name, value) in &settings {
             assert_eq!(*value, format!("arn:{name}"));
         }
@@ -93,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_stream_key_that_is_no_arn_is_refused() {
-        let faults = Config::from_env(|_| Some("alias/stream".to_owned()));
+        let faults = Config::from_env(|name| {
+            (!name.ends_with("MODE")).then(|| "alias/stream".to_owned())
+        });
         assert_eq!(
             faults.unwrap_err().to_string(),
             "SEALCAST_STREAM_KEY: expected an ARN, not an id or an alias"

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use domain::AuditMode;
+use domain::ports::SpillReader;
 use domain::system::SystemClock;
 use health::config::Config;
 use health::{Health, Limits, Needed, Ports, Versions};
@@ -19,11 +21,16 @@ async fn main() -> ExitCode {
     };
     let aws = Connection::from_env().await;
     let clock = Arc::new(SystemClock);
-    let recorder = host.recorder(
-        aws.audit(&config.audit_table),
-        aws.signer(&config.stream_key, SigningAlgorithm::Ed25519),
-        clock.clone(),
-    );
+    let audit = aws.audit(&config.audit_table);
+    let signer = aws.signer(&config.stream_key, SigningAlgorithm::Ed25519);
+    let spill = config.spill_bucket.as_ref().map(|name| aws.spill(name));
+    let recorder = match (config.audit_mode, &spill) {
+        (AuditMode::Available, Some(spill)) => {
+            host.available_recorder(audit, signer, clock.clone(), spill.clone())
+        }
+        _ => host.recorder(audit, signer, clock.clone()),
+    };
+    let audit_table = aws.table_dependency("audit", &config.audit_table, "G#");
     let ports = Ports {
         routing: aws.aliases(&config.predict_function),
         heartbeats: aws.heartbeats(&config.requests_table),
@@ -31,12 +38,17 @@ async fn main() -> ExitCode {
         dependencies: vec![
             // The partitions are those that the function's role may read.
             Needed::to_start(aws.table_dependency("registry", &config.registry_table, "REL")),
-            Needed::to_answer(aws.table_dependency("audit", &config.audit_table, "G#")),
+            match config.audit_mode {
+                AuditMode::Strict => Needed::to_answer(audit_table),
+                // What runs already answers without it.
+                AuditMode::Available => Needed::to_start(audit_table),
+            },
             Needed::to_answer(aws.table_dependency("requests", &config.requests_table, "H#")),
             Needed::to_start(aws.bucket_dependency("models", &config.models_bucket)),
             Needed::to_start(aws.key_dependency("data-key", &config.data_key)),
             Needed::to_start(aws.key_dependency("stream-key", &config.stream_key)),
         ],
+        spill: spill.map(|spill| spill as Arc<dyn SpillReader>),
     };
     let health = Arc::new(Health::new(
         ports,

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{
-    Dependency, Heartbeat, HeartbeatReader, ReleaseReader, Routing, RoutingReader, Target,
+    Dependency, Heartbeat, HeartbeatReader, ReleaseReader, Routing, RoutingReader, SpillReader,
+    Target,
 };
+use domain::spill::{SpillSummary, summarize};
 use domain::{Release, StoreError};
-use futures::future::{join, join_all};
+use futures::future::{join, join3, join_all};
 use tokio::time::{Instant, timeout_at};
+
+/// Items of the spill that are counted, at most.
+pub const MOST_SPILLED: usize = 1000;
 
 /// What is asked.
 #[derive(Clone)]
@@ -22,6 +27,8 @@ pub struct Ports {
     pub releases: Arc<dyn ReleaseReader>,
     /// What else is needed.
     pub dependencies: Vec<Needed>,
+    /// What the audit log did not take, where there is such a place.
+    pub spill: Option<Arc<dyn SpillReader>>,
 }
 
 /// What a dependency is needed for.
@@ -79,6 +86,8 @@ pub struct Survey {
     pub heartbeats: Vec<Asked<Option<Heartbeat>>>,
     /// Each dependency's answer.
     pub dependencies: Vec<DependencyAnswer>,
+    /// What is in the spill, up to [`MOST_SPILLED`] items; `None` where there is no spill.
+    pub spill: Option<Asked<SpillSummary>>,
 }
 
 /// What a dependency answered.
@@ -101,14 +110,23 @@ pub async fn survey(ports: &Ports, alias: &str, limit: Duration) -> Survey {
         .dependencies
         .iter()
         .map(|dependency| ask_dependency(dependency, deadline));
-    let (fleet, dependencies) =
-        join(ask_fleet(ports, alias, deadline), join_all(dependencies)).await;
+    let spill = async {
+        let reader = ports.spill.as_ref()?;
+        Some(ask(deadline, summarize(&**reader, MOST_SPILLED)).await)
+    };
+    let (fleet, dependencies, spill) = join3(
+        ask_fleet(ports, alias, deadline),
+        join_all(dependencies),
+        spill,
+    )
+    .await;
     let (routing, release, heartbeats) = fleet;
     Survey {
         routing,
         release,
         heartbeats,
         dependencies,
+        spill,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use audit::Receipt;
 use audit::event::Failure;
 use domain::ports::ClaimKey;
-use domain::{ModelName, ModelVersion, PrincipalId, ReleaseId, RequestId, Symbol};
+use domain::{Durability, ModelName, ModelVersion, PrincipalId, ReleaseId, RequestId, Symbol};
 use engine::{Answer, Change, InputError, Sanitized, Tensor};
 use http::StatusCode;
 use tracing::Instrument;
@@ -76,6 +76,10 @@ pub struct Answered {
     pub explanation: Option<Explanation>,
     /// Where the record stands.
     pub receipt: Receipt,
+    /// Where the record is durable.
+    pub durability: Durability,
+    /// Where the record of its being given again is; nothing to say otherwise.
+    pub replay_durability: Durability,
     /// True where the answer was given before.
     pub replayed: bool,
 }
@@ -191,7 +195,7 @@ impl Predict {
             .await
             .map_err(exhausted)?;
         let events = record::of_answer(serving, live, request, &climbed);
-        let receipt = self
+        let recorded = self
             .recorder
             .record_all(events)
             .await
@@ -235,7 +239,9 @@ impl Predict {
             answers: climbed.answers,
             labels: live.labels().to_vec(),
             explanation: climbed.explanation,
-            receipt,
+            receipt: recorded.receipt,
+            durability: recorded.durability,
+            replay_durability: Durability::default(),
             replayed: false,
         })
     }

@@ -118,14 +118,15 @@ impl Predict {
     pub(crate) async fn replay(
         &self,
         request: &InferenceRequest,
-        answered: Answered,
+        mut answered: Answered,
     ) -> Result<Answered, ApiError> {
         let event = EventBody::Replay(Replay {
             request_id: request.id.to_string(),
             principal: request.principal.to_string(),
             receipt: answered.receipt,
         });
-        self.recorder.record(event).await.map_err(not_recorded)?;
+        let recorded = self.recorder.record(event).await.map_err(not_recorded)?;
+        answered.replay_durability = recorded.durability;
         Ok(answered)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use artifact::TrustedKey;
-use domain::{ReleaseId, SettingsFaults, SettingsReader};
+use domain::{AuditMode, ReleaseId, SettingsFaults, SettingsReader};
 
 /// What the stack tells the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub struct Config {
     pub audit_table: String,
     /// `SEALCAST_REQUESTS_TABLE`: table of request ids and heartbeats.
     pub requests_table: String,
+    /// `SEALCAST_AUDIT_MODE`: what happens to an event that the audit table does not take.
+    pub audit_mode: AuditMode,
+    /// `SEALCAST_SPILL_BUCKET`: where such events go in the mode `available`; `None` in the mode `strict`.
+    pub spill_bucket: Option<String>,
     /// `SEALCAST_STREAM_KEY`: ARN of the key that registers audit streams.
     pub stream_key: String,
     /// `SEALCAST_TRUSTED_KEYS`: keys whose signatures vouch for artifacts; without any no artifact is trusted.
@@ -31,7 +35,11 @@ impl Config {
     /// [`SettingsFaults`], all of them.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsFaults> {
         let mut read = SettingsReader::new(lookup);
+        let audit_mode = AuditMode::from_settings(&mut read);
+        let spill_bucket = audit_mode.spill_bucket(&mut read);
         let mut config = Self {
+            audit_mode,
+            spill_bucket,
             models_bucket: read.required("SEALCAST_MODELS_BUCKET", "the name of the models bucket"),
             registry_table: read
                 .required("SEALCAST_REGISTRY_TABLE", "the name of the registry table"),
@@ -63,12 +71,15 @@ impl Config {
     /// The settings as they are recorded.
     pub fn as_settings(&self) -> BTreeMap<String, String> {
         let release = self.release.map(|id| id.to_string()).unwrap_or_default();
+        let spill_bucket = self.spill_bucket.clone().unwrap_or_default();
         let settings = [
+            (AuditMode::SETTING, self.audit_mode.to_string()),
             ("SEALCAST_AUDIT_TABLE", self.audit_table.clone()),
             ("SEALCAST_MODELS_BUCKET", self.models_bucket.clone()),
             ("SEALCAST_REGISTRY_TABLE", self.registry_table.clone()),
             ("SEALCAST_RELEASE", release),
             ("SEALCAST_REQUESTS_TABLE", self.requests_table.clone()),
+            (AuditMode::SPILL_BUCKET, spill_bucket),
             ("SEALCAST_STREAM_KEY", self.stream_key.clone()),
             (
                 "SEALCAST_TRUSTED_KEYS",
@@ -108,7 +119,9 @@ mod tests {
     fn a_function_that_was_never_activated_serves_nothing_and_trusts_nobody() {
         let config = Config::from_env(env).unwrap();
         assert_eq!((config.release, config.trusted_keys.len()), (None, 0));
-        assert_eq!(config.as_settings()["SEALCAST_RELEASE"], "");
+        let settings = config.as_settings();
+        assert_eq!(settings["SEALCAST_RELEASE"], "");
+        assert_eq!(settings["SEALCAST_AUDIT_MODE"], "strict");
     }
 
     #[test]
@@ -116,6 +129,8 @@ mod tests {
         let config = Config::from_env(|name| match name {
             "SEALCAST_RELEASE" => Some("r-000042\n".to_owned()),
             "SEALCAST_TRUSTED_KEYS" => Some(trusted_key()),
+            "SEALCAST_AUDIT_MODE" => Some("available".to_owned()),
+            "SEALCAST_SPILL_BUCKET" => Some("spill".to_owned()),
             _ => env(name),
         })
         .unwrap();
@@ -123,7 +138,9 @@ mod tests {
         assert_eq!(config.trusted_keys[0].not_after, Some(4_102_444_800));
         let settings = config.as_settings();
         assert_eq!(settings["SEALCAST_TRUSTED_KEYS"], trusted_key());
-        assert_eq!(settings.len(), 7);
+        assert_eq!(settings.len(), 9);
+        assert_eq!(settings["SEALCAST_AUDIT_MODE"], "available");
+        assert_eq!(settings["SEALCAST_SPILL_BUCKET"], "spill");
         for (name, value) in &settings {
             assert!(!value.is_empty(), "{name}");
         }
@@ -136,6 +153,7 @@ mod tests {
             "SEALCAST_TRUSTED_KEYS" => Some("AAAA".to_owned()),
             "SEALCAST_STREAM_KEY" => Some("alias/stream".to_owned()),
             "SEALCAST_AUDIT_TABLE" => Some(" ".to_owned()),
+            "SEALCAST_AUDIT_MODE" => Some("available".to_owned()),
             _ => None,
         })
         .unwrap_err()
@@ -147,6 +165,7 @@ mod tests {
         assert_eq!(
             named,
             [
+                "SEALCAST_SPILL_BUCKET",
                 "SEALCAST_MODELS_BUCKET",
                 "SEALCAST_REGISTRY_TABLE",
                 "SEALCAST_AUDIT_TABLE",

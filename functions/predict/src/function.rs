@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use audit::event::{ModelAccess, Outcome};
-use audit::{EventBody, Receipt};
+use audit::EventBody;
 use domain::ports::{Clock, HeartbeatWriter, RequestClaims};
 use domain::recorder::NotRecordedError;
-use domain::{Recorder, ReleaseId};
+use domain::{Recorded, Recorder, ReleaseId};
 use http::StatusCode;
 use web::ApiError;
 
@@ -156,7 +156,7 @@ impl Predict {
     ///
     /// # Errors
     /// 503 where it was not recorded.
-    pub async fn report(&self, outcome: Outcome) -> Result<Receipt, ApiError> {
+    pub async fn report(&self, outcome: Outcome) -> Result<Recorded, ApiError> {
         self.beat_if_due();
         self.recorder
             .record(EventBody::Outcome(outcome))

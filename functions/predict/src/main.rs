@@ -30,11 +30,12 @@ async fn main() -> ExitCode {
     };
     let aws = Connection::from_env().await;
     let clock = Arc::new(SystemClock);
-    let recorder = host.recorder(
-        aws.audit(&config.audit_table),
-        aws.signer(&config.stream_key, SigningAlgorithm::Ed25519),
-        clock.clone(),
-    );
+    let audit = aws.audit(&config.audit_table);
+    let signer = aws.signer(&config.stream_key, SigningAlgorithm::Ed25519);
+    let recorder = match &config.spill_bucket {
+        None => host.recorder(audit, signer, clock.clone()),
+        Some(bucket) => host.available_recorder(audit, signer, clock.clone(), aws.spill(bucket)),
+    };
     let loader = Loader {
         artifacts: aws.artifacts(&config.models_bucket),
         releases: aws.releases(&config.registry_table),

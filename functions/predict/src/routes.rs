@@ -137,6 +137,8 @@ fn mark(mut response: Response, answered: &Answered) -> Response {
     if let Ok(value) = HeaderValue::from_str(&receipt) {
         response.headers_mut().insert(RECEIPT_HEADER, value);
     }
+    let weaker = answered.durability.max(answered.replay_durability);
+    web::request::set_durability(&mut response, weaker);
     if answered.replayed {
         response
             .headers_mut()

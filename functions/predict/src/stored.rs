@@ -2,7 +2,7 @@
 
 use artifact::manifest::DataType;
 use audit::Receipt;
-use domain::{ModelName, ModelVersion, ReleaseId, RequestId, Symbol};
+use domain::{Durability, ModelName, ModelVersion, ReleaseId, RequestId, Symbol};
 use engine::{Answer, Change, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -36,6 +36,8 @@ struct Stored<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<&'a Explanation>,
     receipt: Receipt,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durability: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +69,8 @@ struct Read<'a> {
     #[serde(default)]
     explanation: Option<Explanation>,
     receipt: Receipt,
+    #[serde(default)]
+    durability: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +113,7 @@ pub(crate) fn write(answered: &Answered) -> serde_json::Result<Vec<u8>> {
         labels: &answered.labels,
         explanation: answered.explanation.as_ref(),
         receipt: answered.receipt,
+        durability: answered.durability.mark(),
     })
 }
 
@@ -142,6 +147,8 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Answered> {
         labels: read.labels,
         explanation: read.explanation,
         receipt: read.receipt,
+        durability: Durability::from_mark(read.durability)?,
+        replay_durability: Durability::default(),
         replayed: true,
     })
 }
@@ -209,6 +216,8 @@ mod tests {
                 seq: 7,
                 leaf_hash: LeafHash([2; 32]),
             },
+            durability: Durability::Spilled,
+            replay_durability: Durability::default(),
             replayed: false,
         }
     }
@@ -229,10 +238,12 @@ mod tests {
     fn an_answer_without_an_explanation_is_stored_as_before() {
         let plain = Answered {
             explanation: None,
+            durability: Durability::Recorded,
             ..answered()
         };
         let bytes = write(&plain).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("explanation"));
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("explanation") && !text.contains("durability"));
         assert_eq!(read(&bytes).unwrap().explanation, None);
     }
 

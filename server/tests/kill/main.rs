@@ -78,6 +78,7 @@ fn no_answer_outlives_its_record_however_often_the_server_is_killed() {
     sealed.verify(&streams.events_by_stream());
     check_that_enough_was_tried(&log);
     let (leaves, checkpoints, interrupted) = sealed.summary();
+    assert!(interrupted > 0, "no kill interrupted the sealer");
     assert!(checkpoints > ROUNDS / 2, "only {checkpoints} checkpoints");
     println!(
         "seed {seed}: {ROUNDS} kills, {} streams, {} events, {} answers, {} of them read back, {} requests \

@@ -36,7 +36,7 @@ impl ServerProcess {
         let child = Command::new(env!("CARGO_BIN_EXE_server"))
             .env("SEALCAST_ADDR", addr.to_string())
             .env("SEALCAST_DATA", data)
-            .env("SEALCAST_SEAL_INTERVAL", "1")
+            .env("SEALCAST_SEAL_INTERVAL", "0.02")
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `log/` | the log as it would be published: `checkpoint` and `tile/…` |
 //! | `log.vkey` | the log's verifier key |
+//! | `registration.pub.pem` | the key that registered the streams |
 //! | `older-checkpoint` | the checkpoint of the run before |
 //! | `growth` | the hashes of the consistency proof between them, one a line in base64 |
 //! | `event.json`, `event.tlog-proof` | an entry, and its proof file |
@@ -23,6 +24,8 @@ use audit::seal::{LogEdge, SealRules, SealedStream, StreamPage, plan_seal};
 use audit::tiles::{CHECKPOINT_PATH, TileId, TreeReader};
 use audit::{PublicKey, Record, SignedRegistration, Stream};
 use base64::Engine as _;
+use ed25519_dalek::pkcs8::EncodePublicKey as _;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::{Signer, SigningKey};
 
 const ORIGIN: &str = "example.com/audit";
@@ -74,6 +77,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(dir.join("growth"), growth.collect::<String>())?;
     fs::write(dir.join("older-checkpoint"), older.note.to_string())?;
     fs::write(dir.join("log.vkey"), format!("{vkey}\n"))?;
+    let registrar = SigningKey::from_bytes(&[9; 32]).verifying_key();
+    let pem = registrar.to_public_key_pem(LineEnding::LF)?;
+    fs::write(dir.join("registration.pub.pem"), pem)?;
     Ok(())
 }
 

@@ -19,18 +19,16 @@ use std::collections::BTreeMap;
 
 use crate::checkpoint::{Checkpoint, OriginError, check_origin};
 use crate::note::{ParseNoteError, SignedNote};
-use crate::stream::{
-    LeafHash, MAX_ENTRY_BYTES, PublicKey, Record, SignedRegistration, StreamId, rfc3339,
-};
-use crate::tiles::{NO_SIGNATURE, TileId};
-use crate::verify::open_registration;
-use ed25519_dalek::VerifyingKey;
+use crate::stream::{LeafHash, PublicKey, Record, SignedRegistration, StreamId};
+use crate::tiles::TileId;
 
 mod edge;
 mod finding;
 pub(crate) mod leaf;
+mod run;
 mod stage;
 mod stream_state;
+mod turn;
 
 pub use edge::{EntryTooLong, LogEdge, ReadEdgeError};
 pub use finding::{Exact, Finding, FindingKind};
@@ -38,8 +36,8 @@ pub use leaf::{EventRun, MAX_FINDINGS, MAX_RUNS, ParseSealError, SealFormat, Sea
 pub use stage::{LeafRange, ParseStageError, StageError, StagedSeal, Step};
 pub use stream_state::{SealedStream, Standing, StreamEnd};
 
-use leaf::{count_event, count_registration};
-use stream_state::Choice;
+use run::Run;
+use turn::{Turn, shares};
 
 /// What a sealer is told.
 #[derive(Debug, Clone)]
@@ -101,6 +99,9 @@ pub struct SealPlan {
     pub ranges: Vec<LeafRange>,
     /// The states of all streams that changed.
     pub streams: Vec<SealedStream>,
+    /// Roots of the perfect subtrees of the leaves whose tiles stay as they were, from left to right: with the new tiles
+    /// they give both roots.
+    pub kept: Vec<LeafHash>,
     /// What was wrong.
     pub findings: Vec<Finding>,
     /// The end of the log after the plan.
@@ -129,8 +130,12 @@ impl SealPlan {
     }
 }
 
-/// Plans a run. `pages` stand in ascending order of their streams; a fault in one stream never keeps another one's
-/// records out.
+/// Plans a run. `pages` stand in ascending order of their streams, and so do the leaves of a block; a fault in one stream
+/// never keeps another one's records out.
+///
+/// Where not all records fit, each stream gets the same share of the run, and what small ones leave of theirs goes to
+/// the others: no stream starves another. Where there are more streams than leaves, those come first whose last leaf is
+/// the oldest (the smallest [`SealedStream::tree_size`]; one that was never sealed has 0).
 ///
 /// # Errors
 /// [`PlanSealError`] where the arguments do not fit each other; what is wrong in a stream is a [`Finding`].
@@ -142,255 +147,20 @@ pub fn plan_seal(
     now_us: u64,
 ) -> Result<SealPlan, PlanSealError> {
     check_origin(origin)?;
-    let older = edge.checkpoint(origin);
-    let mut run = Run {
-        origin,
-        now_us,
-        room: rules.max_leaves.max(4),
-        block: Block::starting_at(&older),
-        older,
-        edge,
-        tiles: BTreeMap::new(),
-        ranges: Vec::new(),
-        streams: Vec::new(),
-        findings: Vec::new(),
-        waiting: 0,
-    };
+    let mut turns = Vec::with_capacity(pages.len());
     let mut last = None;
     for page in pages {
         if last >= Some(page.stream) {
             return Err(PlanSealError::PageOrder(page.stream));
         }
         last = Some(page.stream);
-        run.take(page, rules)?;
+        turns.push(Turn::of(page, rules, now_us)?);
+    }
+    let room = rules.max_leaves.max(4);
+    let mut run = Run::new(origin, edge, room, now_us);
+    let shares = shares(&turns, room);
+    for (turn, share) in turns.into_iter().zip(shares) {
+        run.take(turn, share)?;
     }
     run.finish()
-}
-
-/// The leaves since the last seal.
-#[derive(Debug)]
-struct Block {
-    previous_size: u64,
-    previous_root: LeafHash,
-    runs: Vec<EventRun>,
-    findings: Vec<Finding>,
-    idle: Vec<StreamId>,
-}
-
-impl Block {
-    fn starting_at(head: &Checkpoint) -> Self {
-        Self {
-            previous_size: head.size,
-            previous_root: LeafHash(head.root),
-            runs: Vec::new(),
-            findings: Vec::new(),
-            idle: Vec::new(),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        // One record can bring two findings, and with a gap a run of its own.
-        self.findings.len() + 2 > MAX_FINDINGS
-            || self.runs.len() == MAX_RUNS
-            || self.idle.len() == MAX_RUNS
-    }
-}
-
-struct Run<'a> {
-    origin: &'a str,
-    now_us: u64,
-    room: u64,
-    older: Checkpoint,
-    edge: LogEdge,
-    block: Block,
-    tiles: BTreeMap<TileId, Vec<u8>>,
-    ranges: Vec<LeafRange>,
-    streams: Vec<SealedStream>,
-    findings: Vec<Finding>,
-    waiting: u64,
-}
-
-impl Run<'_> {
-    fn take(&mut self, page: StreamPage, rules: &SealRules<'_>) -> Result<(), PlanSealError> {
-        let before = page.known.clone();
-        if before
-            .as_ref()
-            .is_some_and(|known| known.stream != page.stream)
-        {
-            return Err(PlanSealError::State(page.stream));
-        }
-        if !self.has_room()? {
-            self.waiting += page.records.len().max(1) as u64;
-            return Ok(());
-        }
-        let standing = before.as_ref().map(|known| known.standing);
-        let (mut state, key) = match (before.clone(), standing) {
-            (Some(known), Some(Standing::Registered { public_key, .. })) => {
-                let key = VerifyingKey::from_bytes(&public_key.0)
-                    .map_err(|_| PlanSealError::State(page.stream))?;
-                (known, key)
-            }
-            (refused, _) => {
-                let Some(registered) = self.register(&page, rules, refused.is_some())? else {
-                    return Ok(());
-                };
-                registered
-            }
-        };
-        if page.records.is_empty() {
-            let silent_us = self.now_us.saturating_sub(state.last_sealed_us);
-            if state.end.is_none() && silent_us > rules.idle_after_us {
-                state.end = Some(StreamEnd::Idle);
-                self.block.idle.push(state.stream);
-            }
-        }
-        let mut records = page.records.into_iter();
-        while records.len() > 0 {
-            if !self.has_room()? {
-                self.waiting += records.len() as u64;
-                break;
-            }
-            let Some(record) = records.next() else { break };
-            match state.choose(&key, &record, self.now_us) {
-                Choice::Seal(findings) => {
-                    self.report(findings);
-                    self.append_event(record)?;
-                }
-                Choice::LeaveOut(finding) => self.report(finding),
-            }
-        }
-        if before.as_ref() != Some(&state) {
-            self.streams.push(state);
-        }
-        Ok(())
-    }
-
-    /// Seals a stream's registration, or reports once that there is no right one.
-    fn register(
-        &mut self,
-        page: &StreamPage,
-        rules: &SealRules<'_>,
-        reported: bool,
-    ) -> Result<Option<(SealedStream, VerifyingKey)>, PlanSealError> {
-        let refusal = match &page.registration {
-            None => "no registration vouches for the stream".to_owned(),
-            Some(signed) if signed.registration.len() > MAX_ENTRY_BYTES => {
-                format!("the registration is longer than {MAX_ENTRY_BYTES} bytes")
-            }
-            Some(signed) => match open_registration(signed, rules.trusted) {
-                Ok((registration, key)) if registration.stream == page.stream => {
-                    let leaf = LeafHash(crate::canonical::leaf_hash(&signed.registration));
-                    let state = SealedStream {
-                        end: None,
-                        head: Some(leaf),
-                        last_sealed_us: self.now_us,
-                        next_seq: 0,
-                        reported_through: None,
-                        standing: Standing::Registered {
-                            index: self.edge.size(),
-                            public_key: registration.public_key,
-                        },
-                        stream: page.stream,
-                        tree_size: 0,
-                    };
-                    count_registration(&mut self.block.runs, page.stream);
-                    self.append(signed.registration.clone(), signed.signature)?;
-                    return Ok(Some((state, key)));
-                }
-                Ok((registration, _)) => {
-                    format!("the registration is that of stream {}", registration.stream)
-                }
-                Err(fault) => fault.to_string(),
-            },
-        };
-        if !reported {
-            let kind = FindingKind::UnknownRegistration;
-            self.report([Finding::of_stream(page.stream, kind, &refusal)]);
-            self.streams.push(SealedStream {
-                end: None,
-                head: None,
-                last_sealed_us: self.now_us,
-                next_seq: 0,
-                reported_through: None,
-                standing: Standing::Refused,
-                stream: page.stream,
-                tree_size: 0,
-            });
-        }
-        Ok(None)
-    }
-
-    /// Whether another leaf fits into the run, beside the seals that it needs. Ends the block where that is full.
-    fn has_room(&mut self) -> Result<bool, PlanSealError> {
-        if self.block.is_full() && self.room > 2 {
-            self.seal_block()?;
-        }
-        Ok(self.room > 1 && !self.block.is_full())
-    }
-
-    fn report(&mut self, findings: impl IntoIterator<Item = Finding>) {
-        for finding in findings {
-            self.block.findings.push(finding.clone());
-            self.findings.push(finding);
-        }
-    }
-
-    fn append_event(&mut self, record: Record) -> Result<(), EntryTooLong> {
-        let (stream, seq) = (record.stream, record.seq);
-        let index = self.edge.size();
-        count_event(&mut self.block.runs, stream, seq);
-        match self.ranges.last_mut() {
-            Some(range) if range.stream == stream && range.follows(seq, index) => range.count += 1,
-            _ => self.ranges.push(LeafRange {
-                count: 1,
-                index,
-                seq_lo: seq,
-                stream,
-            }),
-        }
-        self.append(record.entry, record.signature)
-    }
-
-    fn append(&mut self, entry: Vec<u8>, signature: [u8; 64]) -> Result<(), EntryTooLong> {
-        self.room = self.room.saturating_sub(1);
-        self.edge.append(entry, signature, &mut self.tiles)
-    }
-
-    fn seal_block(&mut self) -> Result<(), PlanSealError> {
-        let block = &mut self.block;
-        let seal = SealLeaf {
-            findings: std::mem::take(&mut block.findings),
-            format: SealFormat::V1,
-            idle: std::mem::take(&mut block.idle),
-            origin: self.origin.to_owned(),
-            previous_root: block.previous_root,
-            previous_size: block.previous_size,
-            runs: std::mem::take(&mut block.runs),
-            time: rfc3339(self.now_us),
-        };
-        self.append(seal.to_bytes()?, NO_SIGNATURE)?;
-        self.block = Block::starting_at(&self.edge.checkpoint(self.origin));
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<SealPlan, PlanSealError> {
-        self.seal_block()?;
-        self.edge.write_partials(self.older.size, &mut self.tiles)?;
-        let newer = self.edge.checkpoint(self.origin);
-        for state in &mut self.streams {
-            state.tree_size = newer.size;
-        }
-        let text = SignedNote::new(newer.to_string())?;
-        Ok(SealPlan {
-            older: self.older,
-            newer,
-            tiles: self.tiles,
-            ranges: self.ranges,
-            streams: self.streams,
-            findings: self.findings,
-            edge: self.edge,
-            waiting: self.waiting,
-            text,
-        })
-    }
 }

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 mod frontier;
 mod path;
 
-pub(crate) use frontier::levels_of;
 pub use frontier::{Frontier, FrontierError};
+pub(crate) use frontier::{levels_changed, levels_of};
 pub use path::{LeafSpan, consistency_path, inclusion_path};
 
 /// SHA-256 of a leaf, of a node, or of a whole tree.

@@ -185,6 +185,21 @@ pub(crate) fn open_registration(
     parse_registration(&signed.registration)
 }
 
+/// Checks that records are signed by the key that the registration names. Neither who vouches for the registration nor
+/// the chain is looked at: that is for [`StreamVerifier`].
+///
+/// # Errors
+/// [`StreamFault::RegistrationUnreadable`], or [`StreamFault::Signature`] of the first record that is not signed.
+pub fn check_signatures(signed: &SignedRegistration, records: &[Record]) -> Result<(), StreamFault> {
+    let (registration, _) = parse_registration(&signed.registration)?;
+    let not_signed =
+        |record: &&Record| !is_signed(&registration.public_key, &record.entry, &record.signature);
+    match records.iter().find(not_signed) {
+        Some(record) => Err(StreamFault::Signature(record.seq)),
+        None => Ok(()),
+    }
+}
+
 /// Whether a key, given in its 32 bytes, signed a message.
 pub(crate) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
     let signature = Signature::from_bytes(signature);

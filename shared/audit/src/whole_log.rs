@@ -1,26 +1,31 @@
-//! Verification of a whole log: everything that can be computed again is.
+//! Verification of a whole log, or of a part of it: everything that can be computed again is.
+//!
+//! A report keeps three things apart. A [`LogFault`] accuses: something is there and is wrong. What is [`Missing`] was
+//! not given by the source, and what depends on it is not verified; it accuses nobody, since a source may be down, or
+//! a copy not whole. And counters say how much of each kind was verified.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::canonical::leaf_hash;
 use crate::checkpoint::Checkpoint;
-use crate::stream::{LeafHash, PublicKey, StreamId};
-use crate::tiles::{
-    NO_SIGNATURE, TILE_WIDTH, TileId, TileKind, TileReader, parse_entries, parse_hashes,
-    parse_signatures,
-};
-use crate::tree::{Frontier, Hash};
+use crate::stream::{PublicKey, SignedRegistration, StreamId};
+use crate::tiles::TileReader;
 
 mod entries;
 mod fault;
+mod part;
+mod source;
+mod walk;
 
 pub use entries::{EntryVerifier, StreamSummary};
-pub use fault::LogFault;
+pub use fault::{LogFault, Missing};
 
-/// Most faults that a report names; the rest is counted.
+use source::Source;
+
+/// Most faults, and most missing parts, that a report names; the rest is counted.
 pub const MAX_FAULTS: usize = 1000;
 
 /// What of a log was verified, and what could not be.
@@ -30,11 +35,15 @@ pub struct LogReport {
     pub origin: String,
     /// Leaves that the checkpoint covers.
     pub size: u64,
+    /// First leaf that was to be verified; 0 for a whole log.
+    pub from: u64,
+    /// The leaf after the last that was to be verified; `size` for a whole log.
+    pub until: u64,
     /// True where the leaves' hashes lead to the checkpoint's root.
     pub root_verified: bool,
     /// Entries whose bytes were there and are the ones that were sealed.
     pub entries: u64,
-    /// Entries whose bytes were not there; their hashes stood in for them.
+    /// Entries whose bytes were not there, or are not the ones that were sealed.
     pub entries_missing: u64,
     /// Seals among the entries.
     pub seals: u64,
@@ -42,6 +51,12 @@ pub struct LogReport {
     pub signatures: u64,
     /// Registrations and events whose signature was not there.
     pub signatures_missing: u64,
+    /// Events whose signature was there, but not their stream's registration, and so no key; and registrations, where
+    /// no key is trusted at all.
+    pub keys_missing: u64,
+    /// Events that could not be held against the event before them in their stream: that is outside of what was to be
+    /// verified, or was not there.
+    pub unjoined: u64,
     /// Findings that the sealer reported, by their code.
     pub reported: BTreeMap<String, u64>,
     /// The streams, by id.
@@ -50,6 +65,10 @@ pub struct LogReport {
     pub faults: Vec<LogFault>,
     /// All faults, the ones that are not named too.
     pub fault_count: u64,
+    /// What the source did not give; at most [`MAX_FAULTS`].
+    pub missing: Vec<Missing>,
+    /// Everything that the source did not give.
+    pub missing_count: u64,
 }
 
 impl LogReport {
@@ -57,191 +76,74 @@ impl LogReport {
         Self {
             origin: origin.to_owned(),
             size: 0,
+            from: 0,
+            until: 0,
             root_verified: false,
             entries: 0,
             entries_missing: 0,
             seals: 0,
             signatures: 0,
             signatures_missing: 0,
+            keys_missing: 0,
+            unjoined: 0,
             reported: BTreeMap::new(),
             streams: BTreeMap::new(),
             faults: Vec::new(),
             fault_count: 0,
+            missing: Vec::new(),
+            missing_count: 0,
         }
     }
 
-    /// True where nothing is wrong and nothing was missing. Gaps that the sealer reported itself are in `reported`.
+    /// True where nothing that was there is wrong. What was not there is not verified: see [`Self::is_complete`].
+    pub fn is_sound(&self) -> bool {
+        self.fault_count == 0
+    }
+
+    /// True where nothing is wrong and nothing was missing. Gaps that the sealer reported itself are in `reported`. Of
+    /// a part of a log, events before its first ones are outside (`unjoined`): that is no lack.
     pub fn is_complete(&self) -> bool {
         self.root_verified
-            && self.fault_count == 0
+            && self.is_sound()
             && self.entries_missing == 0
             && self.signatures_missing == 0
+            && self.keys_missing == 0
+            && self.missing_count == 0
     }
 }
 
-/// Verifies a whole log of a trusted checkpoint from its tiles, in memory that grows with the streams and not with the events: every
-/// entry against its hash, every tile against the hashes below it, the root, each stream's chain and signatures, and
-/// what each seal says. `progress` is told the number of leaves that are done, after each bundle.
+/// Verifies a whole log of a trusted checkpoint from its tiles, in memory that grows with the streams and not with the
+/// events: every entry against its hash, every tile against the hashes below it, the root, each stream's chain and
+/// signatures, and what each seal says. Registrations must be signed by one of the `trusted` keys, (key id, key).
+/// `progress` is told the number of leaves that are done, after each bundle.
 pub fn verify_log<R: TileReader<Error: fmt::Display>>(
     checkpoint: &Checkpoint,
     trusted: &[(String, PublicKey)],
     reader: &mut R,
     progress: &mut dyn FnMut(u64),
 ) -> LogReport {
-    let mut walk = Walk {
-        size: checkpoint.size,
-        reader,
-        frontier: Frontier::new(),
-        entries: EntryVerifier::new(&checkpoint.origin, trusted),
-        missing: 0,
-        readable: true,
-    };
-    let mut index = 0;
-    while let Some(tile) = TileId::in_tree(TileKind::Hashes(0), index, checkpoint.size) {
-        walk.check_bundle(tile);
-        progress(index * TILE_WIDTH as u64 + tile.width() as u64);
-        if !walk.readable {
-            break;
-        }
-        index += 1;
-    }
-    walk.check_edge();
-    let found = walk.frontier.root();
-    let root_verified = walk.readable && found == checkpoint.root;
-    if walk.readable && !root_verified {
-        walk.entries.fault(LogFault::Root {
-            expected: LeafHash(checkpoint.root),
-            found: LeafHash(found),
-        });
-    }
-    let missing = walk.missing;
-    let mut report = walk.entries.finish();
-    report.size = checkpoint.size;
-    report.root_verified = root_verified;
-    report.entries_missing = missing;
-    report
+    let entries = EntryVerifier::new(&checkpoint.origin, trusted);
+    walk::verify(Source::new(checkpoint, reader, entries), progress)
 }
 
-struct Walk<'a, R> {
-    size: u64,
-    reader: &'a mut R,
-    frontier: Frontier,
-    entries: EntryVerifier,
-    missing: u64,
-    readable: bool,
-}
-
-impl<R: TileReader<Error: fmt::Display>> Walk<'_, R> {
-    fn read(&mut self, tile: TileId) -> Option<Vec<u8>> {
-        match self.reader.read_tile(tile) {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                let reason = error.to_string();
-                self.unreadable(tile, reason);
-                None
-            }
-        }
-    }
-
-    fn unreadable(&mut self, tile: TileId, reason: String) {
-        let path = tile.to_string();
-        self.entries
-            .fault(LogFault::TileUnreadable { path, reason });
-    }
-
-    fn parse<T, E: fmt::Display>(&mut self, tile: TileId, parsed: Result<T, E>) -> Option<T> {
-        match parsed {
-            Ok(parsed) => Some(parsed),
-            Err(error) => {
-                self.unreadable(tile, error.to_string());
-                None
-            }
-        }
-    }
-
-    /// Checks up to 256 entries: each against its hash in the tile, and what it says.
-    fn check_bundle(&mut self, tile: TileId) {
-        let first = self.frontier.size();
-        let of_kind = |kind| TileId::in_tree(kind, tile.index(), self.size).unwrap_or(tile);
-        let (entry_tile, signature_tile) =
-            (of_kind(TileKind::Entries), of_kind(TileKind::Signatures));
-        let hashes = self.read(tile);
-        let hashes = hashes.and_then(|bytes| self.parse(tile, parse_hashes(&bytes, tile.width())));
-        let bundle = self.read(entry_tile);
-        let entries = bundle
-            .as_ref()
-            .and_then(|bytes| self.parse(entry_tile, parse_entries(bytes, tile.width())));
-        let signatures = self
-            .read(signature_tile)
-            .and_then(|bytes| self.parse(signature_tile, parse_signatures(&bytes, tile.width())));
-        let signature = |at: usize| {
-            let found = signatures.as_ref().and_then(|all| all.get(at));
-            found.copied().unwrap_or(NO_SIGNATURE)
-        };
-        for at in 0..tile.width() {
-            let index = first + at as u64;
-            let sealed = hashes.as_ref().and_then(|hashes| hashes.get(at)).copied();
-            let entry = entries
-                .as_ref()
-                .and_then(|entries| entries.get(at))
-                .copied();
-            let leaf = match (entry, sealed) {
-                (Some(entry), sealed) => {
-                    let found = leaf_hash(entry);
-                    if let Some(sealed) = sealed.filter(|sealed| *sealed != found) {
-                        self.entries.altered(entry, sealed);
-                        sealed
-                    } else {
-                        self.entries.entry(entry, &signature(at));
-                        found
-                    }
-                }
-                (None, Some(sealed)) => {
-                    self.missing += 1;
-                    self.entries.skip();
-                    sealed
-                }
-                // Neither the entry nor its hash: the tree cannot be computed from here on.
-                (None, None) => {
-                    self.missing += self.size - index;
-                    self.readable = false;
-                    return;
-                }
-            };
-            for (filled, hashes) in self.frontier.append(leaf) {
-                if filled.kind() != TileKind::Hashes(0) {
-                    self.check_tile(filled, &hashes);
-                }
-            }
-            self.entries.grown_to(&self.frontier);
-        }
-    }
-
-    /// Checks the partial tiles above the leaves.
-    fn check_edge(&mut self) {
-        if !self.readable {
-            return;
-        }
-        let partials: Vec<(TileId, Vec<Hash>)> = self
-            .frontier
-            .partials()
-            .map(|(tile, hashes)| (tile, hashes.to_vec()))
-            .collect();
-        for (tile, hashes) in partials {
-            if tile.kind() != TileKind::Hashes(0) {
-                self.check_tile(tile, &hashes);
-            }
-        }
-    }
-
-    fn check_tile(&mut self, tile: TileId, expected: &[Hash]) {
-        let stored = self.read(tile);
-        let stored = stored.and_then(|bytes| self.parse(tile, parse_hashes(&bytes, tile.width())));
-        let differs =
-            stored.and_then(|stored| stored.iter().zip(expected).position(|(s, e)| s != e));
-        if let Some(at) = differs {
-            let path = tile.to_string();
-            self.entries.fault(LogFault::TileHash { path, at });
-        }
-    }
+/// Verifies the leaves `part` of a log of a trusted checkpoint from its tiles, without reading the others: that each
+/// stands in the tree of the checkpoint (by the tiles above it, up to the root), each stream's chain inside the part
+/// and from its registration where that is in the part, signatures, and what each seal says whose leaves all are in the
+/// part. `part` ends with the log where it reaches beyond.
+///
+/// Whoever knows the registrations of streams that began before the part gives them by `registrations`: only they
+/// vouch for the keys, and are verified themselves. Where it gives none, the signatures of such a stream's events are
+/// not verified, and the report says so (`keys_missing`). `progress` is told the number of leaves of the part that are
+/// done, after each bundle.
+pub fn verify_part<R: TileReader<Error: fmt::Display>>(
+    checkpoint: &Checkpoint,
+    part: Range<u64>,
+    trusted: &[(String, PublicKey)],
+    registrations: &mut dyn FnMut(StreamId) -> Option<SignedRegistration>,
+    reader: &mut R,
+    progress: &mut dyn FnMut(u64),
+) -> LogReport {
+    let entries = EntryVerifier::new(&checkpoint.origin, trusted).with_registrations(registrations);
+    let source = Source::new(checkpoint, reader, entries);
+    part::verify(source, part, progress)
 }

@@ -11,6 +11,7 @@ pub mod principal;
 pub mod recorder;
 pub mod release;
 pub mod settings;
+pub mod spill;
 pub mod system;
 
 pub use artifact::{ModelName, ModelVersion, ParseIdError, Sha256Digest, Symbol};
@@ -18,6 +19,7 @@ pub use ids::{LogPath, PrincipalId, ReleaseId, RequestId};
 pub use lookup::{EventKeys, EventPage, EventPosition, EventQuery, Lookup};
 pub use ports::StoreError;
 pub use principal::{Principal, Role};
-pub use recorder::Recorder;
+pub use recorder::{Durability, Recorded, Recorder};
 pub use release::{Release, ReleaseModel, ReleaseRole};
 pub use settings::{SettingsFaults, SettingsReader};
+pub use spill::AuditMode;

@@ -12,6 +12,7 @@ mod fleet;
 mod keys;
 mod log;
 mod releases;
+mod spill;
 mod sealed;
 
 pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter, LoadableFiles, ModelContainer};
@@ -23,6 +24,7 @@ pub use fleet::{
 pub use keys::{KeyContext, KeyUnwrapper, KeyWrapper, Signer};
 pub use log::{LogLock, LogPublisher, LogReader, LogWriter};
 pub use releases::{Alias, AliasReader, AliasWriter, ReleaseReader, ReleaseWriter};
+pub use spill::{AuditRestorer, SpillReader, SpillRemover, SpillWriter};
 pub use sealed::{IndexPosition, SealIndexReader, SealIndexWriter, StageRemover, expects_events};
 
 /// What went wrong in a store. The text is for the log, never for a caller.

@@ -54,7 +54,7 @@ impl AuditAppender for LoggedAudit {
     }
 }
 
-fn say_security(record: &Record) {
+pub(crate) fn say_security(record: &Record) {
     if !record
         .entry
         .windows(SECURITY.len())

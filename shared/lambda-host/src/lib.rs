@@ -8,21 +8,23 @@
 //! [`start`], its ports and its router, and [`run`].
 
 mod audit_log;
+mod events;
 mod host;
 mod iam_roles;
 mod identity;
-mod scheduled;
 mod settings;
 mod size;
+mod spill_log;
 mod start;
 mod stop;
 
 pub use audit_log::LoggedAudit;
+pub use events::{run_events, run_scheduled};
 pub use host::Host;
 pub use iam_roles::{IamRoles, IamRolesError};
 pub use identity::{Identity, IdentityRules, identify};
-pub use scheduled::run_scheduled;
 pub use settings::HostSettings;
+pub use spill_log::LoggedSpill;
 pub use start::{INIT_TIME, init, start};
 
 use std::process::ExitCode;

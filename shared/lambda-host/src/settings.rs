@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::ports::{AuditAppender, Clock, Signer};
+use domain::ports::{AuditAppender, Clock, Signer, SpillWriter};
+use domain::spill::SpilledLines;
 use domain::system::SystemEntropy;
 use domain::{Recorder, SettingsFaults, SettingsReader};
 use tracing_subscriber::EnvFilter;
@@ -11,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::audit_log::LoggedAudit;
 use crate::iam_roles::IamRoles;
 use crate::identity::IdentityRules;
+use crate::spill_log::LoggedSpill;
 
 /// What every function is told by its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,13 +89,36 @@ impl HostSettings {
         signer: Arc<dyn Signer>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Recorder> {
-        Arc::new(Recorder::new(
+        Arc::new(self.strict_recorder(appender, signer, clock))
+    }
+
+    /// The same in the mode `available`: what the audit log does not take goes to `spill`, and what that does not take
+    /// either to standard output, where the host keeps the log.
+    pub fn available_recorder(
+        &self,
+        appender: Arc<dyn AuditAppender>,
+        signer: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+        spill: Arc<dyn SpillWriter>,
+    ) -> Arc<Recorder> {
+        let last_resort = Arc::new(SpilledLines::new(std::io::stdout()));
+        let recorder = self.strict_recorder(appender, signer, clock);
+        Arc::new(recorder.with_spill(Arc::new(LoggedSpill::new(spill)), last_resort))
+    }
+
+    fn strict_recorder(
+        &self,
+        appender: Arc<dyn AuditAppender>,
+        signer: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+    ) -> Recorder {
+        Recorder::new(
             self.arn(signer.key_id()),
             Arc::new(LoggedAudit::new(appender)),
             signer,
             clock,
             Arc::new(SystemEntropy),
-        ))
+        )
     }
 
     /// The ARN of this version of the function. Lambda does not tell a function its own; its partition, region and

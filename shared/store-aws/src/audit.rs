@@ -9,10 +9,15 @@
 //! ```
 //! `n` is the first hexadecimal digit of the stream, in decimal. A row is only
 //! ever put where there is none, so `dynamodb:PutItem` is all that appending needs.
+//! The indexes spread what happens at one time over 16 partitions, event by event.
 
+#[cfg(test)]
+mod hot_keys;
 mod reader;
+mod restore;
 mod rows;
 mod search;
+mod stream_rows;
 mod writer;
 
 use std::collections::HashMap;
@@ -116,6 +121,24 @@ impl DynamoAudit {
         )))
     }
 
+    /// Makes a registration durable, and lists it where streams are looked for; gives its stream.
+    async fn put_all_of(&self, registration: &SignedRegistration) -> Result<StreamId, StoreError> {
+        let rows = RegistrationRows::of(registration)?;
+        // The directory's row is the same for every stream of the hour. Outside of the transaction it cannot make
+        // two processes that start at once stand in each other's way; where it alone is written, it says nothing
+        // wrong: no stream of that hour yet.
+        let list = async {
+            // Without a condition nothing can be refused.
+            self.table.put(&rows.directory, None).await.map(|_| ())
+        };
+        let (listed, registered) = join(list, self.put_registration(&rows, registration)).await;
+        registered?;
+        listed.map_err(|error| {
+            StoreError::OutcomeUnknown(format!("the stream is registered and not listed: {error}"))
+        })?;
+        Ok(rows.stream)
+    }
+
     fn open(&self, stream: StreamId) {
         let mut streams = self.shared.streams();
         if streams.contains_key(&stream) {
@@ -131,20 +154,8 @@ impl DynamoAudit {
 #[async_trait]
 impl AuditAppender for DynamoAudit {
     async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
-        let rows = RegistrationRows::of(registration)?;
-        // The directory's row is the same for every stream of the hour. Outside of the transaction it cannot make
-        // two processes that start at once stand in each other's way; where it alone is written, it says nothing
-        // wrong: no stream of that hour yet.
-        let list = async {
-            // Without a condition nothing can be refused.
-            self.table.put(&rows.directory, None).await.map(|_| ())
-        };
-        let (listed, registered) = join(list, self.put_registration(&rows, registration)).await;
-        registered?;
-        listed.map_err(|error| {
-            StoreError::OutcomeUnknown(format!("the stream is registered and not listed: {error}"))
-        })?;
-        self.open(rows.stream);
+        let stream = self.put_all_of(registration).await?;
+        self.open(stream);
         Ok(())
     }
 

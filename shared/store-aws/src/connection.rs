@@ -130,6 +130,19 @@ impl Connection {
         Arc::new(crate::S3Log::new(client, patience, bucket, retention))
     }
 
+    /// The objects of the sealed log in a bucket that locks whatever it gets for as long as it says itself (Object Lock
+    /// with a default retention in compliance mode); `stage/…` is locked for 30 days only.
+    pub fn locked_log_objects(&self, bucket: &str) -> Arc<crate::S3Log> {
+        let (client, patience) = (self.s3.clone(), self.patience.clone());
+        Arc::new(crate::S3Log::locked(client, patience, bucket.to_owned()))
+    }
+
+    /// What the audit log did not take, in this bucket.
+    pub fn spill(&self, bucket: &str) -> Arc<crate::S3Spill> {
+        let (client, patience) = (self.s3.clone(), self.patience.clone());
+        Arc::new(crate::S3Spill::new(client, patience, bucket.to_owned()))
+    }
+
     /// Whether the bucket is there: `HeadBucket`.
     pub fn bucket_dependency(&self, name: &str, bucket: &str) -> Arc<dyn Dependency> {
         let (client, patience) = (self.s3.clone(), self.patience.clone());

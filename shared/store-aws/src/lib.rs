@@ -38,6 +38,8 @@ mod log_objects;
 mod releases;
 #[cfg(feature = "dynamodb")]
 mod seal_index;
+#[cfg(feature = "s3")]
+mod spill;
 #[cfg(feature = "dynamodb")]
 mod table;
 
@@ -62,3 +64,5 @@ pub use log_objects::S3Log;
 pub use releases::DynamoReleases;
 #[cfg(feature = "dynamodb")]
 pub use seal_index::DynamoSealIndex;
+#[cfg(feature = "s3")]
+pub use spill::S3Spill;

@@ -22,14 +22,18 @@ const CHECKPOINT: &str = "checkpoint";
 const MAX_CHECKPOINT_BYTES: u64 = 64 << 10;
 /// Longest object in bytes: a bundle of 256 entries has at most 16 MiB, a staged commit holds many.
 const MAX_OBJECT_BYTES: u64 = 1 << 30;
-/// What begins so expires, and is not retained.
+/// What begins so expires.
 const STAGE: &str = "stage/";
+/// How long what is staged stays as it is in a bucket that locks what it gets: a committed run whose tiles are not
+/// written yet has nothing else. The template lets it expire a day later.
+const STAGED_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// The objects of the sealed log in an S3 bucket.
 #[derive(Debug)]
 pub struct S3Log {
     bucket: Bucket,
     retained: Bucket,
+    staged: Bucket,
 }
 
 impl S3Log {
@@ -44,7 +48,19 @@ impl S3Log {
             Some(retention) => bucket.clone().retaining(retention),
             None => bucket.clone(),
         };
-        Self { bucket, retained }
+        let staged = bucket.clone();
+        Self {
+            bucket,
+            retained,
+            staged,
+        }
+    }
+
+    /// In a bucket that locks by itself what it gets: only what is staged says how long, which is less.
+    pub(crate) fn locked(client: Client, patience: Patience, bucket: String) -> Self {
+        let log = Self::new(client, patience, bucket, None);
+        let staged = log.bucket.clone().retaining(STAGED_FOR);
+        Self { staged, ..log }
     }
 
     async fn published(&self) -> Result<Option<Object>, StoreError> {
@@ -82,7 +98,7 @@ impl LogReader for S3Log {
 impl LogWriter for S3Log {
     async fn create(&self, path: &LogPath, bytes: &[u8]) -> Result<(), StoreError> {
         let bucket = if path.as_str().starts_with(STAGE) {
-            &self.bucket
+            &self.staged
         } else {
             &self.retained
         };

@@ -3,6 +3,7 @@
 
 mod files;
 mod index;
+mod restore;
 mod writer;
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,12 +17,12 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use audit::{Record, Registration, SignedRegistration, StreamId, export};
 use domain::StoreError;
-use domain::ports::{AuditAppender, AuditReader};
+use domain::ports::{AuditAppender, AuditReader, AuditRestorer};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::oneshot;
 
 use self::index::LineIndex;
-use self::writer::{Batch, Job, Writer};
+use self::writer::{Batch, Job, Reply, Writer};
 use crate::durable;
 use crate::error::{OpenError, corrupt, run_blocking, unavailable};
 
@@ -130,6 +131,15 @@ async fn wait(reply: oneshot::Receiver<Result<(), StoreError>>) -> Result<(), St
     })
 }
 
+impl FileAudit {
+    /// Has the writer do a job; ready when it answers.
+    async fn ask(&self, job: impl FnOnce(Reply) -> Job) -> Result<(), StoreError> {
+        let (reply, result) = oneshot::channel();
+        self.jobs.send(job(reply)).map_err(|_| closed())?;
+        wait(result).await
+    }
+}
+
 #[async_trait]
 impl AuditAppender for FileAudit {
     async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
@@ -143,15 +153,13 @@ impl AuditAppender for FileAudit {
                 "the registration holds a line feed".to_owned(),
             ));
         }
-        let (reply, result) = oneshot::channel();
-        self.jobs
-            .send(Job::Register {
-                stream: parsed.stream,
-                line,
-                reply,
-            })
-            .map_err(|_| closed())?;
-        wait(result).await
+        let stream = parsed.stream;
+        let job = |reply| Job::Register {
+            stream,
+            line,
+            reply,
+        };
+        self.ask(job).await
     }
 
     fn append(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), StoreError>> {
@@ -187,6 +195,23 @@ impl AuditAppender for FileAudit {
         match self.jobs.send(job) {
             Ok(()) => wait(result).boxed(),
             Err(_) => futures::future::ready(Err(closed())).boxed(),
+        }
+    }
+}
+
+#[async_trait]
+impl AuditRestorer for FileAudit {
+    async fn restore_registration(
+        &self,
+        registration: &SignedRegistration,
+    ) -> Result<(), StoreError> {
+        self.register(registration).await
+    }
+
+    async fn restore(&self, records: &[Record]) -> Result<(), StoreError> {
+        match Batch::of(records)? {
+            Some(batch) => self.ask(|reply| Job::Restore { batch, reply }).await,
+            None => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! DATA/keys/                      local keys, each file 0600
 //! DATA/artifacts/NAME/VERSION/    manifest.json, model.onnx.sealed, model.packed.sealed (or none), model.sig, key.json
 //! DATA/audit/STREAM.jsonl         one audit stream a file, in the export form of `audit::export`
+//! DATA/spill/                     what the audit log did not take (may be elsewhere)
 //! DATA/log/                       the sealed log: tile/…, checkpoint, and what was committed last
 //! DATA/releases/r-000001.json     one release a file
 //! DATA/aliases/live.json          what an alias points to
@@ -31,6 +32,7 @@ mod log;
 mod releases;
 mod seal_index;
 mod search;
+mod spill;
 mod store;
 
 pub use artifacts::{FileArtifacts, MAX_CONTAINER_BYTES};
@@ -43,4 +45,5 @@ pub use log::FileLog;
 pub use releases::{FileReleases, SERVER_VERSION};
 pub use seal_index::RedbSealIndex;
 pub use search::RedbSearch;
+pub use spill::FileSpill;
 pub use store::EmbeddedStore;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, AuditAppender, AuditReader,
-    AuditSearch, Dependency, KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims,
+    AuditRestorer, AuditSearch, Dependency, KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims,
     RoutingReader, Signer,
 };
 
@@ -110,6 +110,11 @@ impl EmbeddedStore {
     /// Reads audit streams.
     pub fn audit_reader(&self) -> Arc<dyn AuditReader> {
         Arc::clone(&self.audit) as Arc<dyn AuditReader>
+    }
+
+    /// Puts back into audit streams what was kept elsewhere.
+    pub fn audit_restorer(&self) -> Arc<dyn AuditRestorer> {
+        Arc::clone(&self.audit) as Arc<dyn AuditRestorer>
     }
 
     /// Finds events.

@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use store_embedded::{EmbeddedStore, LocalKeys, MemoryHeartbeats};
+use store_embedded::{EmbeddedStore, FileSpill, LocalKeys, MemoryHeartbeats};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
     heartbeat_contract, key_contract, log_lock_contract, log_store_contract, release_contract,
-    seal_index_contract, search_contract, signer_contract, stage_contract,
+    restore_contract, seal_index_contract, search_contract, signer_contract, spill_contract,
+    stage_contract,
 };
 
 struct Opened {
@@ -44,6 +45,30 @@ async fn what_one_process_appends_another_reads() {
     let opened = open();
     let other = store_embedded::FileAudit::open(opened.data.path()).unwrap();
     audit_contract(&*opened.store.audit_appender(), &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restoring_keeps_the_contract() {
+    let opened = open();
+    let store = &opened.store;
+    let (restorer, appender) = (store.audit_restorer(), store.audit_appender());
+    restore_contract(&*restorer, &*appender, &*store.audit_reader()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restoring_what_another_process_appended_keeps_the_contract() {
+    let opened = open();
+    let other = store_embedded::FileAudit::open(opened.data.path()).unwrap();
+    let (restorer, reader) = (opened.store.audit_restorer(), opened.store.audit_reader());
+    restore_contract(&*restorer, &other, &*reader).await;
+    restore_contract(&other, &*opened.store.audit_appender(), &*reader).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spill_keeps_the_contract() {
+    let data = tempfile::tempdir().unwrap();
+    let spill = FileSpill::open(&data.path().join("elsewhere/spill")).unwrap();
+    spill_contract(&spill, &spill, &spill).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,7 +101,7 @@ async fn child_records_until_it_is_killed() {
         tokio::spawn(async move {
             for number in 0.. {
                 let text = "x".repeat(number * 37 % 3000);
-                let receipt = recorder.record(event(&text)).await.unwrap();
+                let receipt = recorder.record(event(&text)).await.unwrap().receipt;
                 tell(&format!(
                     "event {} {} {}",
                     receipt.stream, receipt.seq, receipt.leaf_hash

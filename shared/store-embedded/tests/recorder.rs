@@ -72,9 +72,9 @@ async fn a_failed_append_ends_the_stream_and_the_next_event_opens_another() {
     for (fault, expected) in [(Fault::Before(down()), [1, 3]), (Fault::After, [2, 3])] {
         let setup = set_up();
         setup.faulty.fail_nth("AuditAppender::append", 2, fault);
-        let first = setup.recorder.record(event("one")).await.unwrap();
+        let first = setup.recorder.record(event("one")).await.unwrap().receipt;
         setup.recorder.record(event("two")).await.unwrap_err();
-        let second = setup.recorder.record(event("three")).await.unwrap();
+        let second = setup.recorder.record(event("three")).await.unwrap().receipt;
         assert_ne!(first.stream, second.stream);
         assert_eq!(second.seq, 0);
         setup
@@ -219,7 +219,7 @@ async fn record_after_a_caller_went_away(fails: bool) -> (audit::Receipt, Vec<u6
     assert_eq!(abandoned.now_or_never(), None, "it is under way");
     tell.send(fails).unwrap();
     tokio::task::yield_now().await;
-    let receipt = recorder.record(event("next")).await.unwrap();
+    let receipt = recorder.record(event("next")).await.unwrap().receipt;
     (receipt, verified(&setup.store).await)
 }
 

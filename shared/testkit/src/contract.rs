@@ -11,6 +11,7 @@ mod release;
 mod routing;
 mod sealed;
 mod search;
+mod spill;
 
 pub use alias::alias_contract;
 pub use artifact::artifact_contract;
@@ -23,6 +24,7 @@ pub use release::release_contract;
 pub use routing::routing_contract;
 pub use sealed::{seal_index_contract, stage_contract};
 pub use search::search_contract;
+pub use spill::{restore_contract, spill_contract};
 
 use std::fmt::Debug;
 

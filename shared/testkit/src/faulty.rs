@@ -1,6 +1,7 @@
 //! A wrapper that makes a port fail, before or after it did its work.
 
 mod ports;
+mod spill;
 mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ pub enum Fault {
 }
 
 /// Every call that can be made to fail.
-const CALLS: [&str; 39] = [
+const CALLS: [&str; 47] = [
     "AliasReader::get",
     "AliasWriter::compare_and_swap",
     "ArtifactReader::read",
@@ -41,6 +42,8 @@ const CALLS: [&str; 39] = [
     "AuditReader::registration",
     "AuditReader::registration_hours",
     "AuditReader::streams",
+    "AuditRestorer::restore",
+    "AuditRestorer::restore_registration",
     "AuditSearch::search",
     "Entropy::fill",
     "KeyUnwrapper::unwrap",
@@ -65,6 +68,12 @@ const CALLS: [&str; 39] = [
     "SealIndexWriter::put",
     "Signer::public_key_pem",
     "Signer::sign",
+    "SpillReader::list",
+    "SpillReader::read",
+    "SpillReader::set_aside_count",
+    "SpillRemover::remove",
+    "SpillRemover::set_aside",
+    "SpillWriter::put",
     "StageRemover::remove",
 ];
 

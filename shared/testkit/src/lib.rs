@@ -18,7 +18,7 @@ pub mod signer;
 pub use clock::{FixedClock, ManualClock};
 pub use entropy::SeededEntropy;
 pub use faulty::{Fault, Faulty};
-pub use memory::MemoryAudit;
+pub use memory::{MemoryAudit, MemorySpill};
 pub use memory_log::{MemoryLog, MemorySealIndex};
 pub use sealing::Sealing;
 pub use signer::TestSigner;

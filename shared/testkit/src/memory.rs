@@ -1,5 +1,9 @@
 //! An audit log in memory, for tests that look at what was recorded.
 
+mod spill;
+
+pub use spill::MemorySpill;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +11,7 @@ use async_trait::async_trait;
 use audit::{Event, Record, Registration, SignedRegistration, StreamId};
 use domain::StoreError;
 use domain::lookup::parse_time;
-use domain::ports::{AuditAppender, AuditReader};
+use domain::ports::{AuditAppender, AuditReader, AuditRestorer};
 use futures::future::{BoxFuture, FutureExt, ready};
 
 /// Microseconds of an hour.
@@ -141,6 +145,46 @@ impl AuditAppender for MemoryAudit {
 }
 
 #[async_trait]
+impl AuditRestorer for MemoryAudit {
+    async fn restore_registration(
+        &self,
+        registration: &SignedRegistration,
+    ) -> Result<(), StoreError> {
+        self.register(registration).await
+    }
+
+    async fn restore(&self, records: &[Record]) -> Result<(), StoreError> {
+        if !records.is_empty() {
+            domain::spill::SpillItem::of_records(records.to_vec())?;
+        }
+        let mut log = self.log();
+        for record in records {
+            let Record { stream, seq, .. } = record;
+            let entry = log
+                .streams
+                .get_mut(stream)
+                .ok_or_else(|| StoreError::NotFound(format!("stream {stream}")))?;
+            let position = usize::try_from(*seq).unwrap_or(usize::MAX);
+            match entry.records.get(position) {
+                Some(same) if same == record => {}
+                Some(_) => {
+                    return Err(StoreError::Conflict(format!("event {seq}: it is taken")));
+                }
+                None if position == entry.records.len() => {
+                    entry.records.push(record.clone());
+                    log.order.push(record.clone());
+                }
+                None => {
+                    let missing = entry.records.len();
+                    return Err(StoreError::NotFound(format!("event {missing}")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
 impl AuditReader for MemoryAudit {
     async fn streams(
         &self,
@@ -205,5 +249,6 @@ mod tests {
     async fn the_log_in_memory_keeps_the_contract() {
         let log = MemoryAudit::new();
         crate::contract::audit_contract(&log, &log).await;
+        crate::contract::restore_contract(&log, &log, &log).await;
     }
 }

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use domain::{Principal, Recorder, RequestId};
+use domain::{Durability, Principal, Recorder, RequestId};
 use futures::FutureExt;
 use http::{HeaderValue, StatusCode, header};
 use tracing::Instrument;
@@ -21,6 +21,9 @@ use crate::error::{ApiError, Unrecorded};
 
 /// The header that carries a request's id.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// The header of a response whose record is not in the audit log yet: `spilled` or `logged`.
+pub const AUDIT_HEADER: &str = "sealcast-audit";
 
 /// Until when a request must be answered, because its host ends it then. The host puts it into the request's
 /// extensions; the [`Edge`] ends the handler at that moment with 503 `request.deadline_exceeded`.
@@ -81,11 +84,11 @@ impl Edge {
         &self,
         events: Vec<EventBody>,
         deadline: Option<Instant>,
-    ) -> Result<(), String> {
+    ) -> Result<Durability, String> {
         let recorder = Arc::clone(&self.recorder);
         let append = async move {
             match recorder.record_all(events).await {
-                Ok(_) => Ok(()),
+                Ok(recorded) => Ok(recorded.durability),
                 Err(cause) => Err(cause.to_string()),
             }
         };
@@ -126,12 +129,11 @@ impl Edge {
         let security = error.context.is_security_event;
         let security = security.then(|| EventBody::Security(security_of(&refusal)));
         let events = [EventBody::Refusal(refusal)].into_iter().chain(security);
-        let events = events.collect();
-        let error = match self.record(events, info.deadline).await {
-            Ok(()) => error,
+        let (error, durability) = match self.record(events.collect(), info.deadline).await {
+            Ok(durability) => (error, durability),
             Err(cause) => {
                 tracing::error!(request.id = %request_id, error = cause, "a refusal was not recorded");
-                ApiError::audit_unavailable()
+                (ApiError::audit_unavailable(), Durability::default())
             }
         };
         let mut response = Response::new(Body::from(error.body(&request_id)));
@@ -148,6 +150,7 @@ impl Edge {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         set_request_id(&mut response, &request_id);
+        set_durability(&mut response, durability);
         response
     }
 }
@@ -262,6 +265,14 @@ fn new_request_id() -> RequestId {
         reason = "36 characters of 0-9 a-f and '-' are a request id"
     )]
     RequestId::parse(text).expect("a UUID is a request id")
+}
+
+/// Says in the response's header where its record is, if it is not in the audit log.
+pub fn set_durability(response: &mut Response, durability: Durability) {
+    if let Some(mark) = durability.mark() {
+        let mark = HeaderValue::from_static(mark);
+        response.headers_mut().insert(AUDIT_HEADER, mark);
+    }
 }
 
 /// Names the request in the response's header.

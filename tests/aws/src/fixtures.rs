@@ -3,6 +3,10 @@
 use aws_sdk_kms::types::{KeySpec, KeyUsageType};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, Runtime};
+use aws_sdk_s3::types::{
+    DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode,
+    ObjectLockRule,
+};
 use bytes::Bytes;
 use testkit::build::random;
 
@@ -40,6 +44,24 @@ pub async fn create_log_bucket() -> String {
     let created = s3().await.create_bucket().bucket(&name);
     let created = created.object_lock_enabled_for_bucket(true).send().await;
     created.expect("a bucket");
+    name
+}
+
+/// Creates a bucket that locks whatever it gets for so many days, in compliance mode; gives its name.
+///
+/// # Panics
+/// Where ministack refuses.
+pub async fn create_locking_bucket(days: i32) -> String {
+    let name = create_log_bucket().await;
+    let retention = DefaultRetention::builder().mode(ObjectLockRetentionMode::Compliance);
+    let rule = ObjectLockRule::builder().default_retention(retention.days(days).build());
+    let lock = ObjectLockConfiguration::builder()
+        .object_lock_enabled(ObjectLockEnabled::Enabled)
+        .rule(rule.build())
+        .build();
+    let put = s3().await.put_object_lock_configuration().bucket(&name);
+    let put = put.object_lock_configuration(lock).send().await;
+    put.expect("a default retention");
     name
 }
 

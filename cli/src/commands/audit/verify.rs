@@ -1,113 +1,102 @@
-//! `sealcast audit verify`: whether a stream is still what was recorded. Of an exported stream it needs the file
-//! and a public key only.
+//! `sealcast audit verify`: whether what was recorded is still what was recorded. Of what is in files it needs the
+//! files and public keys only.
+
+mod log;
+mod proof;
+mod receipts;
+mod stream;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use audit::{Receipt, StreamId};
 use clap::Args;
-use serde_json::{Map, Value, json};
 
 use crate::arguments::StoreArguments;
 use crate::failure::Failure;
-use crate::output::{self, Report, Text};
-use crate::stores::Stores;
-use crate::stream_file::{self, Verification};
+use crate::log_trust::TrustArguments;
+use crate::output::Report;
+use crate::sealed_log::LogArguments;
+use crate::stream_file;
 
-/// Verify every event of a stream: of an exported one offline, else of one in the store.
+const EXIT_CODES: &str = "What is verified:
+  FILE                      an exported stream, offline
+  EVENT --proof PROOF       one event by its proof file, offline
+  --log DIR, --server URL   the whole log, of a copy or behind an API; --log alone is the store's
+  … --from N --until N      entries of a range of the log
+  … --since CHECKPOINT      that the log has only grown since, and what came since
+  … --receipt RECEIPT       that the events of receipts are in the log
+  nothing of these          a stream of the store
+
+Exit codes:
+  0  verified
+  1  not verified: there is evidence of tampering
+  2  wrong command line, or a key file that is none
+  3  could not be verified: something that it takes is not there
+  4  could not be verified: a store, a file or the network is unavailable, or refuses to answer
+  5  a fault of this program";
+
+/// Verify a stream, an event by its proof, or the sealed log.
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct VerifyArguments {
-    /// The stream's file, as the server writes it or `audit export` copies it; `-` is standard input. Without it,
-    /// the stream is read from the store.
-    #[arg(conflicts_with_all = ["stream", "data", "stack"], requires = "keys")]
+    /// A stream's file, as the server writes it or `audit export` copies it; `-` is standard input. With --proof the
+    /// file of the event.
+    #[arg(conflicts_with_all = ["stream", "data", "stack", "log", "server"], requires = "keys")]
     file: Option<PathBuf>,
+    /// The event's proof file (c2sp.org/tlog-proof@v1).
+    #[arg(
+        long,
+        value_name = "PROOF",
+        requires = "file",
+        conflicts_with = "receipts"
+    )]
+    proof: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArguments,
     #[command(flatten)]
     store: StoreArguments,
     /// The store's stream; not needed where there is only one.
-    #[arg(long, value_parser = super::parse_stream)]
+    #[arg(long, value_parser = super::parse_stream, conflicts_with_all = ["log", "server"])]
     stream: Option<StreamId>,
-    /// A registration key that is trusted: Ed25519, SPKI, PEM. Its id follows from the key; name another
-    /// (a key service's) as ID=FILE. Repeatable. Without it, for a stream of the store, the store's own keys.
-    #[arg(long = "key", value_name = "[ID=]PUB.pem")]
-    keys: Vec<String>,
-    /// A receipt whose event must be in the stream; the event is printed. Repeatable.
+    #[command(flatten)]
+    trust: TrustArguments,
+    /// A receipt whose event must be in the stream, where it is printed, or in the log. Repeatable.
     #[arg(long = "receipt", value_name = "STREAM:SEQ:HASH", value_parser = stream_file::parse_receipt)]
     receipts: Vec<Receipt>,
+    /// The first entry of the log to verify, by its index.
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["file", "stream", "receipts"])]
+    from: Option<u64>,
+    /// The entry of the log to end before, by its index.
+    #[arg(long, value_name = "INDEX", conflicts_with_all = ["file", "stream", "receipts"])]
+    until: Option<u64>,
+    /// A checkpoint that was kept: the log must have grown from it; verified are its growth and, without --from,
+    /// the entries since.
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["file", "stream", "receipts"])]
+    since: Option<PathBuf>,
+    /// Keep a copy of what is read of the log in this folder, and read from there what is in it already: an
+    /// interrupted run goes on where it was.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "stream"])]
+    mirror: Option<PathBuf>,
+    /// List the log's streams.
+    #[arg(long, conflicts_with_all = ["file", "stream", "receipts"])]
+    streams: bool,
 }
 
-/// Verifies the stream to its end, in constant memory.
+/// Verifies what was named.
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let mut keys = stream_file::read_keys(&arguments.keys)?;
-    let stream = if let Some(path) = &arguments.file {
-        stream_file::open(path)?
-    } else {
-        let stores = Stores::open(&arguments.store)?;
-        if keys.is_empty() {
-            keys = stores.wait(stores.trusted_stream_keys())?;
-        }
-        let streams = stores.streams();
-        streams.open(streams.choose(arguments.stream)?)?
-    };
-    let started = Instant::now();
-    let found = stream_file::verify_stream(stream, &keys, &arguments.receipts)?;
-    let duration_ms = started.elapsed().as_secs_f64() * 1e3;
-    let Verification {
-        report,
-        torn_bytes,
-        receipts,
-    } = &found;
-    let mut value = match serde_json::to_value(report) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    };
-    value.insert("verified".to_owned(), true.into());
-    value.insert("torn_bytes".to_owned(), (*torn_bytes).into());
-    value.insert(
-        "duration_ms".to_owned(),
-        (duration_ms.round() as u64).into(),
-    );
-    if !receipts.is_empty() {
-        value.insert("receipts".to_owned(), json!(receipts));
+    if let (Some(proof), Some(event)) = (&arguments.proof, &arguments.file) {
+        return proof::run(&arguments.trust, proof, event);
     }
-    Report::new(&value, describe(&found, duration_ms)?)
-}
-
-fn describe(found: &Verification, duration_ms: f64) -> Result<Text, Failure> {
-    let report = &found.report;
-    let kinds: Vec<Vec<String>> = report
-        .kinds
-        .iter()
-        .map(|(kind, count)| vec![kind.clone(), count.to_string()])
-        .collect();
-    let end = if report.closed {
-        "closed: the stream says itself that it ended"
+    let of_log = arguments.from.is_some()
+        || arguments.until.is_some()
+        || arguments.since.is_some()
+        || arguments.mirror.is_some()
+        || arguments.streams;
+    if arguments.log.named() && !arguments.receipts.is_empty() {
+        receipts::run(arguments)
+    } else if arguments.log.named() || of_log {
+        log::run(arguments)
     } else {
-        "open: the process still records, or was killed; what is cut off the end is not missed"
-    };
-    let torn = (found.torn_bytes > 0).then(|| {
-        let bytes = found.torn_bytes;
-        format!("{bytes} bytes of an incomplete last line, as a writer leaves it that is killed or still writes")
-    });
-    let mut text = Text::new()
-        .field(
-            "verified",
-            format!("{} events in {duration_ms:.0} ms", report.events),
-        )
-        .field("stream", report.stream)
-        .field("host", &report.host)
-        .field("registered by", &report.registration_key)
-        .optional("first event", report.first_time.as_ref())
-        .optional("last event", report.last_time.as_ref())
-        .field("head", report.head)
-        .field("end", end)
-        .optional("torn", torn)
-        .table("events", &kinds);
-    for event in &found.receipts {
-        let event_json =
-            serde_json::to_value(event).map_err(|error| Failure::internal(error.to_string()))?;
-        text = text
-            .line(format!("receipt of event {}", event.seq))
-            .line(output::to_readable_json(&event_json));
+        stream::run(arguments)
     }
-    Ok(text)
 }

@@ -34,6 +34,15 @@ pub(super) struct StatusResponse<'a> {
     versions: Vec<VersionResponse<'a>>,
     dependencies: Vec<DependencyResponse<'a>>,
     newest_event_age_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spill: Option<SpillResponse>,
+}
+
+#[derive(Serialize)]
+struct SpillResponse {
+    items: usize,
+    events: u64,
+    set_aside: usize,
 }
 
 #[derive(Serialize)]
@@ -162,6 +171,11 @@ impl<'a> StatusResponse<'a> {
             newest_event_age_ms: report
                 .newest_event_us
                 .map(|newest| age_ms(report.at_us, newest)),
+            spill: report.spill.map(|spill| SpillResponse {
+                items: spill.items,
+                events: spill.events,
+                set_aside: spill.set_aside,
+            }),
         }
     }
 }

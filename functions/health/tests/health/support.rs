@@ -86,6 +86,7 @@ pub(crate) fn fleet_of(versions: Versions) -> Fleet {
         Arc::new(SeededEntropy::new(1)),
     ));
     let ports = Ports {
+        spill: None,
         routing: routing.clone(),
         heartbeats: heartbeats.clone(),
         releases: releases.clone(),

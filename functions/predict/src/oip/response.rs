@@ -161,6 +161,9 @@ fn parameters(answered: &Answered, wanted: &Wanted) -> Parameters {
         ("receipt_stream".to_owned(), text(&answered.receipt.stream)),
         ("release".to_owned(), text(&answered.release)),
     ]);
+    if let Some(mark) = answered.durability.mark() {
+        parameters.insert("audit_durability".to_owned(), text(&mark));
+    }
     if let Some(reason) = &answered.reason {
         parameters.insert("reason".to_owned(), text(reason));
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::canonical::leaf_hash;
 use crate::checkpoint::Checkpoint;
-use crate::stream::MAX_ENTRY_BYTES;
+use crate::stream::{LeafHash, MAX_ENTRY_BYTES};
 use crate::tiles::{
     ParseTileError, ReadTileError, TILE_WIDTH, TileId, TileKind, TileReader, encode_entries,
     encode_hashes, encode_signatures, first_entries, first_signatures, read_frontier,
 };
-use crate::tree::{Frontier, Hash};
+use crate::tree::{Frontier, Hash, levels_changed};
 
 /// What of a log has to be known to append: the right edge of the tree, and the last bundles as far as they are not
 /// full. At most 255 entries.
@@ -112,6 +112,20 @@ impl LogEdge {
             size: self.size(),
             root: self.root(),
         }
+    }
+
+    /// Roots of the perfect subtrees of the leaves whose tiles the growth from `older` leaves left as they were, from
+    /// left to right.
+    pub(super) fn kept(&self, older: u64) -> Vec<LeafHash> {
+        let subtrees = self
+            .frontier
+            .perfect_subtrees(levels_changed(older, self.size()));
+        subtrees.into_iter().map(LeafHash).collect()
+    }
+
+    /// The entries and signatures of the last bundles, as far as they are not full.
+    pub(super) fn last_bundle(&self) -> (&[Vec<u8>], &[[u8; 64]]) {
+        (&self.entries, &self.signatures)
     }
 
     /// Appends an entry of at most [`MAX_ENTRY_BYTES`] and collects the tiles that it fills.

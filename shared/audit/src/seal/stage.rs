@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `sealcast.stage/v1` `0A` | the version |
 //! | 4 bytes, big-endian | length of the head |
-//! | the head | JSON: the checkpoint's note, sizes and roots, ranges, stream states, path and length of each tile |
+//! | the head | JSON: the checkpoint's note, size and root before, ranges, stream states, path and length of each tile, and the roots of what stays as it was |
 //! | the tiles | one behind the other, in the head's order |
 //! | 32 bytes | SHA-256 of everything before |
 
@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{SealPlan, SealedStream};
-use crate::checkpoint::Checkpoint;
+use super::{LogEdge, SealPlan, SealedStream};
+use crate::checkpoint::{Checkpoint, OpenCheckpointError, TrustedLog};
 use crate::note::SignedNote;
-use crate::stream::{LeafHash, StreamId};
+use crate::stream::{LeafHash, PublicKey, StreamId};
 use crate::tiles::{TILE_WIDTH, TileId, tiles_added};
+
+mod check;
 
 const VERSION: &[u8] = b"sealcast.stage/v1\n";
 
@@ -37,7 +39,8 @@ pub struct LeafRange {
 
 impl LeafRange {
     pub(super) fn follows(&self, seq: u64, index: u64) -> bool {
-        self.seq_lo + self.count == seq && self.index + self.count == index
+        self.seq_lo.checked_add(self.count) == Some(seq)
+            && self.index.checked_add(self.count) == Some(index)
     }
 }
 
@@ -56,6 +59,8 @@ pub struct StagedSeal {
     pub ranges: Vec<LeafRange>,
     /// States of the streams that changed.
     pub streams: Vec<SealedStream>,
+    /// Roots of the perfect subtrees of the leaves whose tiles stay as they were, from left to right.
+    pub kept: Vec<LeafHash>,
 }
 
 /// What comes next, as the lock says.
@@ -92,11 +97,18 @@ pub enum ParseStageError {
     /// The head is not of this form.
     #[error("head of the staged record: {0}")]
     Head(String),
+    /// A part of the record is not what the signed checkpoint, or what is known of the log, says.
+    #[error("the staged record contradicts its checkpoint: {0}")]
+    Differs(String),
+    /// The checkpoint is not to be trusted.
+    #[error("the staged checkpoint: {0}")]
+    Checkpoint(#[from] OpenCheckpointError),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
+    kept: Vec<LeafHash>,
     note: String,
     older_root: LeafHash,
     older_size: u64,
@@ -124,6 +136,7 @@ impl SealPlan {
             tiles: self.tiles,
             ranges: self.ranges,
             streams: self.streams,
+            kept: self.kept,
         })
     }
 }
@@ -147,6 +160,7 @@ impl StagedSeal {
     pub fn to_bytes(&self) -> Result<Vec<u8>, ParseStageError> {
         let tiles = self.tiles.iter();
         let head = Head {
+            kept: self.kept.clone(),
             note: self.note.to_string(),
             older_root: LeafHash(self.older.root),
             older_size: self.older.size,
@@ -168,7 +182,14 @@ impl StagedSeal {
         Ok(bytes)
     }
 
-    /// Reads a record, and holds its parts against each other.
+    /// Reads a record, and holds all of it against its checkpoint: tiles and entries lead from the tree before to the
+    /// root; ranges are those of the entries; each state is one that the entries, or a seal's findings, give a reason
+    /// for; signatures verify by the keys of the states. Who signed the checkpoint and the registrations is not looked
+    /// at: see [`Self::open`].
+    ///
+    /// What no part of the record can prove is what lies before the run: the key and the registration's index of a
+    /// stream that was registered earlier ([`SealedStream::follows`] holds them against the state that is stored), and
+    /// the signatures in the beginning of the first bundle ([`Self::check_beginning`]).
     ///
     /// # Errors
     /// [`ParseStageError`] with what is wrong.
@@ -193,6 +214,7 @@ impl StagedSeal {
         let head: Head = serde_json::from_slice(head).map_err(|e| wrong(&e.to_string()))?;
         let note = SignedNote::parse(head.note.as_bytes()).map_err(|e| wrong(&e.to_string()))?;
         let newer = Checkpoint::parse(note.text()).map_err(|e| wrong(&e.to_string()))?;
+        let count = head.tiles.len();
         let mut tiles = BTreeMap::new();
         for (path, length) in head.tiles {
             let tile =
@@ -210,6 +232,7 @@ impl StagedSeal {
         // Hostile sizes would name more tiles than there is memory for.
         let few = growth / TILE_WIDTH as u64 <= tiles.len() as u64;
         if !few
+            || tiles.len() != count
             || !tiles
                 .keys()
                 .copied()
@@ -217,14 +240,7 @@ impl StagedSeal {
         {
             return Err(wrong("the tiles are not those that the growth adds"));
         }
-        if let Some(state) = head.streams.iter().find(|s| s.tree_size != newer.size) {
-            let (found, size) = (state.tree_size, newer.size);
-            return Err(ParseStageError::Head(format!(
-                "the state of stream {} is of a tree of {found} leaves, expected {size}",
-                state.stream
-            )));
-        }
-        Ok(Self {
+        let staged = Self {
             older: Checkpoint {
                 origin: newer.origin.clone(),
                 size: head.older_size,
@@ -235,7 +251,34 @@ impl StagedSeal {
             tiles,
             ranges: head.ranges,
             streams: head.streams,
-        })
+            kept: head.kept,
+        };
+        check::check(&staged).map_err(ParseStageError::Differs)?;
+        Ok(staged)
+    }
+
+    /// Reads a record as [`Self::parse`] does, and verifies who signed its checkpoint and the registrations in it.
+    ///
+    /// # Errors
+    /// [`ParseStageError`] with what is wrong.
+    pub fn open(
+        bytes: &[u8],
+        log: &TrustedLog,
+        trusted: &[(String, PublicKey)],
+    ) -> Result<Self, ParseStageError> {
+        let staged = Self::parse(bytes)?;
+        log.open(staged.note.to_string().as_bytes())?;
+        check::check_registrations(&staged, trusted).map_err(ParseStageError::Differs)?;
+        Ok(staged)
+    }
+
+    /// Holds the beginning of the record's first bundles against the end of the log before the run, which is there
+    /// until the run has written its tiles, and after.
+    ///
+    /// # Errors
+    /// [`ParseStageError::Differs`] where it is another log's end, or a signature is another.
+    pub fn check_beginning(&self, edge: &LogEdge) -> Result<(), ParseStageError> {
+        check::check_beginning(self, edge).map_err(ParseStageError::Differs)
     }
 }
 

@@ -65,6 +65,16 @@ pub(super) enum Choice {
 }
 
 impl SealedStream {
+    /// Whether this can be a later state of the stream whose stored one is `older`, or the same: it goes on, and nobody
+    /// gave it another key.
+    pub fn follows(&self, older: &Self) -> bool {
+        let same_key = older.standing == Standing::Refused || older.standing == self.standing;
+        self.stream == older.stream
+            && same_key
+            && self.next_seq >= older.next_seq
+            && (self.tree_size > older.tree_size || self == older)
+    }
+
     /// Decides about the next record, and takes note of it. `key` is the stream's.
     pub(super) fn choose(&mut self, key: &VerifyingKey, record: &Record, now_us: u64) -> Choice {
         match self.check(key, record) {

@@ -73,12 +73,26 @@ impl Frontier {
 
     /// Appends a leaf. Gives the tiles that it fills, from level 0 up, with their 256 hashes.
     pub fn append(&mut self, leaf: Hash) -> Vec<(TileId, Vec<Hash>)> {
-        let mut filled = Vec::new();
-        let mut hash = leaf;
         self.size += 1;
-        for level in 0.. {
-            if level == self.levels.len() {
-                self.levels.push(Vec::new());
+        self.push(0, leaf)
+    }
+
+    /// Appends 256 leaves of which only their tile's root is known. `None`, and nothing is done, where the tree ends
+    /// within a tile.
+    pub(crate) fn append_tile(&mut self, root: Hash) -> Option<Vec<(TileId, Vec<Hash>)>> {
+        let size = self.size.checked_add(TILE_WIDTH as u64)?;
+        if !size.is_multiple_of(TILE_WIDTH as u64) {
+            return None;
+        }
+        self.size = size;
+        Some(self.push(1, root))
+    }
+
+    fn push(&mut self, lowest: usize, hash: Hash) -> Vec<(TileId, Vec<Hash>)> {
+        let (mut filled, mut hash) = (Vec::new(), hash);
+        for level in lowest.. {
+            if level >= self.levels.len() {
+                self.levels.resize(level + 1, Vec::new());
             }
             let hashes = &mut self.levels[level];
             hashes.push(hash);
@@ -95,18 +109,29 @@ impl Frontier {
 
     /// Root of the tree.
     pub fn root(&self) -> Hash {
-        let mut root: Option<Hash> = None;
-        for hashes in &self.levels {
-            // Perfect subtrees, the lowest and rightmost first.
-            let mut end = hashes.len();
-            while end > 0 {
-                let start = end - (1 << end.trailing_zeros());
-                let subtree = root_of(&hashes[start..end]);
-                root = Some(root.map_or(subtree, |right| node_hash(&subtree, &right)));
-                end = start;
+        self.root_behind(&[])
+    }
+
+    /// Root of the tree that has these perfect subtrees, from left to right and all higher, before this one.
+    pub(crate) fn root_behind(&self, left: &[Hash]) -> Hash {
+        let own = self.perfect_subtrees(0);
+        let mut subtrees = left.iter().chain(&own).rev();
+        let last = subtrees.next().copied().unwrap_or_else(empty_root);
+        subtrees.fold(last, |right, left| node_hash(left, &right))
+    }
+
+    /// Roots of the perfect subtrees of the tree from a tile level up, from left to right.
+    pub(crate) fn perfect_subtrees(&self, lowest: usize) -> Vec<Hash> {
+        let mut subtrees = Vec::new();
+        for hashes in self.levels.iter().skip(lowest).rev() {
+            let mut rest = hashes.as_slice();
+            while let Some(height) = rest.len().checked_ilog2() {
+                let (subtree, after) = rest.split_at(1 << height);
+                subtrees.push(root_of(subtree));
+                rest = after;
             }
         }
-        root.unwrap_or_else(empty_root)
+        subtrees
     }
 }
 
@@ -119,4 +144,11 @@ pub(crate) fn levels_of(size: u64) -> usize {
 fn partial_width(size: u64, level: usize) -> usize {
     size.checked_shr(8 * level as u32)
         .map_or(0, |hashes| (hashes % TILE_WIDTH as u64) as usize)
+}
+
+/// Tile levels that the growth of a tree changes, from level 0 up: the hashes of the others stay as they are.
+pub(crate) fn levels_changed(older: u64, newer: u64) -> usize {
+    (older ^ newer)
+        .checked_ilog2()
+        .map_or(0, |top| top as usize / 8 + 1)
 }

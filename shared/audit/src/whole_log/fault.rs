@@ -9,12 +9,15 @@ use crate::stream::{LeafHash, StreamId};
 #[serde(tag = "fault", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the messages and the words above say it")]
 pub enum LogFault {
-    /// A tile or bundle is not there, or is none.
+    /// The bytes of a tile or bundle are none.
     #[error("{path}: {reason}")]
     TileUnreadable { path: String, reason: String },
     /// A tile does not hold the hashes of what is below it: it was swapped or altered. `at` is the first that differs.
     #[error("{path}: hash {at} is not that of the tiles below it")]
     TileHash { path: String, at: usize },
+    /// A tile is not the one whose hash stands in the tile above it: it was swapped or altered.
+    #[error("{path}: not the tile that the tree has there")]
+    TileSwapped { path: String },
     /// The entry is not the one whose hash was sealed there. `found` is what it claims to be.
     #[error("entry {index}: not the entry that was sealed there ({sealed}); it reads as {found}")]
     Entry {
@@ -81,12 +84,21 @@ pub enum LogFault {
     Unsealed { from: u64 },
 }
 
+/// What was not there, which accuses nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Path of a tile or bundle, or `registration of stream …`.
+    pub what: String,
+    /// Why, as the source says.
+    pub reason: String,
+}
+
 impl LogFault {
     /// Stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::TileUnreadable { .. } => "audit.tile_unreadable",
-            Self::TileHash { .. } => "audit.tile_differs",
+            Self::TileHash { .. } | Self::TileSwapped { .. } => "audit.tile_differs",
             Self::Entry { .. } => "audit.entry_differs",
             Self::Root { .. } => "audit.root_differs",
             Self::Unreadable { .. } => "audit.entry_unreadable",

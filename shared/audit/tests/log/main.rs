@@ -4,6 +4,7 @@
 
 mod attacks;
 mod notes;
+mod parts;
 mod proofs;
 mod sealing;
 mod staging;

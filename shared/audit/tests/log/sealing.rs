@@ -135,6 +135,69 @@ fn a_run_takes_no_more_leaves_than_it_may_and_the_next_goes_on() {
     );
 }
 
+fn sealed_of(log: &Log) -> Vec<u64> {
+    log.states.values().map(|state| state.next_seq).collect()
+}
+
+#[test]
+fn each_stream_gets_its_share_of_a_run_that_is_full() {
+    let mut log = Log::new();
+    let streams = [(1, 300), (2, 3), (3, 300), (4, 10)].map(|(id, count)| written(id, count));
+    let plan = log.seal_at_most(&streams, 61);
+    // Of 60 leaves 3 are set aside: 4 and 11 for the small ones, 21 for each of the others, with the registration.
+    assert_eq!(sealed_of(&log), [20, 3, 20, 10]);
+    assert_eq!((plan.newer.size, plan.waiting), (58, 560));
+    while log.seal_at_most(&streams, 61).waiting > 0 {}
+    assert_eq!(sealed_of(&log), [300, 3, 300, 10]);
+    assert!(log.verify().is_complete());
+}
+
+#[test]
+fn a_stream_full_of_faults_takes_no_leaf_of_the_last_stream_s_share() {
+    let mut log = Log::new();
+    let mut streams = [written(1, 400), written(2, 400), written(9, 400)];
+    for bad in &mut streams[..2] {
+        // Each other event is missing, and each third of the rest is not signed.
+        let mut number = 0;
+        bad.records.retain(|record| record.seq % 2 == 1);
+        for record in &mut bad.records {
+            number += 1;
+            record.signature[0] ^= u8::from(number % 3 == 0);
+        }
+    }
+    log.seal_at_most(&streams, 100);
+    assert_eq!(log.states[&StreamId([9; 16])].next_seq, 30);
+}
+
+#[test]
+fn where_there_are_more_streams_than_leaves_those_come_first_that_waited_longest() {
+    let mut log = Log::new();
+    let streams: Vec<Written> = (1..51).map(|id| written(id, 3)).collect();
+    let mut runs = 0;
+    loop {
+        let before = log.states.clone();
+        let plan = log.seal_at_most(&streams, 11);
+        runs += 1;
+        assert!(plan.newer.size - plan.older.size <= 11);
+        // Nobody has a second turn before everybody had the first one.
+        let had = |turns: u64| {
+            let streams = log.states.values();
+            streams.filter(|state| state.next_seq + 1 >= turns).count()
+        };
+        assert!(
+            (2..5).all(|turn| had(turn) == 0 || had(turn - 1) == 50),
+            "{before:?}"
+        );
+        if plan.waiting == 0 {
+            break;
+        }
+    }
+    assert_eq!(runs, 20);
+    let report = log.verify();
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(report.signatures, 200);
+}
+
 #[test]
 fn more_streams_than_a_seal_can_count_take_several_seals() {
     let mut log = Log::new();

@@ -24,9 +24,18 @@ pub(super) fn seq_key(seq: u64) -> String {
     format!("{seq:020}")
 }
 
-/// What spreads a stream's rows over the partitions of an index: the first hexadecimal digit of its id, 0 to 15.
+/// What spreads streams over the partitions of their directory: the first hexadecimal digit of the id, 0 to 15.
 pub(super) fn spread(stream: StreamId) -> u8 {
     stream.0[0] >> 4
+}
+
+/// Partitions over which an index spreads the events of one span of time.
+pub(super) const SPREAD: u8 = 16;
+
+/// What spreads events over the partitions of an index, 0 to 15. Events of one stream follow one another through all
+/// of them, so that one busy stream makes no partition busy.
+fn spread_event(stream: StreamId, seq: u64) -> u8 {
+    (spread(stream) + (seq % u64::from(SPREAD)) as u8) % SPREAD
 }
 
 /// `yyyymmddhhmm` of a time in microseconds since 1970; its first ten digits are the hour.
@@ -41,8 +50,6 @@ pub(super) const HOUR: usize = 10;
 const HOUR_US: u64 = 3_600_000_000;
 /// 9999-12-31T23.
 const LAST_HOUR: u64 = 70_389_527;
-/// How many partitions the streams of one hour are spread over; see [`spread`].
-pub(super) const SPREAD: u8 = 16;
 
 /// `yyyymmddhh` of an hour counted since 1970; `None` beyond the year 9999.
 pub(super) fn hour_name(hour: u64) -> Option<String> {
@@ -84,6 +91,39 @@ pub(super) fn position_of(order: &str) -> Option<EventPosition> {
     (order_key(position) == order).then_some(position)
 }
 
+/// Where an event stands in the indexes: their partition keys, and the sort key that is the same in all.
+pub(super) struct IndexKeys {
+    pub(super) order: String,
+    pub(super) time: String,
+    pub(super) symbol: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) request: Option<String>,
+}
+
+impl IndexKeys {
+    pub(super) fn of(stream: StreamId, seq: u64, keys: &EventKeys) -> Self {
+        let (k, minute) = (spread_event(stream, seq), minute_of(keys.time_us));
+        let hour = &minute[..HOUR];
+        let symbol = match keys.symbols.as_slice() {
+            [] => None,
+            [one] => Some(one.as_str()),
+            _ => Some(SEVERAL),
+        };
+        let model = keys.model.as_ref();
+        Self {
+            order: order_key(EventPosition {
+                time_us: keys.time_us,
+                stream,
+                seq,
+            }),
+            time: format!("T#{minute}#{k}"),
+            symbol: symbol.map(|symbol| format!("Y#{symbol}#{hour}#{k}")),
+            model: model.map(|(name, version)| format!("M#{name}@{version}#{hour}#{k}")),
+            request: keys.request.as_ref().map(|request| format!("R#{request}")),
+        }
+    }
+}
+
 /// The row of an event. The same record gives the same row.
 pub(super) fn event_row(record: &Record) -> Result<Item, StoreError> {
     let Record {
@@ -95,9 +135,7 @@ pub(super) fn event_row(record: &Record) -> Result<Item, StoreError> {
     let refuse =
         |reason: String| StoreError::Conflict(format!("event {seq} of stream {stream} {reason}"));
     let keys = EventKeys::of(entry).map_err(|error| refuse(error.to_string()))?;
-    let (k, minute) = (spread(*stream), minute_of(keys.time_us));
-    let hour = &minute[..HOUR];
-    let order = order_key(EventPosition::of(&record.receipt(), keys.time_us));
+    let stands = IndexKeys::of(*stream, *seq, &keys);
 
     let mut row = row(stream_key(*stream), seq_key(*seq));
     let mut put = |name: &str, value| row.insert(name.to_owned(), value);
@@ -105,24 +143,16 @@ pub(super) fn event_row(record: &Record) -> Result<Item, StoreError> {
     put("sig", bytes(*signature));
     put("kind", text(&keys.kind));
     put("ttl", number(keys.time_us / 1_000_000 + KEPT_S));
-    put("t_pk", text(format!("T#{minute}#{k}")));
-    put("t_sk", text(&order));
-    let symbol = match keys.symbols.as_slice() {
-        [] => None,
-        [one] => Some(one.as_str()),
-        _ => Some(SEVERAL),
-    };
-    if let Some(symbol) = symbol {
-        put("y_pk", text(format!("Y#{symbol}#{hour}#{k}")));
-        put("y_sk", text(&order));
-    }
-    if let Some((name, version)) = keys.model {
-        put("m_pk", text(format!("M#{name}@{version}#{hour}#{k}")));
-        put("m_sk", text(&order));
-    }
-    if let Some(request) = keys.request {
-        put("r_pk", text(format!("R#{request}")));
-        put("r_sk", text(&order));
+    for (pk, sk, key) in [
+        ("t_pk", "t_sk", Some(stands.time)),
+        ("y_pk", "y_sk", stands.symbol),
+        ("m_pk", "m_sk", stands.model),
+        ("r_pk", "r_sk", stands.request),
+    ] {
+        if let Some(key) = key {
+            put(pk, text(key));
+            put(sk, text(&stands.order));
+        }
     }
     Ok(row)
 }
@@ -250,6 +280,26 @@ mod tests {
         }
         let ninety_days_later = 1_767_225_600 + 90 * 86_400;
         assert_eq!(row["ttl"].as_n().unwrap(), &ninety_days_later.to_string());
+    }
+
+    #[test]
+    fn events_of_one_stream_go_through_every_partition_of_an_index() {
+        let mut test = TestStream::of(STREAM, "host");
+        let records = test.records(usize::from(SPREAD));
+        let partitions: Vec<_> = records
+            .iter()
+            .map(|record| {
+                value(&event_row(record).unwrap(), "t_pk")
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        for (seq, partition) in partitions.iter().enumerate() {
+            assert!(
+                partition.ends_with(&format!("#{}", (10 + seq) % 16)),
+                "{seq}: {partition}"
+            );
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::DynamoAudit;
 use super::rows::{
-    HOUR, SEVERAL, minute_of, order_key, position_of, seq_key, stream_key, time_key,
+    HOUR, SEVERAL, SPREAD, minute_of, order_key, position_of, seq_key, stream_key, time_key,
 };
 use crate::table::{Item, Keys, bytes_of, text_of};
 
@@ -24,8 +24,6 @@ const MINUTE_US: u64 = 60_000_000;
 const HOUR_US: u64 = 60 * MINUTE_US;
 /// The year 10000: no event has such a time.
 const END_OF_TIME_US: u64 = 253_402_300_800_000_000;
-/// Partitions over which an index spreads.
-const SPREAD: u8 = 16;
 /// Partitions that are asked at once.
 const AT_ONCE: usize = 32;
 /// Spans that one call asks at most: an hour of everything, two and a half days of a symbol.

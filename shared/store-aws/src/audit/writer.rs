@@ -8,9 +8,10 @@ use audit::{Record, StreamId};
 use domain::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows::{event_row, is_same_event};
+use super::rows::event_row;
+use super::stream_rows::StreamRows;
 use super::{Registered, Shared, ended};
-use crate::table::{Condition, Item, Refused, Table};
+use crate::table::{Item, Table};
 
 /// Rows in one transaction at most; `DynamoDB`'s own limit.
 const MAX_ROWS: usize = 100;
@@ -29,7 +30,7 @@ pub(super) struct Job {
 
 /// Writes one stream until a failure ends it, or nobody can append any more.
 pub(super) struct Writer {
-    table: Table,
+    rows: StreamRows,
     shared: Arc<Shared>,
     stream: StreamId,
     jobs: mpsc::UnboundedReceiver<Job>,
@@ -40,7 +41,7 @@ pub(super) struct Writer {
 
 /// Rows that are written together, and who waits for them.
 #[derive(Default)]
-struct Staged {
+pub(super) struct Staged {
     rows: VecDeque<(Item, usize)>,
     bytes: usize,
     /// How many rows must be durable before each caller is answered.
@@ -55,7 +56,7 @@ impl Writer {
         jobs: mpsc::UnboundedReceiver<Job>,
     ) -> Self {
         Self {
-            table,
+            rows: StreamRows::new(table, stream),
             shared,
             stream,
             jobs,
@@ -148,7 +149,7 @@ impl Writer {
     /// Finds the records in the table: each is put once more, and must meet itself.
     async fn confirm(&self, records: &[(Record, Item)]) -> Result<(), StoreError> {
         for (_, row) in records {
-            self.write_one(row).await?;
+            self.rows.write_one(row).await?;
         }
         Ok(())
     }
@@ -169,7 +170,7 @@ impl Writer {
                 return Ok(());
             }
             let count = rows.len();
-            if let Err(error) = self.write(rows).await {
+            if let Err(error) = self.rows.write(rows).await {
                 for (_, reply) in self.staged.waiting.drain(..) {
                     answer(reply, Err(error.clone()));
                 }
@@ -177,56 +178,6 @@ impl Writer {
             }
             durable += count;
         }
-    }
-
-    /// Writes consecutive rows: all or none, unless some were there already.
-    async fn write(&self, mut rows: Vec<Item>) -> Result<(), StoreError> {
-        loop {
-            if let [row] = rows.as_slice() {
-                return self.write_one(row).await;
-            }
-            let puts: Vec<_> = rows
-                .iter()
-                .map(|row| (row.clone(), Condition::absent()))
-                .collect();
-            let Err(objections) = self.table.put_all(&puts).await? else {
-                return Ok(());
-            };
-            // An earlier attempt whose reply was lost: every row meets itself.
-            let mut missing = Vec::new();
-            for (row, objection) in rows.into_iter().zip(objections) {
-                match objection {
-                    None => missing.push(row),
-                    Some(refused) => self.meets_itself(&row, &refused)?,
-                }
-            }
-            if missing.is_empty() {
-                return Ok(());
-            }
-            rows = missing;
-        }
-    }
-
-    async fn write_one(&self, row: &Item) -> Result<(), StoreError> {
-        match self.table.put(row, Some(&Condition::absent())).await? {
-            Ok(()) => Ok(()),
-            Err(refused) => self.meets_itself(row, &refused),
-        }
-    }
-
-    fn meets_itself(&self, row: &Item, refused: &Refused) -> Result<(), StoreError> {
-        if refused
-            .found
-            .as_ref()
-            .is_some_and(|found| is_same_event(found, row))
-        {
-            return Ok(());
-        }
-        let position = crate::table::text_of(row, "sk")?;
-        Err(StoreError::Conflict(format!(
-            "event {position} of stream {}: the position is taken",
-            self.stream
-        )))
     }
 
     /// Ends the stream: every later append is refused.
@@ -249,7 +200,7 @@ impl Writer {
 }
 
 impl Staged {
-    fn push(&mut self, row: Item, bytes: usize) {
+    pub(super) fn push(&mut self, row: Item, bytes: usize) {
         self.bytes += bytes;
         self.rows.push_back((row, bytes));
     }
@@ -259,7 +210,7 @@ impl Staged {
     }
 
     /// The first rows, as many as one transaction takes.
-    fn pop_batch(&mut self) -> Vec<Item> {
+    pub(super) fn pop_batch(&mut self) -> Vec<Item> {
         let (mut batch, mut total) = (Vec::new(), 0);
         while let Some((row, bytes)) = self.rows.pop_front_if(|(_, bytes)| {
             batch.len() < MAX_ROWS && (batch.is_empty() || total + *bytes <= MAX_BYTES)

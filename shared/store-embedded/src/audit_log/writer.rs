@@ -40,6 +40,8 @@ pub(super) enum Job {
     },
     /// Append lines.
     Append { batch: Batch, reply: Reply },
+    /// Write lines at their positions, into a stream that nobody appends to any more.
+    Restore { batch: Batch, reply: Reply },
     /// End these streams: records that belong to them were refused, so what follows would leave a hole.
     Refuse {
         streams: Vec<StreamId>,
@@ -54,10 +56,10 @@ pub(super) enum Job {
 pub(super) struct Batch {
     pub(super) stream: StreamId,
     /// Position of the first record.
-    first: u64,
+    pub(super) first: u64,
     pub(super) lines: Vec<u8>,
     /// Where each line ends in `lines`.
-    ends: Vec<usize>,
+    pub(super) ends: Vec<usize>,
 }
 
 impl Batch {
@@ -92,20 +94,20 @@ impl Batch {
         Ok(Some(batch))
     }
 
-    fn line(&self, number: usize) -> &[u8] {
+    pub(super) fn line(&self, number: usize) -> &[u8] {
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.lines[start..self.ends[number]]
     }
 }
 
 /// A stream that can be appended to.
-struct OpenStream {
+pub(super) struct OpenStream {
     file: File,
     path: PathBuf,
     /// What is durable.
     index: Arc<Mutex<StreamIndex>>,
     /// Position of the next record, after those that are staged.
-    next: u64,
+    pub(super) next: u64,
     staged: Vec<u8>,
     /// Length of each staged line.
     staged_lines: Vec<usize>,
@@ -113,9 +115,9 @@ struct OpenStream {
 }
 
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     queue: mpsc::Receiver<Job>,
-    open: HashMap<StreamId, OpenStream>,
+    pub(super) open: HashMap<StreamId, OpenStream>,
     /// Streams that an earlier failure ended, and why.
     ended: HashMap<StreamId, String>,
     /// Streams with staged lines.
@@ -157,6 +159,7 @@ impl Writer {
         while let Ok(job) = self.queue.try_recv() {
             if let Job::Register { reply, .. }
             | Job::Append { reply, .. }
+            | Job::Restore { reply, .. }
             | Job::Refuse { reply, .. } = job
             {
                 answer(reply, Err(closed()));
@@ -180,6 +183,12 @@ impl Writer {
                     .queued_bytes
                     .fetch_sub(batch.lines.len(), Ordering::Relaxed);
                 self.stage(&batch, reply);
+            }
+            Job::Restore { batch, reply } => {
+                // What is staged for it comes first.
+                self.commit(batch.stream);
+                let result = self.restore(&batch);
+                answer(reply, result);
             }
             Job::Refuse {
                 streams,
@@ -333,7 +342,14 @@ impl Writer {
     /// Ends a stream: what is staged is still written, nothing after it.
     fn end(&mut self, stream: StreamId, error: &StoreError) {
         self.commit(stream);
-        if self.open.remove(&stream).is_some() {
+        self.leave(stream, error);
+    }
+
+    /// Writes no more to a stream of ours. What is in its file then is durable, unless nobody knows what is in it;
+    /// another process may restore what is missing.
+    fn leave(&mut self, stream: StreamId, error: &StoreError) {
+        if let Some(open) = self.open.remove(&stream) {
+            lock(&open.index).own = matches!(error, StoreError::OutcomeUnknown(_));
             self.ended.insert(stream, error.to_string());
         }
     }
@@ -356,8 +372,7 @@ impl Writer {
         let waiting = std::mem::take(&mut open.waiting);
         let result = open.write();
         if let Err(error) = &result {
-            self.open.remove(&stream);
-            self.ended.insert(stream, error.to_string());
+            self.leave(stream, error);
         }
         for reply in waiting {
             answer(reply, result.clone());
@@ -393,7 +408,7 @@ impl OpenStream {
     }
 }
 
-fn failed(path: &Path, error: &io::Error, undo: Option<&io::Error>) -> StoreError {
+pub(super) fn failed(path: &Path, error: &io::Error, undo: Option<&io::Error>) -> StoreError {
     let path = path.display();
     match undo {
         None => StoreError::Unavailable(format!("append to {path}: {error}")),

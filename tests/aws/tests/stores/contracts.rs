@@ -119,6 +119,26 @@ async fn the_index_of_the_log_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_locks_by_itself_keeps_the_contract_and_decides_how_long() {
+    let bucket = fixtures::create_locking_bucket(365).await;
+    let log = connect().await.locked_log_objects(&bucket);
+    log_store_contract(&*log, &*log, &*log).await;
+    let client = fixtures::s3().await;
+    for (path, days) in [("tile/0/000", 365), ("stage/1", 30)] {
+        let path = LogPath::parse(path).unwrap();
+        log.create(&path, b"bytes").await.unwrap();
+        let head = client.head_object().bucket(&bucket).key(path.as_str());
+        let head = head.send().await.unwrap();
+        let until = head.object_lock_retain_until_date().map(DateTime::secs);
+        let expected = SystemTime::now() + Duration::from_hours(24 * days);
+        let off = until.unwrap() - DateTime::from(expected).secs();
+        assert!(off.abs() < 60, "{path}: {off} s off");
+        let mode = head.object_lock_mode().map(ObjectLockMode::as_str);
+        assert_eq!(mode, Some("COMPLIANCE"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_lock_of_the_log_keeps_the_contract() {
     for emulator in [DynamodbLocal, Ministack] {
         let table = tables::create_registry(emulator).await;

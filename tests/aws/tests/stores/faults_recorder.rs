@@ -71,7 +71,7 @@ async fn record_many(setup: &Setup, label: &str, count: usize) -> HashMap<String
     let calls = (0..count).map(|number| {
         let (recorder, subject) = (Arc::clone(&setup.recorder), format!("{label} {number}"));
         tokio::spawn(async move {
-            let receipt = recorder.record(event(&subject)).await.ok()?;
+            let receipt = recorder.record(event(&subject)).await.ok()?.receipt;
             Some((subject, receipt))
         })
     });

@@ -11,3 +11,4 @@ mod heartbeats;
 mod like_aws;
 mod operation;
 mod questions;
+mod sealing;

@@ -146,6 +146,7 @@ async fn health_routes(dir: &Path) -> Router {
     };
     heartbeats.beat(&heartbeat).await.unwrap();
     let ports = health::Ports {
+        spill: None,
         routing: Arc::new(ToVersion7),
         heartbeats,
         releases: store.release_reader(),

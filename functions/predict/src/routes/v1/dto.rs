@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use audit::Receipt;
-use domain::{ModelName, ModelVersion, ReleaseId, RequestId, Symbol};
+use domain::{Durability, ModelName, ModelVersion, ReleaseId, RequestId, Symbol};
 use engine::{Answer, Change};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,6 +74,22 @@ pub struct OutcomeRequest {
 pub(super) struct OutcomeResponse<'a> {
     pub(super) request_id: &'a RequestId,
     pub(super) receipt: Receipt,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) audit: Option<AuditMark>,
+}
+
+/// Says of a record that it is not in the audit log yet.
+#[derive(Serialize)]
+pub(super) struct AuditMark {
+    durability: &'static str,
+}
+
+impl AuditMark {
+    /// `None` where the record is in the audit log.
+    pub(super) fn of(durability: Durability) -> Option<Self> {
+        let durability = durability.mark()?;
+        Some(Self { durability })
+    }
 }
 
 /// What is the same in the answers to one row and to a batch.
@@ -91,6 +107,8 @@ pub(super) struct About<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     changes: &'a [Change],
     receipt: Receipt,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<AuditMark>,
 }
 
 /// The answer for one row.
@@ -136,6 +154,7 @@ impl<'a> About<'a> {
             reason: answered.reason.as_deref(),
             changes: &answered.changes,
             receipt: answered.receipt,
+            audit: AuditMark::of(answered.durability),
         }
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use web::{ApiError, Caller, RequestInfo};
 
-use super::dto::{OutcomeRequest, OutcomeResponse};
+use super::dto::{AuditMark, OutcomeRequest, OutcomeResponse};
 use super::predict::read;
 use crate::function::Predict;
 use crate::routes;
@@ -38,14 +38,15 @@ pub(in crate::routes) async fn report(
         pnl: request.pnl,
         observed_at: request.observed_at,
     };
-    let receipt = predict.report(outcome).await?;
-    routes::json(
-        StatusCode::ACCEPTED,
-        &OutcomeResponse {
-            request_id: &info.id,
-            receipt,
-        },
-    )
+    let recorded = predict.report(outcome).await?;
+    let body = OutcomeResponse {
+        request_id: &info.id,
+        receipt: recorded.receipt,
+        audit: AuditMark::of(recorded.durability),
+    };
+    let mut response = routes::json(StatusCode::ACCEPTED, &body)?;
+    web::request::set_durability(&mut response, recorded.durability);
+    Ok(response)
 }
 
 /// An integer that a double does not hold is recorded as text, so that it is recorded exactly.
