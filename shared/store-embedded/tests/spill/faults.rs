@@ -54,9 +54,16 @@ async fn without_a_spill_and_on_a_conflict_nothing_is_acknowledged() {
         .log
         .fail_next(APPEND, Fault::Before(conflict.clone()));
     let error = process.recorder.record(event("two")).await.unwrap_err();
-    assert_eq!(error, conflict.into(), "the log answered: that is no outage");
+    assert_eq!(
+        error,
+        conflict.into(),
+        "the log answered: that is no outage"
+    );
     let third = process.recorder.record(event("three")).await.unwrap();
-    assert_eq!((third.receipt.seq, third.durability), (0, Durability::Recorded));
+    assert_eq!(
+        (third.receipt.seq, third.durability),
+        (0, Durability::Recorded)
+    );
     assert!(world.spill.names().is_empty());
 }
 
@@ -96,7 +103,10 @@ async fn a_process_that_starts_without_the_log_registers_in_the_spill() {
     let process = world.start();
     take_away_log(&process);
     let recorded = process.recorder.record(event("one")).await.unwrap();
-    assert_eq!((recorded.receipt.seq, recorded.durability), (0, Durability::Spilled));
+    assert_eq!(
+        (recorded.receipt.seq, recorded.durability),
+        (0, Durability::Spilled)
+    );
     assert_eq!(world.spill.names().len(), 2, "registration and record");
     let report = world.replay().await;
     assert_eq!((report.items, report.events), (2, 1));
@@ -148,7 +158,10 @@ async fn what_the_spill_refuses_goes_to_the_process_log_until_the_spill_is_back(
     process.spill.heal(PUT);
     world.clock.advance(SECOND);
     let recorded = process.recorder.record(event("spill again")).await.unwrap();
-    assert_eq!((recorded.receipt.seq, recorded.durability), (0, Durability::Spilled));
+    assert_eq!(
+        (recorded.receipt.seq, recorded.durability),
+        (0, Durability::Spilled)
+    );
     bring_back_log(&process);
     // What is in the process's log only is not there yet, and nothing else waits for it.
     world.replay().await;
@@ -170,7 +183,11 @@ async fn a_tail_whose_beginning_is_only_in_a_process_log_waits_for_it() {
     world.replay().await;
     world.import_lines().await;
     world.replay().await;
-    assert_eq!(world.events().await.len(), 2, "applied although it failed, and once");
+    assert_eq!(
+        world.events().await.len(),
+        2,
+        "applied although it failed, and once"
+    );
 }
 
 #[tokio::test]

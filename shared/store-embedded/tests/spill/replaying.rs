@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use audit::Record;
 use domain::StoreError;
-use domain::ports::{AuditAppender, AuditReader, AuditRestorer, SpillReader, SpillRemover, SpillWriter};
+use domain::ports::{
+    AuditAppender, AuditReader, AuditRestorer, SpillReader, SpillRemover, SpillWriter,
+};
 use domain::spill::{ReplayPorts, SpillItem, SpillSummary, replay, summarize};
 use testkit::build::TestStream;
 use testkit::{Fault, Faulty};
@@ -87,7 +89,11 @@ async fn what_is_damaged_or_foreign_is_set_aside_and_said() {
     let (sound, theirs) = stream(&world, 3, 1).await;
     spill(&world, &theirs[1..]).await;
     let report = world.replay().await;
-    let mut found: Vec<_> = report.findings.iter().map(|f| (f.code, f.subject.as_str())).collect();
+    let mut found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|f| (f.code, f.subject.as_str()))
+        .collect();
     found.sort_unstable();
     let mut expected = vec![
         ("spill.item_unreadable", name.as_str()),
@@ -96,7 +102,10 @@ async fn what_is_damaged_or_foreign_is_set_aside_and_said() {
     expected.sort_unstable();
     assert_eq!(found, expected);
     assert_eq!(world.spill.set_aside_names().len(), 2);
-    assert_eq!((in_log(&world, &test).await, in_log(&world, &sound).await), (1, 3));
+    assert_eq!(
+        (in_log(&world, &test).await, in_log(&world, &sound).await),
+        (1, 3)
+    );
     // The true item comes again, from a copy.
     spill(&world, &records[1..3]).await;
     assert_eq!(world.replay().await.items, 1);
@@ -152,11 +161,18 @@ async fn a_log_that_is_gone_ends_the_run_early_and_nothing_is_removed() {
         ..world.ports()
     };
     let report = replay(&ports, 100, u64::MAX).await.unwrap();
-    assert_eq!((report.items, report.failed.len(), report.complete), (0, 3, false));
+    assert_eq!(
+        (report.items, report.failed.len(), report.complete),
+        (0, 3, false)
+    );
     assert_eq!(world.spill.names().len(), 20);
     restorer.heal("AuditRestorer::restore");
     let report = replay(&ports, 15, u64::MAX).await.unwrap();
-    assert_eq!((report.items, report.complete), (15, false), "no more than the limit");
+    assert_eq!(
+        (report.items, report.complete),
+        (15, false),
+        "no more than the limit"
+    );
     let before = replay(&ports, 15, 0).await.unwrap();
     assert_eq!((before.items, before.complete), (0, false), "time is up");
     let report = replay(&ports, 15, u64::MAX).await.unwrap();
