@@ -11,6 +11,7 @@ mod predict;
 mod score;
 mod sealed_log;
 mod sealing;
+mod served;
 mod stores;
 mod support;
 mod tokens;
