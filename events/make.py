@@ -12,6 +12,7 @@ import gzip
 import json
 import pathlib
 import struct
+import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 EXAMPLE = HERE.parent / "examples" / "spx-direction"
@@ -20,13 +21,13 @@ DESK = "arn:aws:sts::111122223333:assumed-role/desk/session-1"
 VISITOR = "arn:aws:iam::111122223333:user/visitor"
 
 
-def event(method, path, body=None, *, binary=None, headers=None, authorizer=None):
-    """One event; `body` is text, `binary` bytes that the gateway encodes."""
+def event(method, path, body=None, *, query="", binary=None, headers=None, authorizer=None):
+    """One event; `body` is text, `binary` bytes that the gateway encodes, `query` what stands behind the `?`."""
     made = {
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": path,
-        "rawQueryString": "",
+        "rawQueryString": query,
         "headers": {
             "accept": "*/*",
             "host": "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com",
@@ -57,6 +58,8 @@ def event(method, path, body=None, *, binary=None, headers=None, authorizer=None
         },
         "isBase64Encoded": binary is not None,
     }
+    if query:
+        made["queryStringParameters"] = dict(urllib.parse.parse_qsl(query))
     if authorizer is not None:
         made["requestContext"]["authorizer"] = authorizer
     if body is not None:
@@ -181,10 +184,42 @@ def health():
     }
 
 
+def audit_query():
+    auditor = jwt("5f0c2f1e-anna", roles="[auditor]")
+    stream = "01" * 16
+    span = "from=2026-01-01T00:00:00Z&until=2026-01-01T00:10:00Z"
+
+    def get(path, query="", **more):
+        return event("GET", "/jwt/v1/audit/" + path, query=query, authorizer=auditor, **more)
+
+    return {
+        "events": get("events", f"{span}&symbol=SPX"),
+        "events-ndjson": get("events", f"{span}&symbol=SPX&limit=2", headers={"accept": "application/x-ndjson"}),
+        "events-csv": get("events", f"{span}&kind=prediction&format=csv"),
+        "events-iam-role-missing": event("GET", "/v1/audit/events", query=span, authorizer=iam(DESK)),
+        "events-no-authorizer": event("GET", "/v1/audit/events", query=span),
+        "events-parameter-unknown": get("events", f"{span}&sybmol=SPX"),
+        "events-cursor-invalid": get("events", "cursor=AQAGR"),
+        "events-range-too-wide": get("events", "from=2025-12-01T00:00:00Z&until=2026-01-01T00:00:00Z"),
+        "event": get(f"events/{stream}/0"),
+        "event-unknown": get(f"events/{stream}/99"),
+        "event-not-sealed": get(f"events/{stream}/3"),
+        "proof": get(f"events/{stream}/1/proof"),
+        "proof-not-sealed": get(f"events/{stream}/3/proof"),
+        "registration": get(f"streams/{stream}/registration"),
+        "checkpoint": get("checkpoint"),
+        "tile": get("tile/0/000.p/5"),
+        "tile-unknown": get("tile/0/001"),
+        "tile-is-none": get("tile/0/1"),
+        "log-vkey": get("log.vkey"),
+        "wrong-method": event("POST", "/v1/audit/events", "{}", authorizer=iam(DESK)),
+    }
+
+
 def main():
     wanted = {
         HERE / function / f"{case}.json": json.dumps(made, indent=2) + "\n"
-        for function, cases in [("predict", predict()), ("health", health())]
+        for function, cases in [("predict", predict()), ("health", health()), ("audit-query", audit_query())]
         for case, made in cases.items()
     }
     for path, text in wanted.items():

@@ -67,15 +67,19 @@ may testkit artifact audit domain
 may lambda-host artifact audit domain web
 may predict artifact audit domain engine web
 may health artifact audit domain web
+may audit-query artifact audit domain web
+may audit-seal artifact audit domain
 may audit-watch artifact audit domain
 may predict+lambda artifact audit domain engine web lambda-host store-aws
 may health+lambda artifact audit domain web lambda-host store-aws
+may audit-query+lambda artifact audit domain web lambda-host store-aws
+may audit-seal+lambda artifact audit domain web lambda-host store-aws
 may audit-watch+lambda artifact audit domain web lambda-host store-aws
 
 for pure in artifact audit engine domain; do
     never "$pure" tokio axum hyper redb 'aws-.*' 'lambda[-_].*'
 done
-for lib in web predict health audit-watch; do never "$lib" 'aws-.*' 'lambda[-_].*' redb; done
+for lib in web predict health audit-query audit-seal audit-watch; do never "$lib" 'aws-.*' 'lambda[-_].*' redb; done
 never store-aws axum 'lambda[-_].*' redb
 never store-embedded axum hyper 'aws-.*' 'lambda[-_].*'
 never lambda-host 'aws-.*' redb
@@ -83,6 +87,8 @@ never server 'aws-.*' 'lambda[-_].*'
 never cli 'aws-.*' 'lambda[-_].*' axum
 # Reading models is what makes a function large and slow to start: health has no need of it.
 never health+lambda engine 'tract-.*' prost redb
+never audit-query+lambda engine 'tract-.*' prost redb
+never audit-seal+lambda engine 'tract-.*' prost redb
 never audit-watch+lambda engine 'tract-.*' prost redb aws-sdk-s3
 never predict+lambda redb
 
@@ -93,6 +99,8 @@ only engine 'tract-.*'
 
 clients predict+lambda dynamodb kms s3
 clients health+lambda dynamodb kms lambda s3
+clients audit-query+lambda dynamodb kms s3
+clients audit-seal+lambda dynamodb kms s3
 clients audit-watch+lambda dynamodb kms
 
 [ "$failed" = 0 ] && echo "dependencies: every rule holds"

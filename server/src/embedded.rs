@@ -20,8 +20,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use web::Edge;
 
 use crate::config::Config;
+use crate::seal::Sealing;
 use crate::tokens::{Tokens, authenticate};
-use crate::{follow, health, listen, seal};
+use crate::{follow, health, listen, questions, seal};
 
 /// How often answers that are too old to be given again are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
@@ -68,7 +69,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         recorder: Arc::clone(&recorder),
     };
     let sealer = seal::open(&store, &config.seal, Arc::clone(&clock))?.with_spill(spilled);
-    let sealer = Arc::new(sealer);
     let loader = Loader {
         artifacts: store.artifact_reader(),
         releases: store.release_reader(),
@@ -95,7 +95,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Arc::clone(&recorder),
         Arc::clone(&clock),
     );
-    let routes = predict::router(Arc::clone(&predict)).merge(::health::router(health));
+    let questions = questions::open(
+        &store,
+        &config.seal.origin,
+        Arc::clone(&recorder),
+        Arc::clone(&clock),
+    )?;
+    let routes = predict::router(Arc::clone(&predict))
+        .merge(::health::router(health))
+        .merge(audit_query::router(questions));
     let routes = Edge::new(Arc::clone(&recorder))
         .surround(routes)
         .layer(from_fn_with_state(Arc::clone(&tokens), authenticate));
@@ -109,11 +117,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
         tokio::spawn(follow::follow_tokens(tokens)),
         tokio::spawn(purge(store.claims().clone(), clock)),
-        tokio::spawn(seal::keep_sealing(
-            Arc::clone(&sealer),
-            config.seal_interval,
-        )),
     ];
+    let sealing = Sealing::start(sealer, config.seal_interval)?;
     tracing::info!(server.addr = %addr, "the server listens");
     listen::serve(listener, routes, stop).await;
     background.iter().for_each(tokio::task::JoinHandle::abort);
@@ -121,7 +126,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         reason: "asked to stop".to_owned(),
     };
     recorder.record(EventBody::ProcessStopped(stopped)).await?;
-    seal::seal_last(&sealer).await;
+    sealing.finish().await;
     tracing::info!("the server stopped");
     tokio::task::spawn_blocking(move || store.close()).await?;
     Ok(())

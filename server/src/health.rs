@@ -84,7 +84,12 @@ mod tests {
                 described.insert((method.as_str(), path.as_str()));
             }
         }
-        let functions = [&predict::routes::ROUTES[..], &health::ROUTES[..]].concat();
+        let functions = [
+            &predict::routes::ROUTES[..],
+            &health::ROUTES[..],
+            &audit_query::ROUTES[..],
+        ]
+        .concat();
         let routes: BTreeSet<_> = functions.iter().copied().collect();
         assert_eq!(
             routes.len(),

@@ -9,6 +9,7 @@ mod embedded;
 mod follow;
 mod health;
 mod listen;
+mod questions;
 mod seal;
 mod tokens;
 

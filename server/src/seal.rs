@@ -1,6 +1,8 @@
 //! Seals the streams of the data directory while the server runs.
 
+use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -8,6 +10,7 @@ use audit::note::{KeyName, VerifierKey};
 use audit_seal::{Ports, Rules, SealSettings, Sealer, StreamKeys};
 use domain::ports::Clock;
 use store_embedded::EmbeddedStore;
+use tokio::sync::oneshot;
 
 /// Longest time that the server seals after it was told to stop.
 const LAST_RUN: Duration = Duration::from_secs(10);
@@ -32,14 +35,8 @@ pub(crate) fn open(
         signer: keys.log_signer().context("the log has no signing key")?,
         clock,
     };
-    let name = KeyName::parse(&settings.origin).context("SEALCAST_LOG_ORIGIN is no name")?;
-    let earlier_keys = keys
-        .earlier_log_keys()
-        .iter()
-        .map(|key| VerifierKey::ed25519(name.clone(), key))
-        .collect::<Result<Vec<_>, _>>()?;
     let rules = Rules {
-        earlier_keys,
+        earlier_keys: earlier_keys(store, &settings.origin)?,
         heartbeat_us: settings.heartbeat_s * 1_000_000,
         idle_after_us: settings.idle_after_s * 1_000_000,
         ..Rules::of(
@@ -50,16 +47,66 @@ pub(crate) fn open(
     Ok(Sealer::new(ports, rules))
 }
 
-/// Seals what is there, once an interval; never ends. What fails is logged by the sealer, and tried again.
-pub(crate) async fn keep_sealing(sealer: Arc<Sealer>, interval: Duration) {
-    loop {
-        let _ = sealer.run(None).await;
-        tokio::time::sleep(interval).await;
+/// Keys that signed checkpoints before the log's own.
+pub(crate) fn earlier_keys(
+    store: &EmbeddedStore,
+    origin: &str,
+) -> anyhow::Result<Vec<VerifierKey>> {
+    let name = KeyName::parse(origin).context("SEALCAST_LOG_ORIGIN is no name")?;
+    let keys = store.keys().earlier_log_keys();
+    let keys = keys
+        .iter()
+        .map(|key| VerifierKey::ed25519(name.clone(), key));
+    Ok(keys.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// The thread that seals. Signatures are verified a page at a time, which would hold up requests on a thread of theirs.
+pub(crate) struct Sealing {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Sealing {
+    /// Seals what is there, once an interval, until [`finish`](Self::finish). What fails is logged by the sealer, and tried
+    /// again.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub(crate) fn start(sealer: Sealer, interval: Duration) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("sealer".to_owned())
+            .spawn(move || runtime.block_on(seal_until(stopped, &sealer, interval)))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Seals the last events of a server that stops. What is left waits for the next start.
+    pub(crate) async fn finish(self) {
+        // Where the thread is gone there is nobody to tell.
+        let _ = self.stop.send(());
+        let ended = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            tracing::error!(
+                "the sealer ended early: the last events are sealed after the next start"
+            );
+        }
     }
 }
 
-/// Seals the last events of a server that stops. What is left waits for the next start.
-pub(crate) async fn seal_last(sealer: &Sealer) {
+async fn seal_until(stopped: oneshot::Receiver<()>, sealer: &Sealer, interval: Duration) {
+    let keep_sealing = async {
+        loop {
+            let _ = sealer.run(None).await;
+            tokio::time::sleep(interval).await;
+        }
+    };
+    tokio::select! {
+        _ = stopped => {}
+        () = keep_sealing => {}
+    }
     let run = sealer.run(Some(Instant::now() + LAST_RUN));
     if tokio::time::timeout(LAST_RUN, run).await.is_err() {
         tracing::warn!("the last events are sealed after the next start");

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,10 +101,10 @@ def sealcast(stack) -> CommandLine:
     return CommandLine(stack)
 
 
-@pytest.fixture(scope="session")
-def predict_role(stack) -> Iterator[Credentials]:
-    """Credentials of predict's execution role. Lambda alone may assume it, so its trust is widened for as long."""
-    iam, name = stack.client("iam"), f"sealcast-{STAGE}-predict-{REGION}"
+@contextmanager
+def take_role(stack: Stack, function: str) -> Iterator[Credentials]:
+    """Credentials of a function's execution role. Lambda alone may assume it, so its trust is widened for as long."""
+    iam, name = stack.client("iam"), f"sealcast-{STAGE}-{function}-{REGION}"
     role = iam.get_role(RoleName=name)["Role"]
     trust = role["AssumeRolePolicyDocument"]
     account = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
@@ -112,3 +113,9 @@ def predict_role(stack) -> Iterator[Credentials]:
     given = stack.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="e2e")["Credentials"]
     yield Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
     iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+
+
+@pytest.fixture(scope="session")
+def predict_role(stack) -> Iterator[Credentials]:
+    with take_role(stack, "predict") as role:
+        yield role

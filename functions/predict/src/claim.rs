@@ -61,7 +61,8 @@ impl Predict {
                         "request.id_reused",
                         "this request id was used with another payload",
                     )
-                    .at("request_id"));
+                    .at("request_id")
+                    .as_security_event());
                 }
                 Ok(Claim::InProgress) if Instant::now() < until => {
                     tokio::time::sleep(pause).await;

@@ -164,6 +164,7 @@ fn a_server_tells_what_serves_and_what_breaks_and_records_each_breach_once() {
     assert_eq!(
         site.finish(),
         [
+            pair("auth.missing", "unknown caller"),
             pair("dependency.gone", "keys"),
             pair("dependency.restored", "keys"),
             pair("alias.moved", "live"),

@@ -93,8 +93,7 @@ impl DataDir {
 
     fn write_tokens(&self) {
         let sha256 = Sha256Digest::of(TOKEN.as_bytes()).to_string();
-        let token =
-            serde_json::json!({"sha256": sha256, "principal": "kill-test", "roles": ["predictor"]});
+        let token = serde_json::json!({"sha256": sha256, "principal": "kill-test", "roles": ["predictor", "auditor"]});
         let tokens = serde_json::json!({"format": "sealcast.tokens/v1", "tokens": [token]});
         let mut file = File::options()
             .write(true)

@@ -47,6 +47,7 @@ impl Serialize for Event {
             EventBody::Outcome(data) => event.serialize_field("data", data)?,
             EventBody::ModelAccess(data) => event.serialize_field("data", data)?,
             EventBody::Security(data) => event.serialize_field("data", data)?,
+            EventBody::Query(data) => event.serialize_field("data", data)?,
         }
         event.serialize_field("format", &self.format)?;
         event.serialize_field("kind", self.body.kind())?;
@@ -78,9 +79,24 @@ pub enum EventBody {
     ModelAccess(ModelAccess),
     /// Something that only a fault or an attack explains.
     Security(Security),
+    /// Somebody questioned the audit log.
+    Query(Query),
 }
 
 impl EventBody {
+    /// Every name that can stand in `kind`.
+    pub const KINDS: [&str; 9] = [
+        "process_started",
+        "process_stopped",
+        "prediction",
+        "replay",
+        "refusal",
+        "outcome",
+        "model_access",
+        "security",
+        "query",
+    ];
+
     /// The name that stands in `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -92,6 +108,7 @@ impl EventBody {
             Self::Outcome(_) => "outcome",
             Self::ModelAccess(_) => "model_access",
             Self::Security(_) => "security",
+            Self::Query(_) => "query",
         }
     }
 }
@@ -352,4 +369,21 @@ pub struct Security {
     pub detail: String,
     /// What it is about, for example a model or a principal.
     pub subject: String,
+}
+
+/// Somebody questioned the audit log; what was asked for was given once this was durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// What was asked for, by the names of the parameters; defaults are written out.
+    pub filters: std::collections::BTreeMap<String, String>,
+    /// Who asked.
+    pub principal: String,
+    /// The request's id.
+    pub request_id: String,
+    /// How many entries were given.
+    pub returned: u64,
+    /// Method and path pattern, for example `GET /v1/audit/events`.
+    pub route: String,
+    /// Leaves of the tree that the answer is as of.
+    pub tree_size: u64,
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use audit::StreamId;
+use audit::{Record, Registration, StreamId};
+use domain::lookup::parse_time;
 use domain::ports::{AuditReader, AuditSearch};
 use domain::{EventKeys, EventPage, EventPosition, EventQuery, Lookup, StoreError};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -30,7 +31,12 @@ const BATCH: usize = 4096;
 /// Events that one search looks at.
 const LOOKED_AT: usize = 100_000;
 
-/// Finds the events of `DATA/audit`.
+/// The kind of an event that cannot be read: it may be of any.
+const UNREADABLE: &str = "";
+/// Events in a row that cannot be read, after which a stream is given up: its file is none any more.
+const UNREADABLE_IN_A_ROW: usize = 16;
+
+/// Finds the events of `DATA/audit`. One that cannot be read stands among all events, beside the one before it.
 #[derive(Debug, Clone)]
 pub struct RedbSearch {
     index: Arc<Database>,
@@ -64,20 +70,100 @@ impl RedbSearch {
             loop {
                 let this = self.clone();
                 let from = run_blocking(move || this.indexed(stream)).await?;
-                let records = self.audit.read(stream, from, BATCH).await?;
-                if records.is_empty() {
+                let keys = match self.audit.read(stream, from, BATCH).await {
+                    Ok(records) => records.iter().map(keys_of).collect(),
+                    Err(StoreError::Corrupt(_)) => self.read_singly(stream, from).await?,
+                    Err(error) => return Err(error),
+                };
+                if keys.is_empty() {
                     break;
                 }
-                // One that cannot be read is nowhere in the index, and keeps no other one out of it.
-                let keys: Vec<Option<EventKeys>> = records
-                    .iter()
-                    .map(|record| EventKeys::of(&record.entry).ok())
-                    .collect();
+                let keys = self.place_unreadable(stream, from, keys).await?;
                 let this = self.clone();
                 run_blocking(move || this.add(stream, from, &keys)).await?;
             }
         }
         Ok(())
+    }
+
+    /// The keys of a stream's next events, of which at least one cannot be read; none where nothing of the stream can.
+    async fn read_singly(
+        &self,
+        stream: StreamId,
+        from: u64,
+    ) -> Result<Vec<Option<EventKeys>>, StoreError> {
+        let mut keys: Vec<Option<EventKeys>> = Vec::new();
+        let mut in_a_row = 0;
+        for seq in (from..).take(BATCH) {
+            match self.audit.read(stream, seq, 1).await {
+                Ok(records) => match records.first() {
+                    Some(record) => keys.push(keys_of(record)),
+                    None => break,
+                },
+                Err(StoreError::Corrupt(why)) => {
+                    keys.push(None);
+                    in_a_row += 1;
+                    if in_a_row < UNREADABLE_IN_A_ROW {
+                        continue;
+                    }
+                    tracing::error!(audit.stream = %stream, error = why, "a stream cannot be read: its events are not found");
+                    keys.truncate(keys.len() - in_a_row);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            in_a_row = 0;
+        }
+        Ok(keys)
+    }
+
+    /// Gives every event that cannot be read the time of the one before it, and no kind: so it is found among all
+    /// events, and whoever reads it there sees that it cannot be read.
+    async fn place_unreadable(
+        &self,
+        stream: StreamId,
+        from: u64,
+        keys: Vec<Option<EventKeys>>,
+    ) -> Result<Vec<EventKeys>, StoreError> {
+        let mut before = None;
+        if keys.first().is_some_and(Option::is_none) {
+            before = Some(self.time_before(stream, from).await?);
+        }
+        let place = |keys: Option<EventKeys>| {
+            let keys = keys.unwrap_or_else(|| EventKeys {
+                time_us: before.unwrap_or_default(),
+                kind: UNREADABLE.to_owned(),
+                model: None,
+                symbols: Vec::new(),
+                request: None,
+            });
+            before = Some(keys.time_us);
+            keys
+        };
+        Ok(keys.into_iter().map(place).collect())
+    }
+
+    /// The time of the last event before position `from` that can be read, else of the registration, else 0.
+    async fn time_before(&self, stream: StreamId, from: u64) -> Result<u64, StoreError> {
+        for seq in (0..from).rev().take(UNREADABLE_IN_A_ROW) {
+            match self.audit.read(stream, seq, 1).await {
+                Ok(records) => {
+                    if let Some(keys) = records.first().and_then(keys_of) {
+                        return Ok(keys.time_us);
+                    }
+                }
+                Err(StoreError::Corrupt(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let time = match self.audit.registration(stream).await {
+            Ok(signed) => serde_json::from_slice::<Registration>(&signed.registration)
+                .ok()
+                .and_then(|registration| parse_time(&registration.time)),
+            Err(StoreError::Corrupt(_)) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(time.unwrap_or_default())
     }
 
     fn indexed(&self, stream: StreamId) -> Result<u64, StoreError> {
@@ -88,12 +174,7 @@ impl RedbSearch {
     }
 
     /// Adds the events of a stream from position `from` on, if it is still where the index ends.
-    fn add(
-        &self,
-        stream: StreamId,
-        from: u64,
-        keys: &[Option<EventKeys>],
-    ) -> Result<(), StoreError> {
+    fn add(&self, stream: StreamId, from: u64, keys: &[EventKeys]) -> Result<(), StoreError> {
         let write = self.index.begin_write().map_err(self.failed())?;
         {
             let mut indexed = write.open_table(INDEXED).map_err(self.failed())?;
@@ -105,13 +186,11 @@ impl RedbSearch {
             }
             let mut seq = from;
             for keys in keys {
-                if let Some(keys) = keys {
-                    for name in names_of(keys) {
-                        let key: Key<'_> = (&name, keys.time_us, stream.0, seq);
-                        events
-                            .insert(key, keys.kind.as_str())
-                            .map_err(self.failed())?;
-                    }
+                for name in names_of(keys) {
+                    let key: Key<'_> = (&name, keys.time_us, stream.0, seq);
+                    events
+                        .insert(key, keys.kind.as_str())
+                        .map_err(self.failed())?;
                 }
                 seq += 1;
             }
@@ -151,7 +230,7 @@ impl RedbSearch {
             if query
                 .kind
                 .as_deref()
-                .is_none_or(|wanted| wanted == kind.value())
+                .is_none_or(|wanted| wanted == kind.value() || kind.value() == UNREADABLE)
             {
                 page.events.push(position);
             }
@@ -170,6 +249,11 @@ fn create_tables(index: &Database) -> Result<(), redb::Error> {
     write.open_table(EVENTS)?;
     write.open_table(INDEXED)?;
     Ok(write.commit()?)
+}
+
+/// What the record is found by; none where it is no event.
+fn keys_of(record: &Record) -> Option<EventKeys> {
+    EventKeys::of(&record.entry).ok()
 }
 
 /// What an event stands under.

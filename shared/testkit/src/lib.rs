@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod faulty;
 pub mod memory;
 pub mod memory_log;
+pub mod openapi;
 pub mod sealing;
 pub mod signer;
 

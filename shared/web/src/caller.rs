@@ -26,12 +26,13 @@ impl Caller {
             return Ok(());
         }
         let message = format!("this needs the role {}", role.name());
-        Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "auth.role_missing",
-            message,
-        ))
+        Err(role_missing(message))
     }
+}
+
+/// 403 `auth.role_missing`: the caller is known, and may not.
+pub fn role_missing(message: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "auth.role_missing", message).as_security_event()
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -41,7 +42,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         if let Some(principal) = parts.extensions.get::<Principal>() {
             return Ok(Self(principal.clone()));
         }
-        Err(if parts.extensions.get::<AuthFailure>().is_some() {
+        let error = if parts.extensions.get::<AuthFailure>().is_some() {
             ApiError::new(
                 StatusCode::UNAUTHORIZED,
                 "auth.invalid",
@@ -53,6 +54,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
                 "auth.missing",
                 "credentials are missing: expected an Authorization header",
             )
-        })
+        };
+        Err(error.as_security_event())
     }
 }

@@ -35,6 +35,8 @@ pub struct RefusalContext {
     pub symbol: Option<String>,
     /// Why each step of the ladder did not answer.
     pub failures: Vec<Failure>,
+    /// True where the refusal is recorded as a security event, too: somebody who may not, or is not who they say.
+    pub is_security_event: bool,
 }
 
 #[derive(Serialize)]
@@ -85,6 +87,13 @@ impl ApiError {
     #[must_use]
     pub fn for_model(mut self, requested: &str) -> Self {
         self.context.requested = Some(requested.chars().take(200).collect());
+        self
+    }
+
+    /// The same error, recorded as a security event, too.
+    #[must_use]
+    pub fn as_security_event(mut self) -> Self {
+        self.context.is_security_event = true;
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audit::EventBody;
-use audit::event::Refusal;
+use audit::event::{Refusal, Security};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -82,13 +82,13 @@ impl Edge {
     /// Records a refusal, and waits for that no longer than there is time to answer.
     async fn record(
         &self,
-        refusal: Refusal,
+        events: Vec<EventBody>,
         deadline: Option<Instant>,
     ) -> Result<Durability, String> {
         let recorder = Arc::clone(&self.recorder);
         let append = async move {
-            match recorder.record(EventBody::Refusal(refusal)).await {
-                Ok(event) => Ok(event.durability),
+            match recorder.record_all(events).await {
+                Ok(last) => Ok(last.durability),
                 Err(cause) => Err(cause.to_string()),
             }
         };
@@ -126,7 +126,11 @@ impl Edge {
             symbol: error.context.symbol.clone(),
             failures: error.context.failures.clone(),
         };
-        let (error, durability) = match self.record(refusal, info.deadline).await {
+        let security = error.context.is_security_event;
+        let security = security.then(|| EventBody::Security(security_of(&refusal)));
+        let events = [EventBody::Refusal(refusal)].into_iter().chain(security);
+        let events = events.collect();
+        let (error, durability) = match self.record(events, info.deadline).await {
             Ok(durability) => (error, durability),
             Err(cause) => {
                 tracing::error!(request.id = %request_id, error = cause, "a refusal was not recorded");
@@ -149,6 +153,19 @@ impl Edge {
         set_request_id(&mut response, &request_id);
         set_durability(&mut response, durability);
         response
+    }
+}
+
+/// What the security event says that goes with a refusal.
+fn security_of(refusal: &Refusal) -> Security {
+    let (route, id) = (&refusal.route, &refusal.request_id);
+    Security {
+        code: refusal.code.clone(),
+        detail: format!("{route}, request {id}: {}", refusal.error),
+        subject: match &refusal.principal {
+            Some(principal) => principal.clone(),
+            None => "unknown caller".to_owned(),
+        },
     }
 }
 

@@ -85,6 +85,9 @@ pub enum ParseVerifierKeyError {
     /// The bytes are no public key of that kind.
     #[error("not a public key of signature type {0:#04x}")]
     Key(u8),
+    /// The text is no public key in PEM.
+    #[error("expected an Ed25519 or a P-256 public key in PEM (SPKI)")]
+    Pem,
     /// The id is not the key's.
     #[error("the key's id is {expected}, not {found}")]
     Id {
@@ -159,6 +162,22 @@ impl VerifierKey {
             encoded: encoded.to_vec(),
             material,
         })
+    }
+
+    /// An Ed25519 key, or an ECDSA key on P-256, from its SPKI in PEM.
+    ///
+    /// # Errors
+    /// [`ParseVerifierKeyError::Pem`] where it is neither.
+    pub fn from_pem(name: KeyName, pem: &str) -> Result<Self, ParseVerifierKeyError> {
+        if let Ok(key) = VerifyingKey::from_public_key_pem(pem) {
+            return Self::ed25519(name, &PublicKey(key.to_bytes()));
+        }
+        let key = p256::ecdsa::VerifyingKey::from_public_key_pem(pem)
+            .map_err(|_| ParseVerifierKeyError::Pem)?;
+        let der = key
+            .to_public_key_der()
+            .map_err(|_| ParseVerifierKeyError::Pem)?;
+        Self::ecdsa_p256(name, der.as_bytes())
     }
 
     /// Reads the text form, `name+id+base64(type ‖ key)`. Go's `note.NewVerifier` reads that of type 0x01 (Ed25519), no

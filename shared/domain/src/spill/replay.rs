@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use audit::event::Security;
 use audit::{EventBody, StreamId};
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{StreamExt, iter};
 
 use self::stream::replay_stream;
@@ -241,10 +242,13 @@ impl Run<'_> {
             }
             let last = groups.last().map(|(stream, _)| *stream);
             let (ports, bounds) = (self.ports, &self.bounds);
-            let parts: Vec<(StreamId, Part)> = iter(groups)
-                .map(|(stream, names)| async move {
-                    (stream, replay_stream(ports, bounds, stream, &names).await)
-                })
+            let replays = groups.into_iter().map(|(stream, names)| {
+                let replay =
+                    async move { (stream, replay_stream(ports, bounds, stream, &names).await) };
+                replay.boxed()
+            });
+            let replays: Vec<BoxFuture<'_, (StreamId, Part)>> = replays.collect();
+            let parts: Vec<(StreamId, Part)> = iter(replays)
                 .buffer_unordered(STREAMS_AT_ONCE)
                 .collect()
                 .await;

@@ -29,7 +29,7 @@ pub(super) fn spread(stream: StreamId) -> u8 {
     stream.0[0] >> 4
 }
 
-/// Partitions over which an index spreads the events of one span of time.
+/// Partitions over which the streams of an hour, and in an index the events of a span of time, are spread.
 pub(super) const SPREAD: u8 = 16;
 
 /// What spreads events over the partitions of an index, 0 to 15. Events of one stream follow one another through all

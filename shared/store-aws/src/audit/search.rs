@@ -121,14 +121,19 @@ impl DynamoAudit {
             let full = partition.len() >= limit;
             let mut last = None;
             for row in &partition {
-                let position = position_in(row, span.keys)?;
+                // A row that says no position keeps no other from being found.
+                let Ok(position) = position_in(row, span.keys) else {
+                    continue;
+                };
                 last = Some(position);
                 if self.is_asked_for(row, span.keys, position, query).await? {
                     events.push(position);
                 }
             }
-            if let Some(last) = last.filter(|_| full) {
-                complete = complete.min(last);
+            match last {
+                Some(last) if full => complete = complete.min(last),
+                None if full => return Err(no_position(&partition, span.keys)),
+                _ => {}
             }
         }
         events.retain(|position| *position <= complete);
@@ -145,7 +150,7 @@ impl DynamoAudit {
         query: &EventQuery,
     ) -> Result<bool, StoreError> {
         if let Some(kind) = &query.kind
-            && text_of(row, "kind")? != kind
+            && text_of(row, "kind").is_ok_and(|found| found != kind)
         {
             return Ok(false);
         }
@@ -158,15 +163,28 @@ impl DynamoAudit {
             // Its time in the table is over; the index will follow.
             return Ok(false);
         };
-        let event = EventKeys::of(bytes_of(&event, "entry")?)
-            .map_err(|error| StoreError::Corrupt(format!("row {pk} {sk}: {error}")))?;
-        Ok(event.match_query(query))
+        let keys = bytes_of(&event, "entry").map(EventKeys::of);
+        let Ok(Ok(keys)) = keys else {
+            // It may be one of them: whoever reads it sees that it cannot be read.
+            tracing::error!(row = pk, seq = sk, "an event cannot be read");
+            return Ok(true);
+        };
+        Ok(keys.match_query(query))
     }
+}
+
+fn no_position(rows: &[Item], keys: Keys) -> StoreError {
+    StoreError::Corrupt(format!(
+        "none of {} rows of the index {:?} says a position",
+        rows.len(),
+        keys.index
+    ))
 }
 
 fn position_in(row: &Item, keys: Keys) -> Result<EventPosition, StoreError> {
     let order = text_of(row, keys.sk)?;
     position_of(order).ok_or_else(|| {
+        tracing::error!(index = keys.index, row = order, "a row says no position");
         StoreError::Corrupt(format!("the index {:?} has the row {order:?}", keys.index))
     })
 }

@@ -252,7 +252,9 @@ async fn items_of_one_record_each_are_written_together() {
         restorer: restorer.clone(),
         ..world.ports()
     };
-    let report = replay(&ports, 10_000, u64::MAX).await.unwrap();
+    // A host may replay on any thread.
+    let task = tokio::spawn(async move { replay(&ports, 10_000, u64::MAX).await });
+    let report = task.await.unwrap().unwrap();
     assert_eq!((report.items, report.events), (1199, 1199));
     let writes = restorer.calls("AuditRestorer::restore");
     assert!(writes < 20, "{writes} writes");

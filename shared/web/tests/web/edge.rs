@@ -2,18 +2,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audit::EventBody;
-use audit::event::Refusal;
+use audit::event::{Refusal, Security};
 use axum::body::Body;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use domain::{PrincipalId, Recorder, StoreError};
+use domain::{Principal, PrincipalId, Recorder, Role, StoreError};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use testkit::{Fault, Faulty, FixedClock, MemoryAudit, SeededEntropy, TestSigner};
 use tower::ServiceExt;
-use web::{ApiError, Deadline, Edge, RequestInfo};
+use web::{ApiError, AuthFailure, Caller, Deadline, Edge, RequestInfo};
 
 type FaultyLog = Faulty<dyn domain::ports::AuditAppender>;
 
@@ -47,7 +47,8 @@ fn site() -> Site {
         .route("/panic", get(panics))
         .route("/teapot", get(|| async { StatusCode::IM_A_TEAPOT }))
         .route("/number", post(|_: axum::Json<u32>| async { "a number" }))
-        .route("/deadline", get(tell_deadline));
+        .route("/deadline", get(tell_deadline))
+        .route("/auditors", get(only_auditors));
     Site {
         log,
         appender,
@@ -59,6 +60,10 @@ fn site() -> Site {
 async fn panics() -> Result<(), ApiError> {
     assert!(std::env::args().count() == 0, "a bug");
     Ok(())
+}
+
+async fn only_auditors(caller: Caller) -> Result<(), ApiError> {
+    caller.must_be(Role::Auditor)
 }
 
 async fn tell_deadline(Extension(info): Extension<RequestInfo>) -> impl IntoResponse {
@@ -241,4 +246,58 @@ async fn a_refusal_names_who_was_refused_and_is_itself_refused_where_it_cannot_b
         (reply.status.as_u16(), &reply.body["code"]),
         (503, &json!("audit.unavailable"))
     );
+}
+
+#[tokio::test]
+async fn whoever_is_not_let_in_is_a_refusal_and_a_security_event_in_one_append() {
+    let site = site();
+    let anonymous = || Request::get("/auditors").header("x-request-id", "knock");
+    let predictor = Principal {
+        id: PrincipalId::parse("desk-1").unwrap(),
+        roles: [Role::Predictor].into(),
+    };
+    let auditor = Principal {
+        roles: [Role::Auditor].into(),
+        ..predictor.clone()
+    };
+    let error = "GET /auditors, request knock: this needs the role auditor";
+    for (request, status, code, subject) in [
+        (anonymous(), 401, "auth.missing", "unknown caller"),
+        (
+            anonymous().extension(AuthFailure),
+            401,
+            "auth.invalid",
+            "unknown caller",
+        ),
+        (
+            anonymous().extension(predictor),
+            403,
+            "auth.role_missing",
+            "desk-1",
+        ),
+    ] {
+        let appends = site.appender.calls("AuditAppender::append");
+        let reply = site.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status.as_u16(), status);
+        assert_eq!(site.appender.calls("AuditAppender::append"), appends + 1);
+        let mut events = site.log.events().into_iter().rev().map(|event| event.body);
+        let Some(EventBody::Security(security)) = events.next() else {
+            panic!("no security event for {code}");
+        };
+        let Some(EventBody::Refusal(refusal)) = events.next() else {
+            panic!("no refusal for {code}");
+        };
+        assert_eq!((&*refusal.code, refusal.status), (code, status));
+        let found: Security = security;
+        assert_eq!((&*found.code, &*found.subject), (code, subject));
+        if status == 403 {
+            assert_eq!(found.detail, error);
+        }
+    }
+    let before = site.log.events().len();
+    let request = anonymous().extension(auditor).body(Body::empty()).unwrap();
+    assert_eq!(site.send(request).await.status, StatusCode::OK);
+    site.send(get_request("/nowhere")).await;
+    let after = site.log.events();
+    assert_eq!(after.len(), before + 1, "a path that is none is no attack");
 }

@@ -15,11 +15,8 @@ pub(in crate::routes) async fn status(
     State(health): State<Arc<Health>>,
 ) -> Result<Response, ApiError> {
     if caller.0.roles.is_empty() {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "auth.role_missing",
-            "this needs a role, and the caller has none",
-        ));
+        let message = "this needs a role, and the caller has none";
+        return Err(web::caller::role_missing(message));
     }
     let report = health.look_now().await;
     routes::json(StatusCode::OK, &dto::StatusResponse::of(&report))

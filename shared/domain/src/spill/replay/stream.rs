@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use artifact::Sha256Digest;
 use audit::{Record, SignedRegistration, StreamFault, StreamId};
+use futures::future::FutureExt;
 use futures::stream::{StreamExt, iter};
 
 use super::{Bounds, Part, ReplayPorts, WaitingStream, set_aside};
@@ -118,11 +119,11 @@ struct Replay<'a> {
 impl Replay<'_> {
     async fn items(&mut self, names: &[SpillName]) -> Next {
         let reader = Arc::clone(&self.ports.reader);
-        let read = iter(names.to_vec()).map(|name| {
-            let reader = Arc::clone(&reader);
-            async move { (name, reader.read(&name.to_string()).await) }
+        let reads = names.iter().map(|name| {
+            let (name, reader) = (*name, Arc::clone(&reader));
+            async move { (name, reader.read(&name.to_string()).await) }.boxed()
         });
-        let mut read = std::pin::pin!(read.buffered(AT_ONCE));
+        let mut read = iter(reads.collect::<Vec<_>>()).buffered(AT_ONCE);
         let mut joined: Option<Joined> = None;
         while let Some((name, bytes)) = read.next().await {
             let Some((item, tag)) = (match bytes {
@@ -272,8 +273,10 @@ impl Replay<'_> {
         self.bounds.succeeded();
         self.part.replayed = true;
         let remover = &self.ports.remover;
-        let removed: Vec<_> = iter(names)
-            .map(|name| async move { (name.events(), remover.remove(name).await) })
+        let removals = names
+            .iter()
+            .map(|name| async move { (name.events(), remover.remove(name).await) }.boxed());
+        let removed: Vec<_> = iter(removals.collect::<Vec<_>>())
             .buffered(AT_ONCE)
             .collect()
             .await;

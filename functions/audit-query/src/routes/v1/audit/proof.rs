@@ -1,0 +1,45 @@
+//! `GET /v1/audit/events/{stream}/{seq}/proof`: the proof alone, a `tlog-proof@v1` file.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use http::StatusCode;
+use web::ApiError;
+
+use super::{event, filters, read_seq, read_stream, without_parameters};
+use crate::function::AuditQuery;
+use crate::routes::{self, Auditor, NO_STORE, TEXT};
+
+pub(in crate::routes) async fn prove(
+    auditor: Auditor,
+    State(query): State<Arc<AuditQuery>>,
+    Path((stream, seq)): Path<(String, String)>,
+    RawQuery(parameters): RawQuery,
+) -> Result<Response, ApiError> {
+    without_parameters(parameters.as_deref())?;
+    let (stream, seq) = (read_stream(&stream)?, read_seq(&seq)?);
+    let _place = query.admit()?;
+    let head = query.head().await?;
+    let size = head.checkpoint.size;
+    let event = event::find(&query, stream, seq, &head).await?;
+    let (Some(leaf), Some(index)) = (event.leaf_hash(), event.index) else {
+        return Err(match event.fault {
+            Some(fault) => ApiError::new(StatusCode::CONFLICT, fault.code, fault.detail),
+            None => not_sealed(size),
+        });
+    };
+    let proof = query.prove(leaf, index, &head).await?;
+    let asked = filters([("stream", stream.to_string()), ("seq", seq.to_string())]);
+    query.record(&auditor, asked, 1, size).await?;
+    let response = routes::response(proof.to_string().into(), TEXT, NO_STORE);
+    Ok(routes::as_of(response, &head))
+}
+
+fn not_sealed(size: u64) -> ApiError {
+    let message = format!(
+        "the event is recorded and not sealed yet, as of tree size {size}; events are sealed about once a minute: ask \
+         again then"
+    );
+    ApiError::new(StatusCode::CONFLICT, "audit.not_sealed", message)
+}
