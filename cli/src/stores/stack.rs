@@ -104,14 +104,12 @@ impl Parts for StackStores {
     }
 
     fn spill(&self, _: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
-        match &self.stack.spill_bucket {
-            Some(bucket) => Ok(self.connection.spill(bucket)),
-            None => {
-                let place = "SEALCAST_SPILL_BUCKET";
-                let message = format!("{}: {place}: the stack has no spill", self.stack.path);
-                Err(Failure::refused("spill.none", message).at(place))
-            }
-        }
+        let Some(bucket) = &self.stack.spill_bucket else {
+            let place = "SEALCAST_SPILL_BUCKET";
+            let message = format!("{}: {place}: the stack has no spill", self.stack.path);
+            return Err(Failure::refused("spill.none", message).at(place));
+        };
+        Ok(self.connection.spill(bucket))
     }
 
     async fn trusted_log_keys(&self, origin: Option<&str>) -> Result<Vec<VerifierKey>, Failure> {

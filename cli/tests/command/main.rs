@@ -7,6 +7,7 @@ mod audit_streams;
 mod chain;
 mod describe;
 mod failures;
+mod import_spill;
 mod predict;
 mod score;
 mod sealed_log;

@@ -166,7 +166,7 @@ async fn what_the_spill_refuses_goes_to_the_process_log_until_the_spill_is_back(
     // What is in the process's log only is not there yet, and nothing else waits for it.
     world.replay().await;
     assert_eq!(world.events().await.len(), 3);
-    world.import_lines().await;
+    world.import_lines();
     world.replay().await;
     assert_eq!(world.events().await.len(), 5);
 }
@@ -181,7 +181,7 @@ async fn a_tail_whose_beginning_is_only_in_a_process_log_waits_for_it() {
     let logged = process.recorder.record(event("both")).await.unwrap();
     assert_eq!(logged.durability, Durability::Logged);
     world.replay().await;
-    world.import_lines().await;
+    world.import_lines();
     world.replay().await;
     assert_eq!(
         world.events().await.len(),
@@ -204,7 +204,7 @@ async fn where_nothing_takes_an_event_it_is_not_acknowledged_and_leaves_no_hole(
     process.lines.heal(PUT);
     let line = process.recorder.record(event("line")).await.unwrap();
     assert_eq!((line.receipt.seq, line.durability), (0, Durability::Logged));
-    world.import_lines().await;
+    world.import_lines();
     let report = world.replay().await;
     assert!(report.waiting.is_empty(), "{report:?}");
     assert_eq!(world.events().await.len(), 2);
@@ -221,8 +221,8 @@ async fn appends_under_way_when_the_log_fails_are_spilled_in_their_order() {
             let recorder = Arc::clone(&process.recorder);
             async move {
                 let subject = format!("event {number}");
-                let recorded = recorder.record(event(&subject)).await.unwrap();
-                (subject, recorded)
+                let outcome = recorder.record(event(&subject)).await;
+                (subject, outcome.unwrap())
             }
         });
         let results = join_all(calls).await;

@@ -13,3 +13,4 @@ mod like_aws;
 mod operation;
 mod questions;
 mod sealing;
+mod spill;
