@@ -51,9 +51,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         recorder = recorder.with_spill(spill.clone(), last_resort);
     }
     let recorder = Arc::new(recorder);
+    let mut settings = config.as_settings();
+    settings.insert("tokens.json".to_owned(), tokens.summary());
     let started = ProcessStarted {
         software: format!("sealcast server {}", env!("CARGO_PKG_VERSION")),
-        settings: config.as_settings(),
+        settings,
     };
     recorder.record(EventBody::ProcessStarted(started)).await?;
     let sealer = Arc::new(seal::open(&store, &config.seal, Arc::clone(&clock))?);
@@ -110,7 +112,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             Arc::clone(&clock),
         )),
         tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
-        tokio::spawn(follow::follow_tokens(tokens)),
+        tokio::spawn(follow::follow_tokens(tokens, Arc::clone(&recorder))),
         tokio::spawn(replay::replay_spill(replayed, Arc::clone(&recorder))),
         tokio::spawn(purge(store.claims().clone(), clock)),
         tokio::spawn(seal::keep_sealing(
