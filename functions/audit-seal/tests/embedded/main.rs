@@ -125,7 +125,11 @@ async fn a_hundred_thousand_events_of_fifty_writers_are_sealed_once_while_they_w
         let summary = &report.streams[stream];
         assert_eq!(summary.events, EVENTS as u64);
         let newest = receipts.last().unwrap();
-        assert_eq!(summary.head, Some(newest.leaf_hash), "what its writer was told");
+        assert_eq!(
+            summary.head,
+            Some(newest.leaf_hash),
+            "what its writer was told"
+        );
         let first = index.leaf_index(*stream, 0).await.unwrap();
         assert!(first.is_some_and(|at| at < head.size));
     }
