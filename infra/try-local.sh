@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Asks the functions in the local stack for a prediction, signed and with a token, and verifies the record of one.
+# Asks the functions in the local stack for a prediction, signed and with a token, verifies the record of one, and proves
+# that it is in the sealed log.
 #
 #   infra/try-local.sh SEALCAST [STAGE]
 set -euo pipefail
@@ -30,6 +31,16 @@ receipt=$(python3 -c 'import json, sys
 receipt = json.load(sys.stdin)["receipt"]
 print("{stream}:{seq}:{leaf_hash}".format(**receipt))' <<<"$answer")
 "$sealcast" audit verify --stream "${receipt%%:*}" --receipt "$receipt"
+
+echo
+echo "== Sealed, as the schedule does every minute, and proved from the log's bucket"
+.venv-stack/bin/python - "sealcast-$stage-audit-seal" <<'PYTHON'
+import sys
+import boto3
+run = boto3.client("lambda").invoke(FunctionName=sys.argv[1], Payload=b"{}")
+print(run["Payload"].read().decode())
+PYTHON
+"$sealcast" audit prove "$receipt" --out "$(mktemp -d)" --wait 90
 cat <<EOT
 
 The API is at $url (log: .sealcast/stack/local/ministack.log). Point a shell at the stack and ask again:

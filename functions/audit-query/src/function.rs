@@ -9,7 +9,7 @@ use audit::EventBody;
 use audit::event::Query;
 use audit::note::VerifierKey;
 use domain::ports::{AuditReader, AuditSearch, Clock, LogReader, SealIndexReader, Signer};
-use domain::{Recorder, StoreError};
+use domain::{Durability, Recorder, StoreError};
 use http::StatusCode;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -138,7 +138,8 @@ impl AuditQuery {
     /// next ones is then paid.
     pub async fn warm_up(&self) {
         // What fails here fails again, and is answered, when it is asked for.
-        let _ = tokio::join!(self.head(), self.ports.index.position());
+        let no_stream = audit::StreamId([0; 16]);
+        let _ = tokio::join!(self.head(), self.ports.index.state(no_stream));
     }
 
     /// A place among the questions that are answered at once; it is free again when it is dropped.
@@ -177,14 +178,15 @@ impl AuditQuery {
         }
     }
 
-    /// Records what is about to be answered; ready when that is durable.
+    /// Records what is about to be answered; ready when that is durable. Gives where the record is, for the answer to
+    /// say.
     pub(crate) async fn record(
         &self,
         auditor: &Auditor,
         filters: BTreeMap<String, String>,
         returned: usize,
         tree_size: u64,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Durability, ApiError> {
         let event = EventBody::Query(Query {
             filters,
             principal: auditor.principal.to_string(),
@@ -194,7 +196,7 @@ impl AuditQuery {
             tree_size,
         });
         match self.recorder.record(event).await {
-            Ok(_) => Ok(()),
+            Ok(recorded) => Ok(recorded.durability),
             Err(cause) => {
                 tracing::error!(request.id = %auditor.request_id, error = %cause, "a question was not recorded");
                 Err(ApiError::audit_unavailable())
