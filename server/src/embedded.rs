@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use web::Edge;
 
 use crate::config::Config;
+use crate::seal::Sealing;
 use crate::tokens::{Tokens, authenticate};
 use crate::{follow, health, listen, questions, seal};
 
@@ -70,7 +71,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         recorder: Arc::clone(&recorder),
     };
     let sealer = seal::open(&store, &config.seal, Arc::clone(&clock))?.with_spill(spilled);
-    let sealer = Arc::new(sealer);
     let loader = Loader {
         artifacts: store.artifact_reader(),
         releases: store.release_reader(),
@@ -119,11 +119,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
         tokio::spawn(follow::follow_tokens(tokens, Arc::clone(&recorder))),
         tokio::spawn(purge(store.claims().clone(), clock)),
-        tokio::spawn(seal::keep_sealing(
-            Arc::clone(&sealer),
-            config.seal_interval,
-        )),
     ];
+    let sealing = Sealing::start(sealer, config.seal_interval)?;
     tracing::info!(server.addr = %addr, "the server listens");
     listen::serve(listener, routes, stop).await;
     background.iter().for_each(tokio::task::JoinHandle::abort);
@@ -131,7 +128,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         reason: "asked to stop".to_owned(),
     };
     recorder.record(EventBody::ProcessStopped(stopped)).await?;
-    seal::seal_last(&sealer).await;
+    sealing.finish().await;
     tracing::info!("the server stopped");
     tokio::task::spawn_blocking(move || store.close()).await?;
     Ok(())

@@ -34,7 +34,7 @@ pub(crate) struct ShowArguments {
     /// The last moment at which the key is trusted, RFC 3339 in UTC; with --form trusted.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// The log's origin, which is its key's name; by default that of the stack, else SEALCAST_LOG_ORIGIN, else
+    /// The log's origin, which is its key's name; by default that of the stack, else `SEALCAST_LOG_ORIGIN`, else
     /// `sealcast.local`. With `log`.
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,

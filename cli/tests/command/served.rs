@@ -44,7 +44,7 @@ impl Server {
     }
 
     fn wait_until_ready(&self) {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         while !self.is_ready() {
             assert!(Instant::now() < until, "the server is not ready");
             std::thread::sleep(Duration::from_millis(50));

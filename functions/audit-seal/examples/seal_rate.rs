@@ -78,6 +78,9 @@ async fn main() -> anyhow::Result<()> {
         sealed / wall,
         sealed / cpu,
     );
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!("most memory: {}", peak.unwrap_or("unknown").trim());
     let began = Instant::now();
     sealer.run(None).await?;
     println!(

@@ -48,9 +48,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let vkey = VerifierKey::ed25519(name, &public(&log_key))?;
 
     let mut whole = vec![
-        stream(1, 500, example)?,
-        stream(2, 400, example)?,
-        stream(3, 100, example)?,
+        stream(1, 500, |n| Ok(example(n)))?,
+        stream(2, 400, |n| Ok(example(n)))?,
+        stream(3, 100, |n| Ok(example(n)))?,
     ];
     if predictions > 0 {
         whole.push(stream(4, predictions, prediction)?);
@@ -102,12 +102,12 @@ fn public(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
 }
 
-fn example(n: u64) -> Result<EventBody, serde_json::Error> {
-    Ok(EventBody::Security(Security {
+fn example(n: u64) -> EventBody {
+    EventBody::Security(Security {
         code: "example.event".to_owned(),
         detail: format!("event {n} of an example"),
         subject: "nobody".to_owned(),
-    }))
+    })
 }
 
 /// What one row of a model with 14 features and three classes leaves in the log.

@@ -153,7 +153,7 @@ impl DynamoAudit {
             for row in &rows {
                 match Found::of(row, keys, query) {
                     Ok(row) => found.push(row),
-                    Err(error) => report(&error),
+                    Err(error) => say(&error),
                 }
             }
             let full = rows.len() >= limit;
@@ -186,14 +186,11 @@ impl DynamoAudit {
             EventKeys::of(entry)
                 .map_err(|error| StoreError::Corrupt(format!("row {pk} {sk}: {error}")))
         });
-        Ok(keys.map_or_else(
-            |error| {
-                // It may be one of them: whoever reads it sees that it cannot be read.
-                report(&error);
-                true
-            },
-            |keys| keys.match_query(query),
-        ))
+        let Ok(keys) = keys.inspect_err(say) else {
+            // It may be one of them: it is found, and whoever reads it sees that it cannot be read.
+            return Ok(true);
+        };
+        Ok(keys.match_query(query))
     }
 }
 
@@ -230,8 +227,8 @@ impl Found {
     }
 }
 
-/// Says that a row is not what a process of ours wrote. The others are found all the same.
-fn report(error: &StoreError) {
+/// Says that a row is not what a process of ours wrote; the other events are found all the same.
+fn say(error: &StoreError) {
     let code = "audit.row_unreadable";
     tracing::error!(security.code = code, error = %error, "a row of the audit table was altered or put in");
 }
