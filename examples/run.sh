@@ -72,6 +72,8 @@ for attempt in $(seq 100); do
 done
 
 # 3. A first prediction, and its record.
+leaves() { sed -n 2p "$data/log/checkpoint" 2>/dev/null || true; }
+before=$(leaves)
 echo
 echo "== A prediction: the S&P 500, from the last day of $example/features.csv"
 answer=$(sealcast predict --addr "$url" --token-file "$data/predictor.token" --body "$example/request-v1.json")
@@ -85,7 +87,7 @@ sealcast audit verify "$data/audit/${receipt%%:*}.jsonl" --key "$data/keys/strea
 echo
 echo "== The log that it is sealed in: name, leaves, root and the log's signature"
 for attempt in $(seq 50); do
-    [ ! -s "$data/log/checkpoint" ] || break
+    [ "$(leaves)" = "$before" ] || break
     sleep 0.2
 done
 cat "$data/log/checkpoint" || echo "nothing is sealed yet: see $data/server.log"

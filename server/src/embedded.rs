@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use web::Edge;
 
 use crate::config::Config;
+use crate::seal::Sealing;
 use crate::tokens::{Tokens, authenticate};
 use crate::{follow, health, listen, questions, replay, seal};
 
@@ -58,7 +59,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         settings,
     };
     recorder.record(EventBody::ProcessStarted(started)).await?;
-    let sealer = Arc::new(seal::open(&store, &config.seal, Arc::clone(&clock))?);
+    let sealer = seal::open(&store, &config.seal, Arc::clone(&clock))?;
     let loader = Loader {
         artifacts: store.artifact_reader(),
         releases: store.release_reader(),
@@ -115,11 +116,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tokio::spawn(follow::follow_tokens(tokens, Arc::clone(&recorder))),
         tokio::spawn(replay::replay_spill(replayed, Arc::clone(&recorder))),
         tokio::spawn(purge(store.claims().clone(), clock)),
-        tokio::spawn(seal::keep_sealing(
-            Arc::clone(&sealer),
-            config.seal_interval,
-        )),
     ];
+    let sealing = Sealing::start(sealer, config.seal_interval)?;
     tracing::info!(server.addr = %addr, "the server listens");
     listen::serve(listener, routes, stop).await;
     background.iter().for_each(tokio::task::JoinHandle::abort);
@@ -127,7 +125,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         reason: "asked to stop".to_owned(),
     };
     recorder.record(EventBody::ProcessStopped(stopped)).await?;
-    seal::seal_last(&sealer).await;
+    sealing.finish().await;
     tracing::info!("the server stopped");
     tokio::task::spawn_blocking(move || store.close()).await?;
     Ok(())
