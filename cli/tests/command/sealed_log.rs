@@ -3,7 +3,10 @@
 
 use std::fs;
 
+use audit::PublicKey;
+use audit::note::{KeyName, SignedNote, VerifierKey, cosigned_message};
 use audit::tiles::{TileId, TileKind, encode_entries, parse_entries};
+use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 
 use crate::sealing::{Sealed, copy_dir, sign, stream};
@@ -498,5 +501,39 @@ fn a_range_is_verified_by_itself_and_a_fault_outside_of_it_is_not_found() {
         )
         .failure();
         assert_eq!(exit, 2, "{range}");
+    }
+}
+
+#[test]
+fn a_cosignature_that_is_asked_for_must_be_there() {
+    let (sealed, _) = Sealed::three_streams();
+    let witness = SigningKey::from_bytes(&[21; 32]);
+    let name = KeyName::parse("witness.example").unwrap();
+    let public = PublicKey(witness.verifying_key().to_bytes());
+    let key = VerifierKey::cosignature(name, &public).unwrap();
+    fs::write(sealed.path("witness.vkey"), key.to_string()).unwrap();
+    let line = "audit checkpoint --log {}/log --key {}/log.vkey --witness {}/witness.vkey --json";
+    let (exit, code, _) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (1, "audit.checkpoint_not_cosigned"));
+    run(&sealed, &format!("{line} --quorum 0")).ends_with(0);
+
+    let mut note = SignedNote::parse(&fs::read(sealed.log("checkpoint")).unwrap()).unwrap();
+    let time = 1_700_000_100_u64;
+    let signature = witness.sign(cosigned_message(time, note.text()).as_bytes());
+    let cosignature = [&time.to_be_bytes()[..], &signature.to_bytes()].concat();
+    note.add(&key, cosignature).unwrap();
+    fs::write(sealed.log("checkpoint"), note.to_string()).unwrap();
+    let found = run(&sealed, line).ends_with(0).json();
+    let signers = serde_json::json!(["example.com/audit", "witness.example"]);
+    assert_eq!(found["signed_by"], signers);
+
+    // A witness alone is no log, and two of one are too few.
+    for (wrong, exit) in [
+        ("--key {}/witness.vkey", 2),
+        ("--key {}/log.vkey --witness {}/log.vkey", 2),
+        ("--key {}/log.vkey --witness {}/witness.vkey --quorum 2", 2),
+    ] {
+        let line = format!("audit checkpoint --log {{}}/log --json {wrong}");
+        assert_eq!(run(&sealed, &line).failure().0, exit, "{wrong}");
     }
 }
