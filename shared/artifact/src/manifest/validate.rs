@@ -18,7 +18,7 @@ pub const MAX_ROWS: u32 = 65_536;
 pub const MAX_MODEL_SIZE: u64 = (1 << 53) - 1;
 
 /// Fewest rows of a background where columns hold personal data: it counts rows at branches, or keeps means.
-pub const MIN_PERSONAL_ROWS: u64 = 100;
+const MIN_PERSONAL_ROWS: u64 = 100;
 
 const MAX_NAME_LEN: usize = 256;
 
