@@ -156,7 +156,7 @@ pub(crate) fn check_serves(model: &OpenedModel) -> Result<(), Failure> {
 }
 
 /// Packs the ONNX file anew and compares: what a function loads must be what was reviewed.
-fn check_packed(model: &OpenedModel) -> Result<(), Failure> {
+pub(crate) fn check_packed(model: &OpenedModel) -> Result<(), Failure> {
     let Some((stated, found)) = &model.packed else {
         return Ok(());
     };
