@@ -26,7 +26,9 @@ use tract_onnx::pb::NodeProto;
 use crate::error::LoadError;
 
 pub(crate) use convolution::{CONVOLVE, Convolve, lower};
-pub(crate) use dense::{DENSE, Dense, Function, find as find_dense, gather, lower as lower_dense};
+pub(crate) use dense::{
+    DENSE, Dense, Function, find as find_dense, lower as lower_dense, sum, sum_squares,
+};
 pub(crate) use graph_node::register;
 
 /// The operators that are run here; sorted.
