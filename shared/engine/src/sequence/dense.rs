@@ -6,6 +6,7 @@ mod layers;
 mod narrow;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::sync::{Arc, OnceLock};
 
