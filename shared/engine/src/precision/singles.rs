@@ -195,6 +195,7 @@ mod tests {
 
     use super::*;
     use crate::precision::doubles::LayerNormalise;
+    use crate::precision::elements;
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let number = |at: u32| (at.wrapping_mul(seed | 1).wrapping_mul(2_654_435_761) >> 16) as f32;
