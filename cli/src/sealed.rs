@@ -16,7 +16,7 @@ use artifact::{Manifest, Opened, PublicKey, Sidecar, TrustedKey};
 use domain::StoreError;
 use domain::ports::{ArtifactFiles, ArtifactReader, Clock as _, KeyUnwrapper};
 use domain::system::SystemClock;
-use engine::{Explainer, LoadLimits, Model, PACKED_FORMAT, Scorer};
+use engine::{Explainer, Form, LoadLimits, Model, PACKED_FORMAT, Scorer};
 use store_embedded::MAX_CONTAINER_BYTES;
 use zeroize::Zeroizing;
 
@@ -151,7 +151,7 @@ pub(crate) fn check_serves(model: &OpenedModel) -> Result<(), Failure> {
     let (manifest, onnx) = (&model.opened.manifest, &model.opened.onnx);
     let limits = LoadLimits::default();
     Scorer::new(manifest, Model::load(onnx, &limits)?)?;
-    Explainer::bind(manifest, onnx, &limits)?;
+    Explainer::bind(manifest, Form::Onnx, onnx, &limits)?;
     check_packed(model)
 }
 

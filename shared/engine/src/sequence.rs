@@ -28,7 +28,9 @@ use crate::error::LoadError;
 pub(crate) use activation::Activation;
 pub(crate) use convolution::{CONVOLVE, Convolve, lower};
 pub(crate) use definition::{Cell, Definition, Forget, Layout, Order, read_lengths};
-pub(crate) use dense::{DENSE, Dense, Function, find as find_dense, gather, lower as lower_dense};
+pub(crate) use dense::{
+    DENSE, Dense, Function, find as find_dense, lower as lower_dense, sum, sum_squares,
+};
 pub(crate) use graph_node::register;
 pub(crate) use plan_node::packed_size;
 

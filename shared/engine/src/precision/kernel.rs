@@ -57,13 +57,14 @@ pub(crate) fn elements<T: Datum>(tensor: &TractTensor) -> TractResult<&[T]> {
 }
 
 /// The one output of a kernel, of a shape, where `write` writes its elements.
-pub(crate) fn fill<T: Datum + Default + Clone>(
+pub(crate) fn fill<T: Datum + Copy>(
     shape: &[usize],
     write: impl FnOnce(&mut [T]) -> TractResult<()>,
 ) -> TractResult<TVec<TractTensor>> {
-    let mut made = TractTensor::zero_dt(T::datum_type(), shape)?;
-    write(made.try_as_plain_ram_mut()?.as_slice_mut::<T>()?)?;
-    Ok(tvec![made])
+    // The graph engine fills its own tensors more slowly than these are copied.
+    let mut made = vec![T::default(); shape.iter().product()];
+    write(&mut made)?;
+    Ok(tvec![TractTensor::from_shape(shape, &made)?])
 }
 
 /// The one output of a kernel that changes its input's elements.

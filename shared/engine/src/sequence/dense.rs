@@ -6,6 +6,7 @@ mod layers;
 mod narrow;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,8 +19,8 @@ use crate::attributes::{float, int, ints, strings};
 use crate::precision::{Kernel, elements, fill, maybe, need, shape};
 
 pub(crate) use find::{find, lower};
-pub(crate) use layers::gather;
 use layers::{Layers, Raw};
+pub(crate) use layers::{sum, sum_squares};
 
 /// The operator's name, within the graph engine and in pipelines.
 pub(crate) const DENSE: &str = "float32.Dense";

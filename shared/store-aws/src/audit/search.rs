@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::DynamoAudit;
 use super::rows::{
-    HOUR, SEVERAL, minute_of, order_key, position_of, seq_key, stream_key, time_key,
+    HOUR, SEVERAL, SPREAD, minute_of, order_key, position_of, seq_key, stream_key, time_key,
 };
 use crate::table::{Item, Keys, bytes_of, text_of};
 
@@ -26,8 +26,6 @@ const MINUTE_US: u64 = 60_000_000;
 const HOUR_US: u64 = 60 * MINUTE_US;
 /// The year 10000: no event has such a time.
 const END_OF_TIME_US: u64 = 253_402_300_800_000_000;
-/// Partitions over which an index spreads.
-const SPREAD: u8 = 16;
 /// Partitions that are asked at once.
 const AT_ONCE: usize = 32;
 /// Spans that one call asks at most: an hour of everything, two and a half days of a symbol.
@@ -214,14 +212,10 @@ struct Found {
 impl Found {
     fn of(row: &Item, keys: Keys, query: &EventQuery) -> Result<Self, StoreError> {
         let of_several = format!("Y#{SEVERAL}#");
-        let is_kind = |asked: &String| {
-            text_of(row, "kind")
-                .inspect_err(report)
-                .map_or(true, |kind| kind == asked)
-        };
+        let kind = text_of(row, "kind")?;
         Ok(Self {
             position: position_in(row, keys)?,
-            of_kind: query.kind.as_ref().is_none_or(is_kind),
+            of_kind: query.kind.as_ref().is_none_or(|asked| asked == kind),
             of_several: text_of(row, keys.pk)?.starts_with(&of_several),
         })
     }
@@ -236,6 +230,7 @@ fn say(error: &StoreError) {
 fn position_in(row: &Item, keys: Keys) -> Result<EventPosition, StoreError> {
     let order = text_of(row, keys.sk)?;
     position_of(order).ok_or_else(|| {
+        tracing::error!(index = keys.index, row = order, "a row says no position");
         StoreError::Corrupt(format!("the index {:?} has the row {order:?}", keys.index))
     })
 }

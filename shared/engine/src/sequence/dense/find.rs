@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType as ElementType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
+use super::Function;
 use super::layers::packed_len;
-use super::{DENSE, Function};
-use crate::attributes::{elements, find as attribute, float, int, tensor};
+use super::write::Writer;
+use crate::attributes::{elements, float, int, tensor};
 use crate::check::Constants;
 use crate::tensor::TensorData;
 
@@ -39,6 +39,7 @@ pub(crate) fn find(graph: &GraphProto, opset: i64) -> Option<Found<'_>> {
         return None;
     }
     let mut finder = Finder::new(graph, opset);
+    let mut writer = Writer::new(graph);
     let mut made: HashMap<usize, NodeProto> = HashMap::new();
     let mut taken = vec![false; graph.node.len()];
     for (at, node) in graph.node.iter().enumerate() {
@@ -50,7 +51,7 @@ pub(crate) fn find(graph: &GraphProto, opset: i64) -> Option<Found<'_>> {
                 taken[*at] = true;
             }
             if let Some(last) = stretch.nodes.iter().max().copied() {
-                made.insert(last, finder.write(stretch));
+                made.insert(last, writer.write(stretch));
             }
         }
     }
@@ -66,7 +67,7 @@ pub(crate) fn find(graph: &GraphProto, opset: i64) -> Option<Found<'_>> {
     let nodes = nodes.collect();
     Some(Found {
         nodes,
-        constants: finder.made,
+        constants: writer.made,
     })
 }
 
@@ -85,21 +86,6 @@ fn is_onnx(node: &NodeProto) -> bool {
     matches!(&*node.domain, "" | "ai.onnx")
 }
 
-/// A beginning that no name of a value has.
-fn free_prefix(graph: &GraphProto) -> String {
-    let mut prefix = "dense.".to_owned();
-    let nodes = graph.node.iter();
-    let names: Vec<&String> = nodes
-        .flat_map(|node| node.input.iter().chain(&node.output))
-        .chain(graph.input.iter().map(|input| &input.name))
-        .chain(graph.initializer.iter().map(|tensor| &tensor.name))
-        .collect();
-    while names.iter().any(|name| name.starts_with(&prefix)) {
-        prefix.push('.');
-    }
-    prefix
-}
-
 /// What is known of a graph while its stretches are found.
 struct Finder<'a> {
     graph: &'a GraphProto,
@@ -110,31 +96,28 @@ struct Finder<'a> {
     /// Values that are matrices.
     ranks: HashMap<&'a str, usize>,
     packed: usize,
-    made: Vec<TensorProto>,
-    /// How no name of the graph begins.
-    prefix: String,
 }
 
 /// A stretch while it grows.
-struct Stretch<'a> {
-    input: &'a str,
-    output: &'a str,
-    is_matrix: bool,
-    least_rank: usize,
-    layers: Vec<Layer<'a>>,
+pub(super) struct Stretch<'a> {
+    pub(super) input: &'a str,
+    pub(super) output: &'a str,
+    pub(super) is_matrix: bool,
+    pub(super) least_rank: usize,
+    pub(super) layers: Vec<Layer<'a>>,
     /// The nodes that it takes the place of.
-    nodes: Vec<usize>,
+    pub(super) nodes: Vec<usize>,
 }
 
-struct Layer<'a> {
+pub(super) struct Layer<'a> {
     /// The constant's name.
-    weights: &'a str,
-    is_turned: bool,
-    inputs: usize,
-    outputs: usize,
-    bias: Option<Vec<f64>>,
-    factor: Option<Vec<f64>>,
-    function: Option<&'a NodeProto>,
+    pub(super) weights: &'a str,
+    pub(super) is_turned: bool,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) bias: Option<Vec<f64>>,
+    pub(super) factor: Option<Vec<f64>>,
+    pub(super) function: Option<&'a NodeProto>,
 }
 
 impl<'a> Finder<'a> {
@@ -147,10 +130,8 @@ impl<'a> Finder<'a> {
         let mut readers: HashMap<&str, Option<usize>> = HashMap::new();
         for (at, node) in graph.node.iter().enumerate() {
             for name in &node.input {
-                let reader = readers.entry(name).or_insert(Some(at));
-                if *reader != Some(at) || node.input.iter().filter(|own| *own == name).count() > 1 {
-                    *reader = None;
-                }
+                let reader = readers.entry(name);
+                reader.and_modify(|only| *only = None).or_insert(Some(at));
             }
             if let (true, Some(value), [output]) = (
                 node.op_type == "Constant",
@@ -177,8 +158,6 @@ impl<'a> Finder<'a> {
             readers,
             ranks,
             packed: 0,
-            made: Vec::new(),
-            prefix: free_prefix(graph),
         };
         for node in &graph.node {
             if let ([output, ..], Some(rank)) = (&*node.output, finder.rank(node)) {
@@ -263,7 +242,16 @@ impl<'a> Finder<'a> {
             (rows, columns)
         };
         let is_float = weights.data_type == ElementType::Float as i32;
-        if !is_float || inputs == 0 || outputs == 0 {
+        let is_plain = if is_gemm {
+            int(node, "transA").unwrap_or(0) == 0
+        } else {
+            node.op_type == "MatMul" && node.input.len() == 2
+        };
+        if !is_float || !is_plain || inputs == 0 || outputs == 0 {
+            return None;
+        }
+        let packed = packed_len(inputs, outputs)?.checked_add(self.packed)?;
+        if packed > MAX_PACKED {
             return None;
         }
         let mut layer = Layer {
@@ -275,24 +263,16 @@ impl<'a> Finder<'a> {
             factor: None,
             function: None,
         };
-        match &*node.op_type {
-            "MatMul" if node.input.len() == 2 => {}
-            "Gemm" if int(node, "transA").unwrap_or(0) == 0 => {
-                let alpha = float(node, "alpha").unwrap_or(1.0);
-                if alpha.to_bits() != 1.0_f32.to_bits() {
-                    layer.factor = Some(vec![alpha.into(); outputs]);
-                }
-                if let Some(name) = node.input.get(2).filter(|name| !name.is_empty()) {
-                    let beta = f64::from(float(node, "beta").unwrap_or(1.0));
-                    let (bias, _) = self.bias(name, outputs)?;
-                    layer.bias = Some(bias.into_iter().map(|value| value * beta).collect());
-                }
+        if is_gemm {
+            let alpha = float(node, "alpha").unwrap_or(1.0);
+            if alpha.to_bits() != 1.0_f32.to_bits() {
+                layer.factor = Some(vec![alpha.into(); outputs]);
             }
-            _ => return None,
-        }
-        let packed = packed_len(inputs, outputs)?.checked_add(self.packed)?;
-        if packed > MAX_PACKED {
-            return None;
+            if let Some(name) = node.input.get(2).filter(|name| !name.is_empty()) {
+                let beta = f64::from(float(node, "beta").unwrap_or(1.0));
+                let (bias, _) = self.bias(name, outputs)?;
+                layer.bias = Some(bias.into_iter().map(|value| value * beta).collect());
+            }
         }
         self.packed = packed;
         Some(layer)
@@ -300,24 +280,35 @@ impl<'a> Finder<'a> {
 
     /// A constant that has one number for each column, or one for all, and its number of dimensions.
     fn bias(&self, name: &str, columns: usize) -> Option<(Vec<f64>, usize)> {
-        let tensor = *self.constants.get(name)?;
-        let values = self.floats(name)?;
-        let rank = tensor.dims.len();
-        let is_row = rank <= 2
-            && tensor.dims.iter().rev().skip(1).all(|dim| *dim == 1)
-            && (values.len() == 1 || values.len() == columns);
+        let dims = &self.constants.get(name)?.dims;
+        let (last, others) = dims.split_last().unwrap_or((&1, &[]));
+        let count = usize::try_from(*last).ok()?;
+        let is_row = others.len() <= 1 && others.iter().all(|dim| *dim == 1);
+        if !is_row || (count != 1 && count != columns) {
+            return None;
+        }
+        let values = self.floats(name, count)?;
         let wide = |value: &f32| f64::from(*value);
-        is_row.then(|| match &*values {
-            [value] => (vec![wide(value); columns], rank),
-            values => (values.iter().map(wide).collect(), rank),
-        })
+        let bias = match &*values {
+            [value] => vec![wide(value); columns],
+            values => values.iter().map(wide).collect(),
+        };
+        Some((bias, dims.len()))
     }
 
-    fn floats(&self, name: &str) -> Option<Vec<f32>> {
+    /// The numbers of a constant that has so many.
+    fn floats(&self, name: &str, count: usize) -> Option<Vec<f32>> {
         let tensor = *self.constants.get(name)?;
-        let count = tensor.dims.iter().product::<i64>();
+        let stated = tensor
+            .dims
+            .iter()
+            .try_fold(1_i64, |product, dim| product.checked_mul(*dim));
+        // What is longer is not read.
+        if stated != Some(count as i64) {
+            return None;
+        }
         match elements(tensor)? {
-            TensorData::Fp32(values) if values.len() as i64 == count => Some(values),
+            TensorData::Fp32(values) if values.len() == count => Some(values),
             _ => None,
         }
     }
@@ -383,10 +374,7 @@ impl<'a> Finder<'a> {
     /// `(x - mean) / sqrt(variance + epsilon) * scale + shift`, by column, becomes part of the weights.
     fn normalise(&self, layer: &mut Layer<'_>, node: &NodeProto) -> Option<()> {
         let columns = layer.outputs;
-        let list = |at: usize| {
-            let values = self.floats(node.input.get(at)?)?;
-            (values.len() == columns).then_some(values)
-        };
+        let list = |at: usize| self.floats(node.input.get(at)?, columns);
         if self.opset < 9 || int(node, "training_mode").unwrap_or(0) != 0 {
             return None;
         }
@@ -408,73 +396,5 @@ impl<'a> Finder<'a> {
         layer.factor = Some(factors);
         layer.bias = Some(biases);
         Some(())
-    }
-
-    /// Writes a stretch as a node.
-    fn write(&mut self, stretch: Stretch<'a>) -> NodeProto {
-        let mut node = NodeProto {
-            name: stretch.output.to_owned(),
-            op_type: DENSE.to_owned(),
-            input: vec![stretch.input.to_owned()],
-            output: vec![stretch.output.to_owned()],
-            ..NodeProto::default()
-        };
-        let number = |name: &str, value: i64| AttributeProto {
-            name: name.to_owned(),
-            r#type: AttributeType::Int as i32,
-            i: value,
-            ..AttributeProto::default()
-        };
-        node.attribute = vec![
-            number("is_matrix", stretch.is_matrix.into()),
-            number("least_rank", stretch.least_rank as i64),
-        ];
-        let mut turned = Vec::new();
-        let mut functions = Vec::new();
-        for (at, layer) in stretch.layers.into_iter().enumerate() {
-            turned.push(layer.is_turned.into());
-            node.input.push(layer.weights.to_owned());
-            for list in [layer.bias, layer.factor] {
-                let name = list.map_or_else(String::new, |values| self.constant(&values));
-                node.input.push(name);
-            }
-            functions.push(layer.function.map_or_else(Vec::new, |function| {
-                for name in ["alpha", "beta"] {
-                    if let Some(own) = attribute(function, name) {
-                        node.attribute.push(AttributeProto {
-                            name: format!("{name}.{at}"),
-                            ..own.clone()
-                        });
-                    }
-                }
-                function.op_type.clone().into_bytes()
-            }));
-        }
-        node.attribute.push(AttributeProto {
-            name: "turned".to_owned(),
-            r#type: AttributeType::Ints as i32,
-            ints: turned,
-            ..AttributeProto::default()
-        });
-        node.attribute.push(AttributeProto {
-            name: "functions".to_owned(),
-            r#type: AttributeType::Strings as i32,
-            strings: functions,
-            ..AttributeProto::default()
-        });
-        node
-    }
-
-    /// Adds a list of numbers to the constants, and names it.
-    fn constant(&mut self, values: &[f64]) -> String {
-        let name = format!("{}{}", self.prefix, self.made.len());
-        self.made.push(TensorProto {
-            name: name.clone(),
-            data_type: ElementType::Float as i32,
-            dims: vec![values.len() as i64],
-            float_data: values.iter().map(|value| *value as f32).collect(),
-            ..TensorProto::default()
-        });
-        name
     }
 }

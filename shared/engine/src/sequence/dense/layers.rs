@@ -272,12 +272,12 @@ impl WithSimd for Finish<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         match self.function {
             Function::Each(activation) => activation.apply(self.values),
             Function::Softmax => {
                 for row in self.values.chunks_exact_mut(self.stride.max(1)) {
-                    softmax(&mut row[..self.width]);
+                    softmax(simd, &mut row[..self.width]);
                 }
             }
         }
@@ -286,47 +286,46 @@ impl WithSimd for Finish<'_> {
 
 /// `exp(x) / sum(exp(x))`, without overflow; NaN goes to all of the row.
 #[inline(always)]
-fn softmax(row: &mut [f32]) {
-    let larger = |most, x| if x > most { x } else { most };
-    let most = gather(row, f32::NEG_INFINITY, |x| x, larger);
+fn softmax<S: Simd>(simd: S, row: &mut [f32]) {
+    let (heads, tail) = S::as_simd_f32s(row);
+    let mut most = simd.splat_f32s(f32::NEG_INFINITY);
+    for head in heads {
+        most = simd.max_f32s(*head, most);
+    }
+    let mut most = simd.reduce_max_f32s(most);
+    for x in tail {
+        most = if *x > most { *x } else { most };
+    }
     for x in row.iter_mut() {
         let less = *x - most;
         // What is smaller than any normal number is 0.
         *x = if less < -87.0 { 0.0 } else { exp(less) };
     }
-    let sum = gather(row, 0.0, |x| x, |sum, x| sum + x);
+    let sum = sum(simd, row);
     for x in row {
         *x /= sum;
     }
 }
 
-/// Numbers of a row that are gathered side by side.
-const LANES: usize = 16;
-
-/// Joins what is made of each number of a row, always in the same order.
+/// The sum of a row, always in the same order.
 #[inline(always)]
-pub(crate) fn gather(
-    row: &[f32],
-    first: f32,
-    of: impl Fn(f32) -> f32,
-    join: impl Fn(f32, f32) -> f32,
-) -> f32 {
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    let mut lanes = [first; LANES];
-    for chunk in chunks {
-        for at in 0..LANES {
-            lanes[at] = join(lanes[at], of(chunk[at]));
-        }
+pub(crate) fn sum<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (heads, tail) = S::as_simd_f32s(row);
+    let mut sums = simd.partial_load_f32s(tail);
+    for head in heads {
+        sums = simd.add_f32s(sums, *head);
     }
-    for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane = join(*lane, of(*x));
+    simd.reduce_sum_f32s(sums)
+}
+
+/// The sum of a row's squares, always in the same order.
+#[inline(always)]
+pub(crate) fn sum_squares<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (heads, tail) = S::as_simd_f32s(row);
+    let tail = simd.partial_load_f32s(tail);
+    let mut sums = simd.mul_f32s(tail, tail);
+    for head in heads {
+        sums = simd.mul_add_e_f32s(*head, *head, sums);
     }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for at in 0..half {
-            lanes[at] = join(lanes[at], lanes[at + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
+    simd.reduce_sum_f32s(sums)
 }

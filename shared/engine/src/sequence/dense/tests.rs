@@ -476,3 +476,31 @@ fn nodes_out_of_order_are_taken_once() {
     assert_eq!(outputs, ["y", "p"]);
     assert_eq!(ints(&found.nodes[0], "turned"), [0]);
 }
+
+#[test]
+fn constants_of_stretches_have_names_of_their_own() {
+    let graph = Graph::new(2)
+        .constant("w", &[2, 3], &[1.0; 6])
+        .constant("dense..0", &[3], &[1.0; 3])
+        .node("Gemm", &["x", "w", "dense..0"], "dense.1")
+        .node("Relu", &["dense.1"], "y");
+    let found = find(&graph.0, OPSET).unwrap();
+    let names: Vec<&str> = found.constants.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["dense...0"]);
+}
+
+#[test]
+fn biases_that_are_not_as_long_as_they_say_are_no_layer() {
+    for (operator, dims, values) in [
+        ("Gemm", &[3][..], &[][..]),
+        ("Gemm", &[3], &[1.0, 2.0]),
+        ("Gemm", &[i64::MAX, 3], &[]),
+        ("Gemm", &[-3], &[]),
+    ] {
+        let graph = Graph::new(2)
+            .constant("w", &[2, 3], &[1.0; 6])
+            .constant("c", dims, values)
+            .node(operator, &["x", "w", "c"], "y");
+        assert_eq!(graph.found(OPSET), ["Gemm"], "{dims:?}");
+    }
+}
