@@ -88,7 +88,7 @@ impl Edge {
         let recorder = Arc::clone(&self.recorder);
         let append = async move {
             match recorder.record_all(events).await {
-                Ok(recorded) => Ok(recorded.durability),
+                Ok(done) => Ok(done.durability),
                 Err(cause) => Err(cause.to_string()),
             }
         };
