@@ -96,7 +96,7 @@ def test_what_expires_of_the_log_is_what_a_run_staged_and_only_after_its_lock():
     expiring = [rule for rule in rules if "AbortIncompleteMultipartUpload" not in rule]
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in expiring] == [("stage/", 31)]
     source = (ROOT / "shared" / "store-aws" / "src" / "log_objects.rs").read_text(encoding="utf-8")
-    assert "const STAGED_FOR: Duration = Duration::from_secs(30 * 86_400);" in source
+    assert "const STAGED_FOR: Duration = Duration::from_hours(30 * 24);" in source
 
 
 def test_the_log_is_written_once_and_its_checkpoint_replaced_knowingly_and_nothing_deleted():

@@ -98,20 +98,16 @@ impl Change {
         };
         let keys = &self.dynamodb.keys;
         let [pk, sk] = ["pk", "sk"].map(|name| text(keys, name).unwrap_or_default());
-        let mut detail = format!(
-            "a row of the audit table was {done} after it was written (change {})",
-            self.dynamodb.sequence_number
+        let held = |image: &Row, when: &str| {
+            let hash = leaf_hash_of(image)?;
+            Some(format!("; {when} the event with leaf hash {hash}"))
+        };
+        let detail = format!(
+            "a row of the audit table was {done} after it was written (change {}){}{}",
+            self.dynamodb.sequence_number,
+            held(&self.dynamodb.old_image, "it held").unwrap_or_default(),
+            held(&self.dynamodb.new_image, "it holds").unwrap_or_default(),
         );
-        for (image, when) in [
-            (&self.dynamodb.old_image, "before"),
-            (&self.dynamodb.new_image, "now"),
-        ] {
-            if let Some(hash) = leaf_hash_of(image) {
-                detail.push_str(&format!(
-                    "; {when} it holds the event with leaf hash {hash}"
-                ));
-            }
-        }
         Some(Security {
             code: code.to_owned(),
             detail,

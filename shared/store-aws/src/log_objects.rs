@@ -26,7 +26,7 @@ const MAX_OBJECT_BYTES: u64 = 1 << 30;
 const STAGE: &str = "stage/";
 /// How long what is staged stays as it is in a bucket that locks what it gets: a committed run whose tiles are not
 /// written yet has nothing else. The template lets it expire a day later.
-const STAGED_FOR: Duration = Duration::from_secs(30 * 86_400);
+const STAGED_FOR: Duration = Duration::from_hours(30 * 24);
 
 /// The objects of the sealed log in an S3 bucket.
 #[derive(Debug)]
