@@ -66,7 +66,7 @@ fn log_of(items: &[SpillItem]) -> String {
     }
     let spilled = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
     for line in spilled.lines() {
-        log.push_str(&format!("2026-11-22T10:00:00.000Z {line}\nplain text\n"));
+        log.extend(["2026-11-22T10:00:00.000Z ", line, "\nplain text\n"]);
     }
     log
 }

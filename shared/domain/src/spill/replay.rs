@@ -248,11 +248,11 @@ impl Run<'_> {
                 replay.boxed()
             });
             let replays: Vec<BoxFuture<'_, (StreamId, Part)>> = replays.collect();
-            let parts: Vec<(StreamId, Part)> = iter(replays)
+            let replayed: Vec<(StreamId, Part)> = iter(replays)
                 .buffer_unordered(STREAMS_AT_ONCE)
                 .collect()
                 .await;
-            for (stream, part) in parts {
+            for (stream, part) in replayed {
                 // What follows of a stream that has to wait is on the next page.
                 if part.left && last == Some(stream) {
                     after = after.max(SpillName::after_stream(stream));

@@ -273,10 +273,10 @@ impl Replay<'_> {
         self.bounds.succeeded();
         self.part.replayed = true;
         let remover = &self.ports.remover;
-        let removals = names
+        let calls = names
             .iter()
             .map(|name| async move { (name.events(), remover.remove(name).await) }.boxed());
-        let removed: Vec<_> = iter(removals.collect::<Vec<_>>())
+        let removed: Vec<_> = iter(calls.collect::<Vec<_>>())
             .buffered(AT_ONCE)
             .collect()
             .await;
