@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use web::Edge;
 
 use crate::config::Config;
+use crate::seal::Sealing;
 use crate::tokens::{Tokens, authenticate};
 use crate::{follow, health, listen, questions, replay, seal};
 
@@ -51,12 +52,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         recorder = recorder.with_spill(spill.clone(), last_resort);
     }
     let recorder = Arc::new(recorder);
+    let mut settings = config.as_settings();
+    settings.insert("tokens.json".to_owned(), tokens.summary());
     let started = ProcessStarted {
         software: format!("sealcast server {}", env!("CARGO_PKG_VERSION")),
-        settings: config.as_settings(),
+        settings,
     };
     recorder.record(EventBody::ProcessStarted(started)).await?;
-    let sealer = Arc::new(seal::open(&store, &config.seal, Arc::clone(&clock))?);
+    let sealer = seal::open(&store, &config.seal, Arc::clone(&clock))?;
     let loader = Loader {
         artifacts: store.artifact_reader(),
         releases: store.release_reader(),
@@ -110,14 +113,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             Arc::clone(&clock),
         )),
         tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
-        tokio::spawn(follow::follow_tokens(tokens)),
+        tokio::spawn(follow::follow_tokens(tokens, Arc::clone(&recorder))),
         tokio::spawn(replay::replay_spill(replayed, Arc::clone(&recorder))),
         tokio::spawn(purge(store.claims().clone(), clock)),
-        tokio::spawn(seal::keep_sealing(
-            Arc::clone(&sealer),
-            config.seal_interval,
-        )),
     ];
+    let sealing = Sealing::start(sealer, config.seal_interval)?;
     tracing::info!(server.addr = %addr, "the server listens");
     listen::serve(listener, routes, stop).await;
     background.iter().for_each(tokio::task::JoinHandle::abort);
@@ -125,7 +125,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         reason: "asked to stop".to_owned(),
     };
     recorder.record(EventBody::ProcessStopped(stopped)).await?;
-    seal::seal_last(&sealer).await;
+    sealing.finish().await;
     tracing::info!("the server stopped");
     tokio::task::spawn_blocking(move || store.close()).await?;
     Ok(())

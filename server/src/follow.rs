@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::ReleaseId;
+use audit::EventBody;
+use audit::event::Security;
 use domain::ports::AliasReader;
+use domain::{Recorder, ReleaseId};
 use predict::{BackOff, Predict};
 
 use crate::tokens::Tokens;
@@ -67,20 +69,33 @@ async fn wait_for_change(
     }
 }
 
-/// Reads the token file again whenever it changes; never ends.
-pub(crate) async fn follow_tokens(tokens: Arc<Tokens>) {
+/// Reads the token file again whenever it changes, and records who is let in from then on; never ends.
+pub(crate) async fn follow_tokens(tokens: Arc<Tokens>, recorder: Arc<Recorder>) {
     let mut seen = tokens.opened();
     loop {
         tokio::time::sleep(INTERVAL).await;
         let now = tokens.modified();
-        if now != seen {
-            seen = now;
-            match tokens.reload() {
-                Ok(()) => tracing::info!("the token file was read again"),
-                Err(error) => {
-                    tracing::error!(error = %error, "the token file cannot be used: nobody is let in");
-                }
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let (code, detail) = match tokens.reload() {
+            Ok(()) => {
+                tracing::info!("the token file was read again");
+                ("auth.tokens_changed", tokens.summary())
             }
+            Err(error) => {
+                tracing::error!(error = %error, "the token file cannot be used: nobody is let in");
+                ("auth.tokens_unusable", error.to_string())
+            }
+        };
+        let event = EventBody::Security(Security {
+            code: code.to_owned(),
+            detail: detail.chars().take(1000).collect(),
+            subject: "tokens.json".to_owned(),
+        });
+        if let Err(error) = recorder.record(event).await {
+            tracing::error!(error = %error, "a change of the token file was not recorded");
         }
     }
 }

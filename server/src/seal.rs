@@ -1,6 +1,8 @@
 //! Seals the streams of the data directory while the server runs.
 
+use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -8,6 +10,7 @@ use audit::note::{KeyName, VerifierKey};
 use audit_seal::{Ports, Rules, SealSettings, Sealer, StreamKeys};
 use domain::ports::Clock;
 use store_embedded::EmbeddedStore;
+use tokio::sync::watch;
 
 /// Longest time that the server seals after it was told to stop.
 const LAST_RUN: Duration = Duration::from_secs(10);
@@ -57,16 +60,59 @@ pub(crate) fn earlier_keys(
     Ok(keys.collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Seals what is there, once an interval; never ends. What fails is logged by the sealer, and tried again.
-pub(crate) async fn keep_sealing(sealer: Arc<Sealer>, interval: Duration) {
-    loop {
-        let _ = sealer.run(None).await;
-        tokio::time::sleep(interval).await;
+/// The thread that seals. Signatures are verified a page at a time, which would hold up requests on a thread of theirs.
+pub(crate) struct Sealing {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Sealing {
+    /// Seals what is there, once an interval, until [`finish`](Self::finish). What fails is logged by the sealer, and tried
+    /// again.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub(crate) fn start(sealer: Sealer, interval: Duration) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("sealer".to_owned())
+            .spawn(move || runtime.block_on(seal_until(stopped, &sealer, interval)))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Seals the last events of a server that stops. What is left waits for the next start.
+    pub(crate) async fn finish(self) {
+        // Where the thread is gone there is nobody to tell.
+        let _ = self.stop.send(true);
+        let ended = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            tracing::error!(
+                "the sealer ended early: the last events are sealed after the next start"
+            );
+        }
     }
 }
 
-/// Seals the last events of a server that stops. What is left waits for the next start.
-pub(crate) async fn seal_last(sealer: &Sealer) {
+async fn seal_until(mut stop: watch::Receiver<bool>, sealer: &Sealer, interval: Duration) {
+    // A server that ends without a word is no reason to go on either.
+    while !*stop.borrow() && stop.has_changed().is_ok() {
+        let mut told = stop.clone();
+        let too_late = async {
+            let _ = told.wait_for(|stop| *stop).await;
+            tokio::time::sleep(LAST_RUN).await;
+        };
+        tokio::select! {
+            _ = sealer.run(None) => {}
+            () = too_late => break,
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
     let run = sealer.run(Some(Instant::now() + LAST_RUN));
     if tokio::time::timeout(LAST_RUN, run).await.is_err() {
         tracing::warn!("the last events are sealed after the next start");

@@ -59,7 +59,15 @@ pub(crate) struct Tokens {
     path: PathBuf,
     /// When the file had last been written as it was opened.
     opened: Option<SystemTime>,
-    principals: ArcSwap<HashMap<Sha256Digest, Principal>>,
+    known: ArcSwap<Known>,
+}
+
+/// Who is known, by which file.
+#[derive(Debug, Default)]
+struct Known {
+    principals: HashMap<Sha256Digest, Principal>,
+    /// Of the file's bytes; none where there is no file, or none that can be used.
+    digest: Option<Sha256Digest>,
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -73,11 +81,11 @@ impl Tokens {
     pub(crate) fn open(path: &Path) -> Result<Self, TokenFileError> {
         // Before the file is read: a change in between is then seen as one.
         let opened = modified(path);
-        let principals = ArcSwap::from_pointee(read(path)?);
+        let known = ArcSwap::from_pointee(read(path)?);
         Ok(Self {
             path: path.to_owned(),
             opened,
-            principals,
+            known,
         })
     }
 
@@ -94,23 +102,36 @@ impl Tokens {
     /// Reads the file again; a file that cannot be used leaves nobody known.
     pub(crate) fn reload(&self) -> Result<(), TokenFileError> {
         let read = read(&self.path);
-        let (principals, result) = match read {
-            Ok(principals) => (principals, Ok(())),
-            Err(error) => (HashMap::new(), Err(error)),
+        let (known, result) = match read {
+            Ok(known) => (known, Ok(())),
+            Err(error) => (Known::default(), Err(error)),
         };
-        self.principals.store(Arc::new(principals));
+        self.known.store(Arc::new(known));
         result
     }
 
+    /// Who is let in, as it is recorded: how many tokens, and the digest of their file, but no token.
+    pub(crate) fn summary(&self) -> String {
+        let known = self.known.load();
+        match known.digest {
+            None => "nobody is known".to_owned(),
+            Some(digest) => {
+                let count = known.principals.len();
+                format!("tokens: {count}, SHA-256 of the file: {digest}")
+            }
+        }
+    }
+
     fn find(&self, token: &str) -> Option<Principal> {
-        self.principals
+        self.known
             .load()
+            .principals
             .get(&Sha256Digest::of(token.as_bytes()))
             .cloned()
     }
 }
 
-fn read(path: &Path) -> Result<HashMap<Sha256Digest, Principal>, TokenFileError> {
+fn read(path: &Path) -> Result<Known, TokenFileError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |cause| TokenFileError::Read {
         path: path.to_owned(),
@@ -118,7 +139,7 @@ fn read(path: &Path) -> Result<HashMap<Sha256Digest, Principal>, TokenFileError>
     };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Known::default()),
         Err(cause) => return Err(failed(cause)),
     };
     let mode = std::fs::metadata(path)
@@ -146,7 +167,10 @@ fn read(path: &Path) -> Result<HashMap<Sha256Digest, Principal>, TokenFileError>
             },
         )
     };
-    Ok(file.tokens.into_iter().map(principal).collect())
+    Ok(Known {
+        principals: file.tokens.into_iter().map(principal).collect(),
+        digest: Some(Sha256Digest::of(&bytes)),
+    })
 }
 
 /// Puts the principal into the request, or the fact that the credentials are not valid.
@@ -194,6 +218,18 @@ mod tests {
         let tokens = Tokens::open(&path).unwrap();
         assert!(tokens.find("secret").unwrap().has(Role::Predictor));
         assert_eq!(tokens.find("Secret"), None);
+    }
+
+    #[test]
+    fn the_summary_names_the_file_and_no_token() {
+        let (_dir, path) = file(&valid(), 0o600);
+        let tokens = Tokens::open(&path).unwrap();
+        let digest = Sha256Digest::of(valid().as_bytes());
+        let summary = format!("tokens: 1, SHA-256 of the file: {digest}");
+        assert_eq!(tokens.summary(), summary);
+        std::fs::remove_file(&path).unwrap();
+        tokens.reload().unwrap();
+        assert_eq!(tokens.summary(), "nobody is known");
     }
 
     #[test]

@@ -12,7 +12,6 @@ from conftest import take_role
 
 REFUSALS = ("AccessDenied", "AccessDeniedException")
 FUNCTIONS = ("audit-seal", "audit-query", "audit-watch")
-MADE = f"{time.time_ns()}"
 KEY = {"pk": {"S": "S#e2e-log"}, "sk": {"S": "00000000000000000001"}}
 
 
@@ -29,6 +28,10 @@ def clean(stack) -> Iterator[None]:
     for table, pk in [("AUDIT_TABLE", KEY["pk"]["S"]), ("LOG_TABLE", "X#e2e"), ("LOG_TABLE", "LOCK#e2e"), ("REQUESTS_TABLE", "R#e2e-log")]:
         key = {"pk": {"S": pk}, "sk": KEY["sk"]}
         stack.client("dynamodb").delete_item(TableName=stack[table], Key=key)
+
+
+def fresh() -> str:
+    return f"{time.time_ns()}"
 
 
 def put_object(stack, who, bucket: str, key: str, **options):
@@ -49,7 +52,7 @@ def sign(stack, who, key: str, algorithm: str = "ED25519_SHA_512", kind: str = "
 
 
 def put_tile(stack, who):
-    return put_object(stack, who, "LOG_BUCKET", f"tile/e2e/{MADE}-{who is None}", IfNoneMatch="*")
+    return put_object(stack, who, "LOG_BUCKET", f"tile/e2e/{fresh()}", IfNoneMatch="*")
 
 
 def put_tile_over_another(stack, who):
@@ -61,7 +64,7 @@ def put_staged_over_another(stack, who):
 
 
 def put_beside_the_log(stack, who):
-    return put_object(stack, who, "LOG_BUCKET", f"other/{MADE}-{who is None}", IfNoneMatch="*")
+    return put_object(stack, who, "LOG_BUCKET", f"other/{fresh()}", IfNoneMatch="*")
 
 
 def delete_tile(stack, who):
@@ -77,11 +80,11 @@ def read_model(stack, who):
 
 
 def put_spilled(stack, who):
-    return put_object(stack, who, "SPILL_BUCKET", f"spill/{MADE}-{who is None}", IfNoneMatch="*")
+    return put_object(stack, who, "SPILL_BUCKET", f"spill/{fresh()}", IfNoneMatch="*")
 
 
 def set_aside(stack, who):
-    return put_object(stack, who, "SPILL_BUCKET", f"aside/{MADE}-{who is None}")
+    return put_object(stack, who, "SPILL_BUCKET", f"aside/{fresh()}")
 
 
 def delete_spilled(stack, who):
@@ -156,10 +159,6 @@ def sign_checkpoint(stack, who):
     return sign(stack, who, "LOG_KEY")
 
 
-def sign_checkpoint_otherwise(stack, who):
-    return sign(stack, who, "LOG_KEY", "ED25519_PH_SHA_512", "DIGEST")
-
-
 def register_stream(stack, who):
     return sign(stack, who, "STREAM_KEY")
 
@@ -189,7 +188,7 @@ EVERYTHING = [
     read_model, put_spilled, set_aside, delete_spilled, delete_what_was_set_aside,
     lock, read_lock, forget_lock, index, read_index, forget_index, close_stream,
     append_event, read_event, delete_event, find_events, scan_events, claim_request,
-    sign_checkpoint, sign_checkpoint_otherwise, register_stream, sign_model, read_log_key,
+    sign_checkpoint, register_stream, sign_model, read_log_key,
 ]  # fmt: skip
 REFUSED = [(function, call) for function in FUNCTIONS for call in EVERYTHING if call not in ALLOWED[function]]
 GRANTED = [(function, call) for function in FUNCTIONS for call in ALLOWED[function]]
@@ -225,8 +224,14 @@ def test_nobody_but_the_sealer_signs_checkpoints_whatever_their_own_policy_says(
         iam.delete_user_policy(UserName="nobody", PolicyName="everything")
 
 
+def test_the_sealer_signs_no_digest(stack, roles):
+    with pytest.raises(ClientError) as refused:
+        sign(stack, roles["audit-seal"], "LOG_KEY", "ED25519_PH_SHA_512", "DIGEST")
+    assert refused.value.response["Error"]["Code"] in REFUSALS, refused.value
+
+
 def test_what_was_written_to_the_log_is_locked(stack, roles):
-    key = f"tile/e2e/locked-{MADE}"
+    key = f"tile/e2e/locked-{fresh()}"
     put_object(stack, roles["audit-seal"], "LOG_BUCKET", key, IfNoneMatch="*")
     s3 = stack.client("s3")
     head = s3.head_object(Bucket=stack["LOG_BUCKET"], Key=key)

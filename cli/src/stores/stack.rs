@@ -104,14 +104,12 @@ impl Parts for StackStores {
     }
 
     fn spill(&self, _: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
-        match &self.stack.spill_bucket {
-            Some(bucket) => Ok(self.connection.spill(bucket)),
-            None => {
-                let place = "SEALCAST_SPILL_BUCKET";
-                let message = format!("{}: {place}: the stack has no spill", self.stack.path);
-                Err(Failure::refused("spill.none", message).at(place))
-            }
+        if let Some(bucket) = &self.stack.spill_bucket {
+            return Ok(self.connection.spill(bucket));
         }
+        let place = "SEALCAST_SPILL_BUCKET";
+        let message = format!("{}: {place}: the stack has no spill", self.stack.path);
+        Err(Failure::refused("spill.none", message).at(place))
     }
 
     async fn trusted_log_keys(&self, origin: Option<&str>) -> Result<Vec<VerifierKey>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use audit::note::KeyName;
+use audit::note::{KeyName, VerifierKey};
 use domain::{SettingsFaults, SettingsReader};
 
 /// What the stack tells the function.
@@ -14,8 +14,10 @@ pub struct Config {
     pub log_bucket: String,
     /// `SEALCAST_LOG_TABLE`: table that says where sealed events stand.
     pub log_table: String,
-    /// `SEALCAST_LOG_ORIGIN`: the log's name, for example `sealcast.prod`.
+    /// `SEALCAST_LOG_ORIGIN`: the log's name, as the sealer has it; `sealcast` where it is not set.
     pub log_origin: String,
+    /// `SEALCAST_EARLIER_LOG_KEYS`: keys that signed checkpoints before the present one, in the form `name+id+base64`.
+    pub earlier_log_keys: Vec<VerifierKey>,
     /// `SEALCAST_LOG_KEY`: ARN of the key that signs checkpoints.
     pub log_key: String,
     /// `SEALCAST_STREAM_KEY`: ARN of the key that registers audit streams.
@@ -33,10 +35,10 @@ impl Config {
             audit_table: read.required("SEALCAST_AUDIT_TABLE", "the name of the audit table"),
             log_bucket: read.required("SEALCAST_LOG_BUCKET", "the name of the log bucket"),
             log_table: read.required("SEALCAST_LOG_TABLE", "the name of the log table"),
-            log_origin: read.required(
-                "SEALCAST_LOG_ORIGIN",
-                "the log's name, for example sealcast.prod",
-            ),
+            log_origin: read
+                .optional("SEALCAST_LOG_ORIGIN")
+                .unwrap_or_else(|| "sealcast".to_owned()),
+            earlier_log_keys: earlier_log_keys(&mut read),
             log_key: read.required_arn(
                 "SEALCAST_LOG_KEY",
                 "the ARN of the key that signs checkpoints",
@@ -46,8 +48,7 @@ impl Config {
                 "the ARN of the key that registers audit streams",
             ),
         };
-        let origin = &config.log_origin;
-        if !origin.is_empty() && KeyName::parse(origin).is_none() {
+        if KeyName::parse(&config.log_origin).is_none() {
             let why = "expected a name without spaces and plus signs, for example sealcast.prod";
             read.refuse("SEALCAST_LOG_ORIGIN", why);
         }
@@ -56,8 +57,14 @@ impl Config {
 
     /// The settings as they are recorded.
     pub fn as_settings(&self) -> BTreeMap<String, String> {
+        let earlier: Vec<String> = self
+            .earlier_log_keys
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let settings = [
             ("SEALCAST_AUDIT_TABLE", &self.audit_table),
+            ("SEALCAST_EARLIER_LOG_KEYS", &earlier.join(",")),
             ("SEALCAST_LOG_BUCKET", &self.log_bucket),
             ("SEALCAST_LOG_KEY", &self.log_key),
             ("SEALCAST_LOG_ORIGIN", &self.log_origin),
@@ -70,14 +77,47 @@ impl Config {
     }
 }
 
+fn earlier_log_keys<L: Fn(&str) -> Option<String>>(
+    read: &mut SettingsReader<L>,
+) -> Vec<VerifierKey> {
+    const NAME: &str = "SEALCAST_EARLIER_LOG_KEYS";
+    let text = read.optional(NAME).unwrap_or_default();
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let parsed: Result<Vec<VerifierKey>, _> = parts.map(VerifierKey::parse).collect();
+    parsed.unwrap_or_else(|error| {
+        read.refuse(NAME, error);
+        Vec::new()
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use audit::PublicKey;
+
     use super::*;
+
+    /// The base point of the curve.
+    fn key(name: &str) -> VerifierKey {
+        let mut bytes = [0x66; 32];
+        bytes[0] = 0x58;
+        VerifierKey::ed25519(KeyName::parse(name).unwrap(), &PublicKey(bytes)).unwrap()
+    }
 
     #[test]
     fn every_variable_is_read_from_its_own_name_and_recorded_under_it() {
-        let config = Config::from_env(|name| Some(format!("arn:{name}"))).unwrap();
-        let settings = config.as_settings();
+        let (one, two) = (key("one"), key("two"));
+        let config = Config::from_env(|name| match name {
+            "SEALCAST_EARLIER_LOG_KEYS" => Some(format!("{one}, {two}")),
+            _ => Some(format!("arn:{name}")),
+        })
+        .unwrap();
+        assert_eq!(config.earlier_log_keys, [one.clone(), two.clone()]);
+        let mut settings = config.as_settings();
+        let earlier = settings.remove("SEALCAST_EARLIER_LOG_KEYS").unwrap();
+        assert_eq!(earlier, format!("{one},{two}"));
         assert_eq!(settings.len(), 6);
         for (name, value) in &settings {
             assert_eq!(*value, format!("arn:{name}"));
@@ -91,20 +131,31 @@ mod tests {
     }
 
     #[test]
+    fn a_log_without_a_name_is_called_as_the_sealer_calls_it() {
+        let config = Config::from_env(|name| match name {
+            "SEALCAST_LOG_ORIGIN" | "SEALCAST_EARLIER_LOG_KEYS" => None,
+            _ => Some("arn:x".to_owned()),
+        });
+        assert_eq!(config.unwrap().log_origin, "sealcast");
+    }
+
+    #[test]
     fn all_faults_are_named_together() {
         let faults = Config::from_env(|name| match name {
             "SEALCAST_LOG_ORIGIN" => Some("our log".to_owned()),
             "SEALCAST_LOG_KEY" => Some("alias/log".to_owned()),
+            "SEALCAST_EARLIER_LOG_KEYS" => Some("a+b".to_owned()),
             "SEALCAST_STREAM_KEY" => Some("arn:x".to_owned()),
             _ => None,
         });
         let text = faults.unwrap_err().to_string();
-        assert_eq!(text.lines().count(), 5, "{text}");
+        assert_eq!(text.lines().count(), 6, "{text}");
         for part in [
             "SEALCAST_AUDIT_TABLE: expected",
             "SEALCAST_LOG_BUCKET: expected",
             "SEALCAST_LOG_TABLE: expected",
             "SEALCAST_LOG_KEY: expected an ARN",
+            "SEALCAST_EARLIER_LOG_KEYS: a verifier key is",
             "SEALCAST_LOG_ORIGIN: expected a name without spaces",
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -137,7 +137,8 @@ mod tests {
         assert_eq!(cursor.to_string(), GIVEN);
     }
 
-    const GIVEN: &str = "AQ";
+    const GIVEN: &str =
+        "AQAGR0hGIEAAAAZHSRyz5AAABkdIRiBAAQcHBwcHBwcHBwcHBwcHBwcAAAAAAAAAA8dAFKO-IrEOd3VzzISFOSs";
 
     proptest! {
         #[test]

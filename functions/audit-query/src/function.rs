@@ -138,7 +138,8 @@ impl AuditQuery {
     /// next ones is then paid.
     pub async fn warm_up(&self) {
         // What fails here fails again, and is answered, when it is asked for.
-        let _ = tokio::join!(self.head(), self.ports.index.position());
+        let no_stream = audit::StreamId([0; 16]);
+        let _ = tokio::join!(self.head(), self.ports.index.state(no_stream));
     }
 
     /// A place among the questions that are answered at once; it is free again when it is dropped.

@@ -121,13 +121,12 @@ impl Filters {
 
     /// What a cursor is bound to.
     fn digest(&self) -> [u8; 8] {
-        let lines = self.as_map().into_iter();
-        // No value has a line feed in it.
-        cursor::digest_of(
-            &lines
-                .map(|(name, value)| format!("{name}={value}\n"))
-                .collect::<String>(),
-        )
+        let mut lines = String::new();
+        for (name, value) in self.as_map() {
+            // No value has a line feed in it.
+            lines.extend([&name, "=", &value, "\n"]);
+        }
+        cursor::digest_of(&lines)
     }
 }
 

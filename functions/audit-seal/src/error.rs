@@ -66,10 +66,17 @@ pub enum SealError {
         /// What is wrong.
         reason: String,
     },
-    /// The index holds less than the log: going on would seal events twice.
+    /// Entries of the log are not what was sealed.
+    #[error("{tile}: {reason}")]
+    Entries {
+        /// The tile at fault.
+        tile: String,
+        /// Which entry, and why.
+        reason: String,
+    },
+    /// The index holds less than the log, and time was too short to make it anew: going on would seal events twice.
     #[error(
-        "the index ends at {indexed} leaves, the log at {size}: the index was set back or lost, and going on would \
-         seal events twice"
+        "the index ends at {indexed} leaves, the log at {size}: the index was set back or lost"
     )]
     IndexBehind {
         /// Leaves that the index holds.
@@ -107,6 +114,7 @@ impl SealError {
             Self::Growth(error) => error.code(),
             Self::TileDiffers { .. } => "audit.log_tile_differs",
             Self::Edge { .. } => "audit.log_edge_differs",
+            Self::Entries { .. } => "audit.log_entries_differ",
             Self::StageMissing { .. } => "audit.log_stage_missing",
             Self::StageInvalid { .. } => "audit.log_stage_invalid",
             Self::IndexBehind { .. } => "audit.log_index_behind",

@@ -136,7 +136,8 @@ impl Sealer {
             }
             .into());
         }
-        Err(SealError::IndexBehind { indexed, size })
+        // What is lost of it stands in the log.
+        Ok(Opened::Head(Box::new(head)))
     }
 
     /// Whether the lock holds something else than when the head was read.

@@ -14,6 +14,7 @@ mod head;
 mod keys;
 mod look;
 mod queue;
+mod rebuild;
 mod report;
 mod sealer;
 mod settings;

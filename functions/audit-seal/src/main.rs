@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
         sealer = sealer.with_spill(Spill { ports, recorder });
     }
     let software = concat!("sealcast audit-seal ", env!("CARGO_PKG_VERSION"));
-    lambda_host::init(&recorder, software, config.as_settings(), async {}).await;
+    lambda_host::init(&recorder, software, &host, config.as_settings(), async {}).await;
     let sealer = Arc::new(sealer);
     let run = move |deadline| {
         let sealer = Arc::clone(&sealer);

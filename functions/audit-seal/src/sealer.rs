@@ -178,7 +178,12 @@ impl Sealer {
             }
         };
         report.size = head.checkpoint.size;
-        match self.seal_all(keys, &mut head, deadline, report).await {
+        let mut time = Time {
+            deadline,
+            longest: Duration::ZERO,
+        };
+        self.mend_index(&mut head, &time, report).await?;
+        match self.seal_all(keys, &mut head, &mut time, report).await {
             // What was read is newer than the head that was read before: another sealer works, or the lock was set back.
             Err(SealError::Growth(CheckGrowthError::RolledBack { .. }))
                 if self.has_moved(&head).await? =>
@@ -190,26 +195,45 @@ impl Sealer {
         }
     }
 
+    /// Makes the index anew where it was lost or set back, which only an attack or a restored backup explains.
+    async fn mend_index(
+        &self,
+        head: &mut Head,
+        time: &Time,
+        report: &mut RunReport,
+    ) -> Result<(), SealError> {
+        let (indexed, size) = (head.position.tree_size, head.checkpoint.size);
+        if indexed == size {
+            return Ok(());
+        }
+        let behind = SealError::IndexBehind { indexed, size };
+        tracing::error!(
+            event.kind = "security",
+            security.code = behind.code(),
+            security.subject = self.rules.origin,
+            "{behind}: it is made anew from the log"
+        );
+        self.rebuild_index(head, time).await?;
+        report.recovered = true;
+        Ok(())
+    }
+
     async fn seal_all(
         &self,
         keys: &Keys,
         head: &mut Head,
-        deadline: Option<Instant>,
+        time: &mut Time,
         report: &mut RunReport,
     ) -> Result<(), SealError> {
         let began_us = self.ports.clock.now_us();
         let heartbeat = Some(self.slot(began_us)) != head.sealed_us.map(|us| self.slot(us));
-        let mut time = Time {
-            deadline,
-            longest: Duration::ZERO,
-        };
-        let spilled = self.replay_spill(deadline).await;
+        let spilled = self.replay_spill(time.deadline).await;
         let (candidates, mut complete) = self.candidates(head, &spilled, began_us).await?;
         let mut queue = candidates.into_queue(began_us);
         loop {
             let began = Instant::now();
             let Gathered { pages, passed_by } = self
-                .gather(&mut queue, head.checkpoint.size, &time, report)
+                .gather(&mut queue, head.checkpoint.size, time, report)
                 .await?;
             complete &= !passed_by;
             let now_us = self.ports.clock.now_us();

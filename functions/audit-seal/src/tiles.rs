@@ -21,6 +21,11 @@ pub(crate) fn path_of(tile: TileId) -> Result<LogPath, StoreError> {
     LogPath::parse(&tile.to_string()).map_err(|error| StoreError::Conflict(error.to_string()))
 }
 
+/// The bytes of a tile.
+pub(crate) async fn read_tile(log: &dyn LogReader, tile: TileId) -> Result<Vec<u8>, StoreError> {
+    log.read(&path_of(tile)?, MAX_TILE_BYTES).await
+}
+
 /// Tiles by their ids, or why they could not be read.
 struct Fetched(BTreeMap<TileId, Result<Vec<u8>, StoreError>>);
 
@@ -28,13 +33,9 @@ impl Fetched {
     async fn read(log: &dyn LogReader, tiles: Vec<TileId>) -> Self {
         let mut fetched = BTreeMap::new();
         for part in tiles.chunks(AT_ONCE) {
-            let reads = part.iter().map(|tile| async move {
-                let read = match path_of(*tile) {
-                    Ok(path) => log.read(&path, MAX_TILE_BYTES).await,
-                    Err(error) => Err(error),
-                };
-                (*tile, read)
-            });
+            let reads = part
+                .iter()
+                .map(|tile| async move { (*tile, read_tile(log, *tile).await) });
             fetched.extend(join_all(reads).await);
         }
         Self(fetched)

@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
         Arc::new(SystemClock),
     );
     let software = concat!("sealcast audit-watch ", env!("CARGO_PKG_VERSION"));
-    lambda_host::init(&recorder, software, config.as_settings(), async {}).await;
+    lambda_host::init(&recorder, software, &host, config.as_settings(), async {}).await;
     let watch = Arc::new(Watch::new(recorder.clone()));
     let look = move |changes: Changes| {
         let watch = Arc::clone(&watch);

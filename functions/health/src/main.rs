@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
     ));
     let software = concat!("sealcast health ", env!("CARGO_PKG_VERSION"));
     let warm_up = health.warm_up(INIT_TIME);
-    lambda_host::init(&recorder, software, config.as_settings(), warm_up).await;
+    lambda_host::init(&recorder, software, &host, config.as_settings(), warm_up).await;
     let routes = Edge::new(recorder.clone()).surround(health::router(health));
     lambda_host::run(routes, host, recorder).await
 }

@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
     let predict = Arc::new(predict);
     let load = predict.load_pinned(Some(began + INIT_TIME));
     let software = concat!("sealcast predict ", env!("CARGO_PKG_VERSION"));
-    lambda_host::init(&recorder, software, config.as_settings(), load).await;
+    lambda_host::init(&recorder, software, &host, config.as_settings(), load).await;
     let routes = Edge::new(recorder.clone()).surround(predict::router(predict));
     lambda_host::run(routes, host, recorder).await
 }

@@ -1,6 +1,7 @@
 //! Which roles an IAM principal has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use domain::Role;
 
@@ -54,6 +55,19 @@ impl IamRoles {
     }
 }
 
+/// The table as [`IamRoles::parse`] reads it, in the order of the patterns.
+impl fmt::Display for IamRoles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |roles: &BTreeSet<Role>| roles.iter().map(|role| role.name()).collect();
+        let table: BTreeMap<&str, Vec<&str>> = self
+            .0
+            .iter()
+            .map(|(pattern, roles)| (pattern.as_str(), names(roles)))
+            .collect();
+        write!(f, "{}", serde_json::json!(table))
+    }
+}
+
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;
@@ -77,6 +91,15 @@ fn matches(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_table_is_written_as_it_is_read() {
+        let text = r#"{"arn:a/*":["predictor","auditor"],"arn:b":[]}"#;
+        let roles = IamRoles::parse(text).unwrap();
+        assert_eq!(roles.to_string(), text);
+        assert_eq!(IamRoles::parse(&roles.to_string()), Ok(roles));
+        assert_eq!(IamRoles::default().to_string(), "{}");
+    }
 
     #[test]
     fn a_star_stands_for_any_characters() {

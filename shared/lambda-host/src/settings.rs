@@ -1,5 +1,6 @@
 //! What every function is told by its environment.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::ports::{AuditAppender, Clock, Signer, SpillWriter};
@@ -63,6 +64,21 @@ impl HostSettings {
                 jwt_roles_claim,
             },
         })
+    }
+
+    /// The settings as they are recorded: who may do what is one of them.
+    pub fn as_settings(&self) -> BTreeMap<String, String> {
+        let identity = &self.identity;
+        let settings = [
+            ("AWS_LAMBDA_FUNCTION_NAME", self.function.clone()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", self.version.clone()),
+            ("SEALCAST_IAM_ROLES", identity.iam_roles.to_string()),
+            ("SEALCAST_JWT_ROLES_CLAIM", identity.jwt_roles_claim.clone()),
+            ("SEALCAST_LOG", self.log.clone()),
+        ];
+        settings
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
     }
 
     /// Records in a stream of this environment, named after the function, and repeats each record's hash in the log.
@@ -146,6 +162,20 @@ mod tests {
             ("info", "roles")
         );
         assert_eq!(settings.identity.iam_roles, IamRoles::default());
+    }
+
+    #[test]
+    fn who_may_do_what_is_recorded_with_the_settings() {
+        let roles = r#"{"arn:aws:iam::1:role/desk":["predictor"]}"#;
+        let settings = HostSettings::from_env(|name| match name {
+            "SEALCAST_IAM_ROLES" => Some(roles.to_owned()),
+            _ => env(name),
+        });
+        let recorded = settings.unwrap().as_settings();
+        assert_eq!(recorded["SEALCAST_IAM_ROLES"], roles);
+        assert_eq!(recorded["SEALCAST_JWT_ROLES_CLAIM"], "roles");
+        assert_eq!(recorded["AWS_LAMBDA_FUNCTION_VERSION"], "7");
+        assert_eq!(recorded.len(), 5);
     }
 
     #[test]

@@ -58,16 +58,18 @@ fn start_log(filter: &str) {
     }
 }
 
-/// Prepares the function, for [`INIT_TIME`] at most: records that it started, which opens its audit stream, and
+/// Prepares the function, for [`INIT_TIME`] at most: records that it started and with which settings, which opens its audit stream, and
 /// beside that lets `prepare` do what the first request would otherwise wait for.
 ///
 /// Nothing that fails here keeps the function from taking requests; they say what is missing.
 pub async fn init(
     recorder: &Recorder,
     software: &str,
-    settings: BTreeMap<String, String>,
+    host: &HostSettings,
+    mut settings: BTreeMap<String, String>,
     prepare: impl Future<Output = ()>,
 ) {
+    settings.extend(host.as_settings());
     let started = EventBody::ProcessStarted(ProcessStarted {
         software: software.to_owned(),
         settings,

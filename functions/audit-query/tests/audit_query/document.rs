@@ -61,8 +61,8 @@ fn assert_described(document: &Value, route: &str, reply: &Reply) {
 async fn every_answer_has_the_form_that_the_document_gives() {
     let document = document();
     let stream = "01".repeat(16);
-    let path_of = |route: &str, size: &str| {
-        let tile = format!("0/000.p/{size}");
+    let path_of = |route: &str, leaves: &str| {
+        let tile = format!("0/000.p/{leaves}");
         route
             .replace("{stream}", &stream)
             .replace("{seq}", "3")
@@ -70,10 +70,10 @@ async fn every_answer_has_the_form_that_the_document_gives() {
     };
     for sealed in [false, true] {
         let site = filled().await;
-        let mut size = "1".to_owned();
+        let mut leaves = "1".to_owned();
         if sealed {
             site.seal().await;
-            size = site
+            leaves = site
                 .ok("/v1/audit/checkpoint")
                 .await
                 .header("sealcast-tree-size")
@@ -81,7 +81,7 @@ async fn every_answer_has_the_form_that_the_document_gives() {
         }
         for (method, route) in audit_query::ROUTES {
             assert_eq!(method, "get");
-            let path = path_of(route, &size);
+            let path = path_of(route, &leaves);
             let reply = site.get(&path).await;
             assert_ne!(reply.error_code(), "route.unknown", "{path}");
             assert_described(&document, route, &reply);

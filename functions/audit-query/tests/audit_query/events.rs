@@ -107,9 +107,9 @@ async fn an_event_is_given_as_it_was_signed_and_says_whether_it_is_sealed_as_of_
     site.clock.advance(60 * SECOND);
     let mut test = site.stream(1).await;
     let first = site.append(&mut test, prediction("a", &["SPX"]), 0).await;
-    let path = format!("/v1/audit/events?symbol=SPX");
+    let path = "/v1/audit/events?symbol=SPX";
 
-    let before = site.ok(&path).await;
+    let before = site.ok(path).await;
     let json = before.json();
     assert_eq!(json["as_of"]["size"], 0);
     assert_eq!(json["as_of"]["origin"], "sealcast.test");
@@ -128,14 +128,14 @@ async fn an_event_is_given_as_it_was_signed_and_says_whether_it_is_sealed_as_of_
 
     site.seal().await;
     let second = site.append(&mut test, prediction("b", &["SPX"]), 1).await;
-    let after = site.ok(&path).await;
+    let after = site.ok(path).await;
     let json = after.json();
-    let size = json["as_of"]["size"].as_u64().unwrap();
+    let leaves = json["as_of"]["size"].as_u64().unwrap();
     assert!(
-        size >= 3,
+        leaves >= 3,
         "registration, event, seal, and what else was recorded"
     );
-    assert_eq!(after.header("sealcast-tree-size"), size.to_string());
+    assert_eq!(after.header("sealcast-tree-size"), leaves.to_string());
     assert_eq!(after.header("sealcast-root"), json["as_of"]["root"]);
     let [sealed, unsealed] = &events(&json)[..] else {
         panic!("{json}");
@@ -144,7 +144,7 @@ async fn an_event_is_given_as_it_was_signed_and_says_whether_it_is_sealed_as_of_
         (&sealed["sealed"], &unsealed["sealed"]),
         (&json!(true), &json!(false))
     );
-    assert!(sealed["index"].as_u64().unwrap() < size);
+    assert!(sealed["index"].as_u64().unwrap() < leaves);
     assert_eq!(unsealed["seq"], second.seq);
 }
 

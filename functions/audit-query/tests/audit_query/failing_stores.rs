@@ -25,12 +25,12 @@ async fn a_store_that_is_gone_is_503_and_nothing_else_is_said() {
     let one = format!("/v1/audit/events/{stream}/0");
     let registration = format!("/v1/audit/streams/{stream}/registration");
     let list = format!("/v1/audit/events?{RANGE}&symbol=SPX");
-    let size = site
+    let leaves = site
         .ok("/v1/audit/checkpoint")
         .await
         .header("sealcast-tree-size")
         .to_owned();
-    let tile = format!("/v1/audit/tile/0/000.p/{size}");
+    let tile = format!("/v1/audit/tile/0/000.p/{leaves}");
     for fault in [down(), denied(), Fault::After] {
         let check = async |path: &str| {
             let reply = site.get(path).await;

@@ -68,10 +68,10 @@ async fn an_event_that_is_not_sealed_has_no_proof_yet() {
     assert!(json.get("proof").is_none() && json.get("index").is_none());
     let reply = site.get(&format!("{path}/proof")).await;
     assert_eq!(reply.error(), (409, "audit.not_sealed".to_owned()));
-    let size = json["as_of"]["size"].as_u64().unwrap();
+    let leaves = json["as_of"]["size"].as_u64().unwrap();
     let error = reply.json()["error"].as_str().unwrap().to_owned();
     assert!(
-        error.contains(&format!("as of tree size {size}")),
+        error.contains(&format!("as of tree size {leaves}")),
         "{error}"
     );
     site.seal().await;
@@ -89,14 +89,14 @@ async fn checkpoint_key_and_tiles_are_what_a_log_client_reads() {
     let note = site.ok("/v1/audit/checkpoint").await;
     assert_eq!(note.header("cache-control"), "no-store");
     let (checkpoint, _) = trusted().open(&note.bytes).unwrap();
-    let size = checkpoint.size;
-    assert!(size > 300);
+    let leaves = checkpoint.size;
+    assert!(leaves > 300);
     assert_eq!(
         site.ok("/v1/audit/log.vkey").await.text(),
         format!("{}\n", vkey())
     );
 
-    let width = (size - 256) as usize;
+    let width = (leaves - 256) as usize;
     let whole = site.ok("/v1/audit/tile/0/000").await;
     assert_eq!(parse_hashes(&whole.bytes, 256).unwrap().len(), 256);
     let forever = "private, max-age=31536000, immutable";
@@ -148,4 +148,17 @@ async fn the_registration_is_the_first_line_of_the_stream() {
         .await
         .unwrap();
     assert_eq!(signed, stored);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_an_earlier_key_is_taken_until_there_is_one_of_the_new_key() {
+    let site = crate::support::site_trusting(vec![vkey()]);
+    site.clock.advance(60 * SECOND);
+    let mut test = site.stream(1).await;
+    site.append(&mut test, event("x"), 0).await;
+    site.seal().await;
+    let note = site.ok("/v1/audit/checkpoint").await;
+    assert!(trusted().open(&note.bytes).is_ok());
+    let new = site.ok("/v1/audit/log.vkey").await;
+    assert_ne!(new.text(), format!("{}\n", vkey()));
 }

@@ -24,10 +24,10 @@ async fn every_question_is_an_event_that_says_who_asked_what_and_how_much_was_gi
         .header("x-request-id", "q-1")
         .body(axum::body::Body::empty());
     let reply = site.send(request.unwrap()).await;
-    let size = reply.json()["as_of"]["size"].as_u64().unwrap();
+    let leaves = reply.json()["as_of"]["size"].as_u64().unwrap();
     let record = site.queries().await.pop().unwrap();
     assert_eq!((&*record.principal, &*record.request_id), ("anna", "q-1"));
-    assert_eq!((record.returned, record.tree_size), (4, size));
+    assert_eq!((record.returned, record.tree_size), (4, leaves));
     assert_eq!(record.route, "GET /v1/audit/events");
     let asked = [
         ("format", "json"),
@@ -59,10 +59,10 @@ async fn every_question_is_an_event_that_says_who_asked_what_and_how_much_was_gi
             1,
         ),
         (
-            format!("/v1/audit/tile/entries/000.p/{size}"),
+            format!("/v1/audit/tile/entries/000.p/{leaves}"),
             "/v1/audit/tile/{*path}",
-            vec![("tile", &*format!("tile/entries/000.p/{size}"))],
-            size,
+            vec![("tile", &*format!("tile/entries/000.p/{leaves}"))],
+            leaves,
         ),
     ] {
         site.ok(&path).await;
@@ -71,7 +71,7 @@ async fn every_question_is_an_event_that_says_who_asked_what_and_how_much_was_gi
         assert_eq!(record.filters, filters(&asked), "{path}");
         assert_eq!(
             (record.returned, record.tree_size),
-            (returned, size),
+            (returned, leaves),
             "{path}"
         );
     }
@@ -79,7 +79,7 @@ async fn every_question_is_an_event_that_says_who_asked_what_and_how_much_was_gi
     for path in [
         "/v1/audit/checkpoint",
         "/v1/audit/log.vkey",
-        &format!("/v1/audit/tile/0/000.p/{size}"),
+        &format!("/v1/audit/tile/0/000.p/{leaves}"),
     ] {
         site.ok(path).await;
     }

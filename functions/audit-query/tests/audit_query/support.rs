@@ -94,13 +94,13 @@ impl AuditReader for Tampered {
     ) -> Result<Vec<Record>, StoreError> {
         let records = self.inner.read(stream, from, limit).await?;
         let changes = self.changes.lock().unwrap();
-        let mut changed = Vec::new();
+        let mut kept = Vec::new();
         for mut record in records {
             match changes.get(&(stream, record.seq)) {
-                None => changed.push(record),
+                None => kept.push(record),
                 Some(Change::Entry(entry)) => {
                     record.entry.clone_from(entry);
-                    changed.push(record);
+                    kept.push(record);
                 }
                 Some(Change::Gone) => {}
                 Some(Change::Corrupt) => {
@@ -108,7 +108,7 @@ impl AuditReader for Tampered {
                 }
             }
         }
-        Ok(changed)
+        Ok(kept)
     }
 }
 
@@ -132,6 +132,15 @@ pub(crate) fn site() -> Site {
 }
 
 pub(crate) fn site_with(limits: Limits) -> Site {
+    build(limits, 9, Vec::new())
+}
+
+/// A site whose log has another key by now than the one that its checkpoints are signed with.
+pub(crate) fn site_trusting(earlier_keys: Vec<VerifierKey>) -> Site {
+    build(limits(), 8, earlier_keys)
+}
+
+fn build(limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::create(dir.path()).unwrap());
     let appender: Arc<Faulty<dyn AuditAppender>> = Arc::new(Faulty::new(store.audit_appender()));
@@ -145,8 +154,9 @@ pub(crate) fn site_with(limits: Limits) -> Site {
     let index: Arc<Faulty<dyn SealIndexReader>> =
         Arc::new(Faulty::new(store.seal_index() as Arc<dyn SealIndexReader>));
     let log: Arc<Faulty<dyn LogReader>> = Arc::new(Faulty::new(store.log() as Arc<dyn LogReader>));
-    let log_key: Arc<Faulty<dyn Signer>> =
-        Arc::new(Faulty::new(Arc::new(TestSigner::new(9)) as Arc<dyn Signer>));
+    let log_key: Arc<Faulty<dyn Signer>> = Arc::new(Faulty::new(
+        Arc::new(TestSigner::new(key)) as Arc<dyn Signer>
+    ));
     let clock = Arc::new(ManualClock::default());
     let recorder = Arc::new(Recorder::new(
         "test".to_owned(),
@@ -169,6 +179,7 @@ pub(crate) fn site_with(limits: Limits) -> Site {
         Arc::clone(&recorder),
         clock.clone(),
     );
+    let query = query.trusting(earlier_keys);
     let router = Edge::new(recorder).surround(audit_query::router(Arc::new(query)));
     Site {
         dir,

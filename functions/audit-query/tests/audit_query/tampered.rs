@@ -181,12 +181,12 @@ async fn a_row_that_holds_another_streams_event_is_none() {
 async fn a_damaged_tile_marks_the_events_that_it_holds_and_gives_no_proof() {
     for bytes in [None, Some(&[0_u8; 31][..])] {
         let (site, records) = tampered().await;
-        let size = site
+        let leaves = site
             .ok("/v1/audit/checkpoint")
             .await
             .header("sealcast-tree-size")
             .to_owned();
-        site.change_object(&format!("tile/0/000.p/{size}"), bytes);
+        site.change_object(&format!("tile/0/000.p/{leaves}"), bytes);
         let events = listed(&site).await;
         let marked = faults(&events);
         assert_eq!(marked.len(), 8, "{marked:?}");
@@ -207,12 +207,12 @@ async fn a_damaged_tile_marks_the_events_that_it_holds_and_gives_no_proof() {
 #[tokio::test]
 async fn tiles_that_do_not_lead_to_the_checkpoint_prove_nothing() {
     let (site, records) = tampered().await;
-    let size = site
+    let leaves = site
         .ok("/v1/audit/checkpoint")
         .await
         .header("sealcast-tree-size")
         .to_owned();
-    let path = format!("tile/0/000.p/{size}");
+    let path = format!("tile/0/000.p/{leaves}");
     let mut tile = site.ok(&format!("/v1/audit/{path}")).await.bytes;
     // The hash of the registration, the first leaf.
     tile[0] ^= 1;

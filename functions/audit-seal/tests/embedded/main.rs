@@ -68,8 +68,10 @@ async fn a_hundred_thousand_events_of_fifty_writers_are_sealed_once_while_they_w
     let store = Arc::new(EmbeddedStore::create(data.path()).unwrap());
     let written = Arc::new(AtomicBool::new(false));
     // Two sealers at once, as after a deployment that overlaps.
-    let sealing: Vec<_> = (0..2)
-        .map(|_| {
+    let sealing: Vec<_> = [20, 500]
+        .map(Duration::from_millis)
+        .into_iter()
+        .map(|pause| {
             let (store, written) = (Arc::clone(&store), Arc::clone(&written));
             tokio::spawn(async move {
                 let sealer = sealer(&store, 4096);
@@ -78,7 +80,7 @@ async fn a_hundred_thousand_events_of_fifty_writers_are_sealed_once_while_they_w
                     let report = sealer.run(None).await.unwrap();
                     checkpoints += report.checkpoints;
                     overtaken += u64::from(report.outcome == Outcome::Overtaken);
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    tokio::time::sleep(pause).await;
                 }
                 (checkpoints, overtaken)
             })
@@ -125,7 +127,11 @@ async fn a_hundred_thousand_events_of_fifty_writers_are_sealed_once_while_they_w
         let summary = &report.streams[stream];
         assert_eq!(summary.events, EVENTS as u64);
         let newest = receipts.last().unwrap();
-        assert_eq!(summary.head, Some(newest.leaf_hash), "what its writer was told");
+        assert_eq!(
+            summary.head,
+            Some(newest.leaf_hash),
+            "what its writer was told"
+        );
         let first = index.leaf_index(*stream, 0).await.unwrap();
         assert!(first.is_some_and(|at| at < head.size));
     }

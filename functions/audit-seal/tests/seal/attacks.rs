@@ -4,7 +4,7 @@ use audit::checkpoint::CheckGrowthError;
 use audit::tiles::TileId;
 use audit_seal::SealError;
 use domain::LogPath;
-use domain::ports::{LogLock, LogReader, SealIndexWriter};
+use domain::ports::{LogLock, LogReader, SealIndexReader, SealIndexWriter};
 use testkit::build::random;
 use testkit::{Fault, MemorySealIndex};
 
@@ -205,8 +205,39 @@ fn a_staged_record_that_is_gone_or_altered_is_named() {
 }
 
 #[test]
-fn an_index_that_was_lost_stops_the_sealer_before_it_seals_events_twice() {
+fn an_index_that_was_lost_is_made_anew_before_anything_is_sealed_twice() {
     let mut world = world();
     world.index = std::sync::Arc::new(MemorySealIndex::new());
-    assert_refuses(&world, "audit.log_index_behind");
+    let report = world.seal();
+    assert_eq!((report.recovered, report.events), (true, 5));
+    world.assert_all_sealed_once();
+    assert!(!world.seal().recovered, "once");
+}
+
+#[test]
+fn an_index_that_was_lost_waits_for_a_run_with_time_enough() {
+    let mut world = world();
+    world.index = std::sync::Arc::new(MemorySealIndex::new());
+    let soon = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    let error = block_on(world.sealer().run(Some(soon))).unwrap_err();
+    assert_eq!(error.code(), "audit.log_index_behind", "{error}");
+    assert!(error.is_security());
+    world.seal();
+    world.assert_all_sealed_once();
+}
+
+#[test]
+fn an_index_is_not_made_of_entries_that_were_not_sealed() {
+    for (path, at) in [("tile/entries/000", 1000), ("tile/0/000", 40)] {
+        let mut world = world();
+        world.index = std::sync::Arc::new(MemorySealIndex::new());
+        // A full tile, which the end of the log says nothing about.
+        let path = LogPath::parse(path).unwrap();
+        let mut bytes = block_on(world.log.read(&path, 1 << 25)).unwrap();
+        bytes[at] ^= 1;
+        world.log.tamper(&path, Some(bytes));
+        let error = assert_refuses(&world, "audit.log_entries_differ");
+        assert!(error.to_string().contains("000: "), "{error}");
+        assert_eq!(block_on(world.index.position()).unwrap().tree_size, 0);
+    }
 }

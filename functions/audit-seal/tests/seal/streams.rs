@@ -1,8 +1,9 @@
 //! What is wrong in streams: each finding has its code and its place, and keeps no other stream's events out.
 
 use audit::Record;
-use audit::seal::{Exact, FindingKind};
-use domain::ports::{AuditAppender, Clock};
+use audit::seal::{Exact, FindingKind, SealedStream};
+use domain::ports::{AuditAppender, Clock, SealIndexReader};
+use testkit::MemorySealIndex;
 use testkit::build::{TestStream, random};
 
 use crate::support::{World, block_on, stopped};
@@ -87,4 +88,68 @@ fn a_registration_of_another_key_is_a_finding_and_nothing_of_it_is_sealed() {
     assert_eq!(finding.kind, FindingKind::UnknownRegistration);
     assert_eq!(finding.kind.code(), "audit.registration_unknown");
     assert!(world.verify().is_complete());
+}
+
+#[test]
+fn an_index_that_is_made_anew_says_of_every_stream_what_the_lost_one_said() {
+    let mut world = World::new();
+    // Streams of every kind, sealed over several runs.
+    let mut idle = world.open(random());
+    world.append(idle.records(2));
+    world.seal();
+    world.clock.advance(World::rules().idle_after_us + 1);
+    let mut ended = world.open(random());
+    let mut records = ended.records(3);
+    records.push(stopped(&mut ended, world.clock.now_us()));
+    world.append(records);
+    let mut faulty = world.open(random());
+    let mut records = faulty.records(9);
+    records.remove(2);
+    records[3].signature[0] ^= 1;
+    records[7].signature[0] ^= 1;
+    store(&world, records);
+    let mut ahead = world.open(random());
+    let mut records = ahead.records(6);
+    // Beyond the next position, and wrong.
+    records[5].signature[0] ^= 1;
+    records.drain(2..5);
+    store(&world, records);
+    let mut refused = TestStream::opened_at(random(), "test", world.clock.now_us());
+    refused.registration.signature[0] ^= 1;
+    block_on(world.audit.register(&refused.registration)).unwrap();
+    let silent = world.open(random());
+    world.seal();
+    store(&world, faulty.records(300));
+    world.clock.advance(1_000_000);
+    world.seal();
+
+    let lost = std::mem::replace(
+        &mut world.index,
+        std::sync::Arc::new(MemorySealIndex::new()),
+    );
+    let size = world.checkpoint().size;
+    assert!(world.seal().recovered);
+    assert_eq!(world.checkpoint().size, size, "nothing is sealed twice");
+    for test in [&idle, &ended, &faulty, &ahead, &refused, &silent] {
+        let stream = test.stream.id();
+        let before = block_on(lost.state(stream)).unwrap().unwrap();
+        let after = block_on(world.index.state(stream)).unwrap().unwrap();
+        assert!(after.tree_size >= before.tree_size);
+        let tree_size = after.tree_size;
+        assert_eq!(
+            after,
+            SealedStream {
+                tree_size,
+                ..before
+            }
+        );
+        for seq in 0..400 {
+            let before = block_on(lost.leaf_index(stream, seq));
+            let after = block_on(world.index.leaf_index(stream, seq));
+            assert_eq!(after, before, "event {seq}");
+        }
+    }
+    // Ranges of the lost one that are left are the same rows: they stand in nothing's way.
+    world.index = lost;
+    assert!(!world.seal().recovered);
 }

@@ -352,3 +352,22 @@ proptest! {
         prop_assert!(trusted_log().open(&flipped).is_err());
     }
 }
+
+#[test]
+fn a_key_is_read_from_its_pem_whichever_of_the_two_kinds_it_is() {
+    use ed25519_dalek::pkcs8::EncodePublicKey as _;
+    use p256::pkcs8::LineEnding;
+    let ed25519 = log_key().verifying_key();
+    let pem = ed25519.to_public_key_pem(LineEnding::LF).unwrap();
+    let read = VerifierKey::from_pem(name(ORIGIN), &pem).unwrap();
+    assert_eq!(read, verifier());
+    let pem = ecdsa_key()
+        .verifying_key()
+        .to_public_key_pem(LineEnding::LF);
+    let read = VerifierKey::from_pem(name("example.com/p256"), &pem.unwrap()).unwrap();
+    assert_eq!(read, ecdsa_verifier());
+    for none in ["", "MCowBQYDK2VwAyEA", NEUMANN] {
+        let refused = VerifierKey::from_pem(name(ORIGIN), none);
+        assert_eq!(refused, Err(ParseVerifierKeyError::Pem));
+    }
+}

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use audit::seal::{LeafRange, SealedStream, Standing};
+use audit::{PublicKey, StreamId};
 use aws_tests::emulators::Emulator::DynamodbLocal;
 use aws_tests::proxy::Fault;
 use aws_tests::tables;
 use domain::ports::{
-    AuditAppender, AuditReader, Claim, ClaimKey, LogLock, ReleaseReader, ReleaseWriter,
-    RequestClaims,
+    AuditAppender, AuditReader, Claim, ClaimKey, IndexPosition, LogLock, ReleaseReader,
+    ReleaseWriter, RequestClaims, SealIndexReader, SealIndexWriter,
 };
 use domain::{PrincipalId, RequestId, Sha256Digest, StoreError};
 use testkit::build::{TestStream, fresh_name, random, release};
@@ -182,6 +184,91 @@ async fn a_checkpoint_is_committed_once_or_not() {
                     }
                 },
             )
+        })
+        .await;
+}
+
+fn sealed(stream: StreamId, tree_size: u64) -> SealedStream {
+    SealedStream {
+        end: None,
+        head: None,
+        last_sealed_us: NOW_US,
+        next_seq: tree_size,
+        reported_through: None,
+        standing: Standing::Registered {
+            index: 0,
+            public_key: PublicKey([7; 32]),
+        },
+        stream,
+        tree_size,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_stream_is_sealed_is_kept_once_or_not() {
+    let table = &tables::create_log(DynamodbLocal).await;
+    to_tables("PutItem")
+        .outcomes(|connection| async move {
+            let index = connection.seal_index(table, "log.example/a");
+            let (reader, stream) = (Arc::clone(&index), StreamId(random()));
+            index.put(&[sealed(stream, 10)], &[]).await.unwrap();
+            Use::new(
+                async move { index.put(&[sealed(stream, 20)], &[]).await },
+                async move {
+                    let open = reader.open_streams(None, 1000).await.unwrap();
+                    let listed = open.iter().filter(|state| state.stream == stream);
+                    let sizes: Vec<u64> = listed.map(|state| state.tree_size).collect();
+                    match sizes[..] {
+                        [10] => 0,
+                        [20] => 1,
+                        _ => panic!("{sizes:?}"),
+                    }
+                },
+            )
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_events_stand_is_kept_once_or_not() {
+    let table = &tables::create_log(DynamodbLocal).await;
+    to_tables("PutItem")
+        .outcomes(|connection| async move {
+            let index = connection.seal_index(table, "log.example/a");
+            let (reader, stream) = (Arc::clone(&index), StreamId(random()));
+            let range = LeafRange {
+                count: 3,
+                index: 70,
+                seq_lo: 5,
+                stream,
+            };
+            Use::new(async move { index.put(&[], &[range]).await }, async move {
+                match reader.leaf_index(stream, 7).await.unwrap() {
+                    Some(72) => 1,
+                    None => 0,
+                    other => panic!("{other:?}"),
+                }
+            })
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_the_index_is_is_kept_once_or_not() {
+    let table = &tables::create_log(DynamodbLocal).await;
+    to_tables("PutItem")
+        .outcomes(|connection| async move {
+            let origin = format!("log.example/{}", fresh_name("o"));
+            let index = connection.seal_index(table, &origin);
+            let reader = Arc::clone(&index);
+            let position = IndexPosition {
+                tree_size: 9,
+                listed_until_us: NOW_US,
+            };
+            Use::new(async move { index.advance(position).await }, async move {
+                let found = reader.position().await.unwrap();
+                usize::from(found == position)
+            })
         })
         .await;
 }

@@ -10,4 +10,5 @@ mod faults_tables;
 mod heartbeats;
 mod like_aws;
 mod operation;
+mod questions;
 mod sealing;

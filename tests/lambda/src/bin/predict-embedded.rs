@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
     }
     let predict = Arc::new(predict);
     let load = predict.load_pinned(Some(Instant::now() + INIT_TIME));
-    lambda_host::init(&recorder, "predict-embedded", [].into(), load).await;
+    lambda_host::init(&recorder, "predict-embedded", &host, [].into(), load).await;
     let routes = Edge::new(recorder.clone()).surround(predict::router(predict));
     lambda_host::run(routes, host, recorder).await
 }
