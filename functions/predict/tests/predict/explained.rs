@@ -317,7 +317,8 @@ async fn a_wish_that_is_no_boolean_is_400_and_named() {
 
 #[tokio::test]
 async fn linear_models_are_explained_exactly_and_recorded_without_what_says_personal_data() {
-    let rows: Vec<Vec<f32>> = vec![[vec![1.0, 10.0], vec![3.0, 20.0]]; 50].concat();
+    // As many as make means that are exact.
+    let rows: Vec<Vec<f32>> = vec![[vec![1.0, 10.0], vec![3.0, 20.0]]; 64].concat();
     let line = small("line", 2, |manifest| {
         manifest["personal_data"] = json!(["c1"]);
     });
