@@ -272,10 +272,10 @@ impl Replay<'_> {
     async fn remove(&mut self, names: &[SpillName]) {
         self.bounds.succeeded();
         self.part.replayed = true;
-        let remover = &self.ports.remover;
+        let spill = &self.ports.remover;
         let calls = names
             .iter()
-            .map(|name| async move { (name.events(), remover.remove(name).await) }.boxed());
+            .map(|name| async move { (name.events(), spill.remove(name).await) }.boxed());
         let removed: Vec<_> = iter(calls.collect::<Vec<_>>())
             .buffered(AT_ONCE)
             .collect()
