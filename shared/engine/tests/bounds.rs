@@ -1,8 +1,6 @@
 //! What a model may ask of the process: memory that grows out of proportion to the file or to the rows is refused
 //! before it is taken.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "onnx/node.rs"]
 mod node;
 #[path = "onnx/value.rs"]

@@ -263,7 +263,7 @@ fn attributes_that_contradict_the_specification_are_refused() {
             "activation_alpha has 1 entries where the activations take 0",
         ),
     ] {
-        for onnx in both(&[wrong.clone()]) {
+        for onnx in both(std::slice::from_ref(&wrong)) {
             let error = load(&onnx).unwrap_err();
             assert_eq!(error.code(), "model.invalid_graph");
             assert!(error.to_string().contains(reason), "{error}");

@@ -711,3 +711,35 @@ fn square_of_a_constant_integer_is_unsupported() {
     let model = graph(nodes, vec![]);
     Model::load(&model.encode_to_vec(), &LoadLimits::default()).unwrap();
 }
+
+#[test]
+fn places_that_a_shape_or_a_constant_has_not_are_invalid() {
+    let gather = |from: &str, place: i64| {
+        let nodes = vec![
+            node("Shape", &["X"], &["shape"]),
+            with_int(node("Gather", &[from, "at"], &["dim"]), "axis", 0),
+            node("Expand", &["dim", "one"], &["Y"]),
+        ];
+        graph(
+            nodes,
+            vec![
+                int64s("at", &[place]),
+                int64s("one", &[1]),
+                int64s("three", &[4, 5, 6]),
+            ],
+        )
+    };
+    for (from, place, length) in [("shape", 2, 2), ("shape", -3, 2), ("three", 37, 3)] {
+        let (code, message) = refuse(&gather(from, place));
+        assert_eq!(code, "model.invalid_graph");
+        let reason = format!("place {place} of {length}");
+        assert!(message.contains(&reason), "{message}");
+    }
+    for (from, place) in [("shape", 1), ("shape", -2), ("three", 2)] {
+        let bytes = gather(from, place).encode_to_vec();
+        // What else is wrong with them is not this.
+        if let Err(error) = Model::load(&bytes, &LoadLimits::default()) {
+            assert!(!error.to_string().contains("place "), "{error}");
+        }
+    }
+}

@@ -14,6 +14,8 @@ use crate::tensor::TensorData;
 pub(crate) struct Constants<'a> {
     tensors: HashMap<&'a str, &'a TensorProto>,
     ranks: HashMap<&'a str, usize>,
+    /// What is the whole shape of some value, and that value's rank where it is known.
+    shapes: HashMap<&'a str, Option<usize>>,
 }
 
 /// Elements that are read of a constant at most: shapes, axes and steps are short.
@@ -48,7 +50,18 @@ impl<'a> Constants<'a> {
                 constants.ranks.insert(output, tensor.dims.len());
             }
         }
+        for node in graph.node.iter().filter(|node| node.op_type == "Shape") {
+            if let ([input], [output], []) = (&*node.input, &*node.output, &*node.attribute) {
+                let rank = constants.ranks.get(input.as_str()).copied();
+                constants.shapes.insert(output, rank);
+            }
+        }
         constants
+    }
+
+    /// The length of a value that is another's whole shape: that one's rank, or `most` where it is not known.
+    pub(crate) fn length_of_shape(&self, name: &str, most: usize) -> Option<usize> {
+        self.shapes.get(name).map(|rank| rank.unwrap_or(most))
     }
 
     /// The rank of a value, where it is known.

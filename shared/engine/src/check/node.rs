@@ -38,6 +38,7 @@ pub(super) fn check(
             ))
         }
         "GRU" | "LSTM" | "RNN" => sequence::check(node),
+        "Gather" => check_gather(node, constants),
         "Pad" => check_pads(node, constants),
         "Slice" => check_slice(node, constants),
         "Transpose" => check_permutation(node, constants),
@@ -237,6 +238,34 @@ fn check_pads(node: &NodeProto, constants: &Constants<'_>) -> Result<(), LoadErr
             "crop with Slice",
         )),
         None => check_axes(node, constants),
+    }
+}
+
+/// Refuses constant places that are not there, as far as the length of what they are taken from is known.
+fn check_gather(node: &NodeProto, constants: &Constants<'_>) -> Result<(), LoadError> {
+    check_axes(node, constants)?;
+    let (data, axis) = (node.input[0].as_str(), int(node, "axis").unwrap_or(0));
+    let length = match constants.dims(data) {
+        Some(dims) => {
+            let at = if axis < 0 {
+                axis + dims.len() as i64
+            } else {
+                axis
+            };
+            let at = usize::try_from(at).ok();
+            at.and_then(|at| dims.get(at).copied())
+        }
+        // No value has more dimensions.
+        None => constants
+            .length_of_shape(data, MAX_RANK as usize)
+            .map(|length| length as i64),
+    };
+    let (Some(length), Some(places)) = (length, constants.integers(&node.input[1])) else {
+        return Ok(());
+    };
+    match places.iter().find(|at| !(-length..length).contains(*at)) {
+        Some(at) => Err(invalid(node, format!("place {at} of {length}"))),
+        None => Ok(()),
     }
 }
 

@@ -148,7 +148,9 @@ impl Plans {
 
     /// The graph for some shapes, within the bounds; nothing is packed or optimised yet.
     fn settle(&self, shapes: &[Vec<usize>]) -> Result<TypedModel, LoadError> {
-        let graph = self.concretise(shapes).and_then(|graph| graph.into_typed());
+        let graph = self
+            .concretise(shapes)
+            .and_then(InferenceModelExt::into_typed);
         let graph = graph.map_err(|error| refused(&error))?;
         for node in graph.nodes() {
             for output in &node.outputs {

@@ -98,7 +98,8 @@ impl Types {
                 _,
             )
             | ("Dropout", 1) => Some(ElementType::Bool),
-            ("CastLike" | "Where", _) => self.of_input(node, 1),
+            // Of a quantised one the zero point, which comes after a scale or condition.
+            ("CastLike" | "Where" | "QLinearConcat" | "QLinearWhere", _) => self.of_input(node, 1),
             ("OneHot", _) => self.of_input(node, 2),
             ("QuantizeLinear", _) => Some(
                 self.of_input(node, 2)
@@ -106,15 +107,12 @@ impl Types {
                     .unwrap_or(ElementType::Uint8),
             ),
             ("DequantizeLinear", _) => stated("output_dtype").or_else(|| self.of_input(node, 1)),
-            ("DynamicQuantizeLinear", 1) => Some(ElementType::Float),
+            ("DynamicQuantizeLinear", 1) | ("MatMulIntegerToFloat", _) => Some(ElementType::Float),
             ("DynamicQuantizeLinear", _) => Some(ElementType::Uint8),
             ("MatMulInteger" | "ConvInteger", _) => Some(ElementType::Int32),
             ("QLinearMatMul" | "QLinearConv", _) => self.of_input(node, 7),
-            // After a scale comes the zero point, which is of the type.
-            ("QLinearConcat" | "QLinearWhere", _) => self.of_input(node, 1),
             // With a zero point of its output it gives whole numbers.
             ("QGemm", _) => self.of_input(node, 8).or(Some(ElementType::Float)),
-            ("MatMulIntegerToFloat", _) => Some(ElementType::Float),
             _ => self.of_input(node, 0),
         }
     }
