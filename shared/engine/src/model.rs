@@ -102,6 +102,11 @@ impl Model {
         })
     }
 
+    /// False for nets: those that the graph engine runs, and those of dense layers.
+    fn has_packed_form(&self) -> bool {
+        matches!(&self.runner, Runner::Pipeline(pipeline) if !pipeline.has_layers())
+    }
+
     /// Puts the tensors in the graph's order and checks their types and shapes.
     fn order<'a>(&self, inputs: &'a [Tensor]) -> Result<Vec<&'a Tensor>, RunError> {
         if let Some(tensor) = inputs

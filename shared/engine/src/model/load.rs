@@ -42,9 +42,12 @@ pub(super) fn load_packed(
     on_thread(limits, move |limits| {
         let (mut proto, ensembles) = packed::read(packed.as_ref(), limits)?;
         let specs = prepare(&mut proto, limits)?;
-        read_pipeline(&proto, specs, ensembles, limits)?.map_err(|_| LoadError::MalformedPacked {
-            reason: "its graph is not one that runs without the graph engine".to_owned(),
-        })
+        let read = read_pipeline(&proto, specs, ensembles, limits)?;
+        read.ok()
+            .filter(Model::has_packed_form)
+            .ok_or_else(|| LoadError::MalformedPacked {
+                reason: "its graph is not one that has a packed form".to_owned(),
+            })
     })
 }
 

@@ -221,7 +221,7 @@ mod tests {
     proptest! {
         #[test]
         fn softmax_is_its_definition_along_any_axis(
-            shape in prop::array::uniform3(1..40_usize),
+            shape in prop::array::uniform3(1..10_usize),
             axis in 0..3_usize,
             (is_flat, is_from_behind) in (any::<bool>(), any::<bool>()),
             seed in any::<u32>(),
@@ -252,7 +252,7 @@ mod tests {
             seed in any::<u32>(),
         ) {
             let (values, scale) = (numbers(rows * width, seed), numbers(width, !seed));
-            let bias = numbers(width, seed ^ 77);
+            let bias = numbers(width, seed ^ 0x4d);
             let kernel = LayerNormalise::<f32>::parse(&with(&[])).unwrap();
             let list = |values: &[f32]| tensor(&[width], values);
             let (x, scales, biases) = (tensor(&[rows, width], &values), list(&scale), list(&bias));

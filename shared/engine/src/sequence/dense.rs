@@ -112,7 +112,7 @@ impl Dense {
         if self.layers.get().is_some() {
             return Ok(());
         }
-        let mut raws = Vec::with_capacity(self.plans.len());
+        let mut layers = Vec::with_capacity(self.plans.len());
         for (at, plan) in self.plans.iter().enumerate() {
             let first = 1 + at * LAYER_INPUTS;
             let Some((&[rows, columns], weights)) = constant(first)? else {
@@ -121,7 +121,7 @@ impl Dense {
             let list = |input: usize| -> TractResult<Option<&'a [f32]>> {
                 Ok(constant(input)?.map(|(_, values)| values))
             };
-            raws.push(Raw {
+            layers.push(Raw {
                 shape: [rows, columns],
                 weights,
                 bias: list(first + 1)?,
@@ -129,7 +129,7 @@ impl Dense {
                 plan: *plan,
             });
         }
-        let packed = Layers::pack(&raws)?;
+        let packed = Layers::pack(&layers)?;
         // Another thread may have packed the same meanwhile.
         let _ = self.layers.set(packed);
         Ok(())

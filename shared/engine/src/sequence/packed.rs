@@ -4,6 +4,11 @@
     clippy::inline_always,
     reason = "code uses the processor's registers only where it is inlined into what was chosen for them"
 )]
+#![expect(
+    clippy::needless_range_loop,
+    clippy::manual_memcpy,
+    reason = "loops over constant ranges are unrolled into registers; what iterators and slices make of them is kept in memory"
+)]
 
 use std::fmt;
 

@@ -4,6 +4,10 @@
     clippy::inline_always,
     reason = "code uses the processor's registers only where it is inlined into what was chosen for them"
 )]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops over constant ranges are unrolled into registers; what iterators make of them is kept in memory"
+)]
 
 use pulp::{Arch, Simd, WithSimd};
 

@@ -48,7 +48,9 @@ fn define(raw: &Raw<'_>, row: &[f64], outputs: usize) -> Vec<f64> {
         None => {}
         Some(Function::Softmax) => {
             let sum: f64 = made.iter().map(|x| x.exp()).sum();
-            made.iter_mut().for_each(|x| *x = x.exp() / sum);
+            for x in &mut made {
+                *x = x.exp() / sum;
+            }
         }
         Some(Function::Each(activation)) => {
             for x in &mut made {
@@ -91,7 +93,7 @@ proptest! {
                 let scale = 1.0 / (pair[0] as f32).sqrt();
                 let weights = numbers(pair[0] * pair[1], seed);
                 let weights = weights.into_iter().map(|value| value * scale).collect();
-                [weights, numbers(pair[1], seed ^ 77), numbers(pair[1], seed ^ 99)]
+                [weights, numbers(pair[1], seed ^ 0x4d), numbers(pair[1], seed ^ 0x63)]
             })
             .collect();
         let raws: Vec<Raw<'_>> = widths
