@@ -1,8 +1,8 @@
 //! A wrapper that makes a port fail, before or after it did its work.
 
 mod ports;
-mod spill;
 mod sealed;
+mod spill;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
