@@ -74,13 +74,13 @@ async fn main() -> anyhow::Result<()> {
     let cpu = cpu_time::ProcessTime::now();
     let report = sealer.run(None).await?;
     let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
-    let sealed = report.events as f64;
+    let count = report.events as f64;
     println!(
         "{} events sealed in {} checkpoints: {wall:.2} s, {:.0} events/s; {cpu:.2} s of one core, {:.0} events/s a core",
         report.events,
         report.checkpoints,
-        sealed / wall,
-        sealed / cpu,
+        count / wall,
+        count / cpu,
     );
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -45,9 +45,9 @@ impl Sealer {
         now_us: u64,
     ) -> Result<(Candidates, bool), SealError> {
         let mut found = Candidates::default();
-        spilled
-            .iter()
-            .for_each(|stream| found.add(*stream, Why::Sweep));
+        for stream in spilled {
+            found.add(*stream, Why::Sweep);
+        }
         let listed_us = head.position.listed_until_us.min(now_us);
         let mut complete = if now_us - listed_us > LIST_ALL_US {
             self.add_all(&mut found).await
@@ -73,7 +73,9 @@ impl Sealer {
             let page = page.map_err(SealError::store("list the open streams"))?;
             let Some(last) = page.last() else { break };
             after = Some(last.stream);
-            page.into_iter().for_each(|state| found.add_open(state));
+            for state in page {
+                found.add_open(state);
+            }
         }
         Ok((found, complete))
     }
@@ -108,8 +110,9 @@ impl Sealer {
                 Ok(page) => {
                     let Some(last) = page.last() else { return true };
                     after = Some(*last);
-                    page.iter()
-                        .for_each(|stream| found.add(*stream, Why::Registered));
+                    for stream in page {
+                        found.add(stream, Why::Registered);
+                    }
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "the streams could not be listed");
@@ -165,8 +168,9 @@ impl Sealer {
         while leaves < self.rules.max_leaves && bytes < self.rules.max_bytes {
             let part = queue.take(AT_ONCE);
             if part.is_empty() || (time.is_short() && leaves == 0) {
-                part.into_iter()
-                    .for_each(|candidate| queue.again(candidate));
+                for candidate in part {
+                    queue.again(candidate);
+                }
                 break;
             }
             let looks = part
@@ -188,7 +192,9 @@ impl Sealer {
                         } else {
                             pages.insert(page.stream, *page);
                         }
-                        again.into_iter().for_each(|again| queue.again(again));
+                        if let Some(again) = again {
+                            queue.again(again);
+                        }
                     }
                 }
             }

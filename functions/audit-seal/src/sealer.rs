@@ -138,6 +138,7 @@ impl Sealer {
     }
 
     /// The same, which puts spilled events into their streams before it reads those.
+    #[must_use]
     pub fn with_spill(self, spill: Spill) -> Self {
         Self {
             spill: Some(spill),
@@ -329,7 +330,7 @@ impl Sealer {
                 vec![stream_key(signer.key_id(), &pem)?]
             }
         };
-        let log_keys = [&[own.clone()], self.rules.earlier_keys.as_slice()].concat();
+        let log_keys = [std::slice::from_ref(&own), &self.rules.earlier_keys].concat();
         let keys = Keys {
             own,
             log: TrustedLog::by_keys(&self.rules.origin, log_keys),

@@ -39,10 +39,10 @@ impl SealedLog {
 
     /// Looks at what is published; it must have grown from what was published when it was last looked at.
     pub(crate) fn look(&mut self) {
-        let stages = fs::read_dir(self.dir.join("stage"));
-        let staged = stages.is_ok_and(|mut stages| stages.next().is_some());
+        let listing = fs::read_dir(self.dir.join("stage"));
+        let is_left = listing.is_ok_and(|mut listing| listing.next().is_some());
         let read = |name| fs::read(self.dir.join(name)).ok();
-        if staged || read("committed") != read("checkpoint") {
+        if is_left || read("committed") != read("checkpoint") {
             self.interrupted += 1;
         }
         let Some(note) = read("checkpoint") else {

@@ -15,7 +15,7 @@ use domain::{LogPath, StoreError};
 
 #[derive(Debug, Default)]
 struct Objects {
-    objects: BTreeMap<LogPath, Vec<u8>>,
+    stored: BTreeMap<LogPath, Vec<u8>>,
     checkpoint: Option<Vec<u8>>,
     committed: Option<Vec<u8>>,
     published: Vec<Vec<u8>>,
@@ -38,7 +38,7 @@ impl MemoryLog {
     /// Every object below the prefix, by its path.
     pub fn objects_below(&self, prefix: &str) -> BTreeMap<LogPath, Vec<u8>> {
         let objects = self.objects();
-        let below = objects.objects.iter();
+        let below = objects.stored.iter();
         below
             .filter(|(path, _)| path.as_str().starts_with(prefix))
             .map(|(path, bytes)| (path.clone(), bytes.clone()))
@@ -54,8 +54,8 @@ impl MemoryLog {
     pub fn tamper(&self, path: &LogPath, bytes: Option<Vec<u8>>) {
         let mut objects = self.objects();
         match bytes {
-            Some(bytes) => objects.objects.insert(path.clone(), bytes),
-            None => objects.objects.remove(path),
+            Some(bytes) => objects.stored.insert(path.clone(), bytes),
+            None => objects.stored.remove(path),
         };
     }
 
@@ -92,7 +92,7 @@ fn replace(
 impl LogReader for MemoryLog {
     async fn read(&self, path: &LogPath, max: u64) -> Result<Vec<u8>, StoreError> {
         let objects = self.objects();
-        let bytes = objects.objects.get(path);
+        let bytes = objects.stored.get(path);
         let bytes = bytes.ok_or_else(|| StoreError::NotFound(path.to_string()))?;
         if bytes.len() as u64 > max {
             let length = bytes.len();
@@ -110,7 +110,7 @@ impl LogReader for MemoryLog {
 impl LogWriter for MemoryLog {
     async fn create(&self, path: &LogPath, bytes: &[u8]) -> Result<(), StoreError> {
         let mut objects = self.objects();
-        let kept = objects.objects.entry(path.clone());
+        let kept = objects.stored.entry(path.clone());
         if kept.or_insert_with(|| bytes.to_vec()) == bytes {
             Ok(())
         } else {
@@ -147,7 +147,7 @@ impl StageRemover for MemoryLog {
         if !path.as_str().starts_with("stage/") {
             return Err(StoreError::Denied(format!("{path} is no staged record")));
         }
-        self.objects().objects.remove(path);
+        self.objects().stored.remove(path);
         Ok(())
     }
 }

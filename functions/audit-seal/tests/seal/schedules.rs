@@ -13,7 +13,7 @@ use testkit::build::TestStream;
 
 use crate::support::{Stores, World, stopped};
 
-/// Numbers that depend on the seed alone (SplitMix64).
+/// Numbers that depend on the seed alone (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -88,22 +88,22 @@ impl Process {
             1 => Fault::Before(StoreError::OutcomeUnknown("timed out".to_owned())),
             _ => Fault::After,
         };
-        match random.below(6) {
-            0 => self.stores.log.fail_next("LogWriter::create", fault),
-            1 => self.stores.log.fail_next("LogLock::commit", fault),
-            2 => self.stores.log.fail_next("LogPublisher::publish", fault),
-            3 => self.stores.log.fail_next("StageRemover::remove", fault),
-            4 => {
-                self.stores.index.fail_next("SealIndexWriter::put", fault);
-                return;
-            }
-            _ => {
-                self.stores
-                    .index
-                    .fail_next("SealIndexWriter::advance", fault);
-                return;
-            }
-        };
+        let (log, index) = (&self.stores.log, &self.stores.index);
+        let (of_log, of_index) = (
+            [
+                "LogWriter::create",
+                "LogLock::commit",
+                "LogPublisher::publish",
+                "StageRemover::remove",
+            ],
+            ["SealIndexWriter::put", "SealIndexWriter::advance"],
+        );
+        let call = random.below(6) as usize;
+        if let Some(call) = of_log.get(call) {
+            log.fail_next(call, fault);
+        } else {
+            index.fail_next(of_index[call - of_log.len()], fault);
+        }
     }
 }
 
@@ -118,7 +118,7 @@ struct Seen {
 
 fn play(seed: u64) -> Seen {
     let mut random = Random(seed);
-    let mut seen = Seen::default();
+    let mut done = Seen::default();
     let world = World::new();
     let max_leaves = 3 + random.below(60) as usize;
     let mut processes = [
@@ -149,7 +149,7 @@ fn play(seed: u64) -> Seen {
                 let at = random.below(2) as usize;
                 // Everything in memory is gone, a step that was begun may be done or not.
                 processes[at] = Process::start(&world, max_leaves);
-                seen.kills += 1;
+                done.kills += 1;
             }
             13 | 14 => processes[random.below(2) as usize].fail(&mut random),
             _ => {
@@ -166,14 +166,14 @@ fn play(seed: u64) -> Seen {
             }
         }
     }
-    seen.finished = processes.iter().map(|process| process.finished).sum();
+    done.finished = processes.iter().map(|process| process.finished).sum();
     drop(processes);
     world.clock.advance(World::rules().heartbeat_us);
     world.seal();
     world.assert_all_sealed_once();
-    seen.checkpoints = world.log.all_published().len();
-    seen.events = world.audit.records().len();
-    seen
+    done.checkpoints = world.log.all_published().len();
+    done.events = world.audit.records().len();
+    done
 }
 
 /// Seeds `from..to`; a seed that fails is named.

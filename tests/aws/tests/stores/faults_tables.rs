@@ -207,7 +207,12 @@ fn sealed(stream: StreamId, tree_size: u64) -> SealedStream {
 #[tokio::test(flavor = "multi_thread")]
 async fn how_far_a_stream_is_sealed_is_kept_once_or_not() {
     let table = &tables::create_log(DynamodbLocal).await;
-    to_tables("PutItem")
+    // Where the first put is in doubt, the stream is listed and its state put again.
+    let operation = Operation {
+        calls: 3,
+        ..to_tables("PutItem")
+    };
+    operation
         .outcomes(|connection| async move {
             let index = connection.seal_index(table, "log.example/a");
             let (reader, stream) = (Arc::clone(&index), StreamId(random()));

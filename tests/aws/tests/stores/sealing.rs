@@ -1,4 +1,4 @@
-//! The sealer over the AWS stores: streams and index in DynamoDB Local, the log in S3, its key in KMS.
+//! The sealer over the AWS stores: streams and index in `DynamoDB` Local, the log in S3, its key in KMS.
 
 use std::sync::Arc;
 
