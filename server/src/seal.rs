@@ -10,7 +10,7 @@ use audit::note::{KeyName, VerifierKey};
 use audit_seal::{Ports, Rules, SealSettings, Sealer, StreamKeys};
 use domain::ports::Clock;
 use store_embedded::EmbeddedStore;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 /// Longest time that the server seals after it was told to stop.
 const LAST_RUN: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ pub(crate) fn earlier_keys(
 
 /// The thread that seals. Signatures are verified a page at a time, which would hold up requests on a thread of theirs.
 pub(crate) struct Sealing {
-    stop: oneshot::Sender<()>,
+    stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
 
@@ -76,7 +76,7 @@ impl Sealing {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (stop, stopped) = oneshot::channel();
+        let (stop, stopped) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("sealer".to_owned())
             .spawn(move || runtime.block_on(seal_until(stopped, &sealer, interval)))?;
@@ -86,7 +86,7 @@ impl Sealing {
     /// Seals the last events of a server that stops. What is left waits for the next start.
     pub(crate) async fn finish(self) {
         // Where the thread is gone there is nobody to tell.
-        let _ = self.stop.send(());
+        let _ = self.stop.send(true);
         let ended = tokio::task::spawn_blocking(|| self.thread.join()).await;
         if !matches!(ended, Ok(Ok(()))) {
             tracing::error!(
@@ -96,16 +96,22 @@ impl Sealing {
     }
 }
 
-async fn seal_until(stopped: oneshot::Receiver<()>, sealer: &Sealer, interval: Duration) {
-    let keep_sealing = async {
-        loop {
-            let _ = sealer.run(None).await;
-            tokio::time::sleep(interval).await;
+async fn seal_until(mut stop: watch::Receiver<bool>, sealer: &Sealer, interval: Duration) {
+    // A server that ends without a word is no reason to go on either.
+    while !*stop.borrow() && stop.has_changed().is_ok() {
+        let mut told = stop.clone();
+        let too_late = async {
+            let _ = told.wait_for(|stop| *stop).await;
+            tokio::time::sleep(LAST_RUN).await;
+        };
+        tokio::select! {
+            _ = sealer.run(None) => {}
+            () = too_late => break,
         }
-    };
-    tokio::select! {
-        _ = stopped => {}
-        () = keep_sealing => {}
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(interval) => {}
+        }
     }
     let run = sealer.run(Some(Instant::now() + LAST_RUN));
     if tokio::time::timeout(LAST_RUN, run).await.is_err() {
