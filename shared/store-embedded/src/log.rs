@@ -161,11 +161,13 @@ fn create(
                 Err(error) => Err(unavailable("compare with", path)(error)),
             }
         }
-        result => result.map_err(|error| {
-            // Perhaps the directory is gone: the next call looks again.
+        // The directory that was known is gone again.
+        Err(WriteError::NotApplied(error)) if is_known && error.kind() == ErrorKind::NotFound => {
             known().remove(parent);
-            error.into_store(path)
-        }),
+            durable::create_dirs_below(dir, parent).map_err(unavailable("create", parent))?;
+            durable::create_whole(dir, path, bytes).map_err(|error| error.into_store(path))
+        }
+        result => result.map_err(|error| error.into_store(path)),
     }
 }
 
@@ -260,14 +262,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_that_was_removed_is_an_error_and_made_again_by_the_next_call() {
+    async fn a_directory_that_was_removed_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let log = FileLog::open(dir.path()).unwrap();
         let path = |name: &str| LogPath::parse(&format!("tile/0/{name}")).unwrap();
         log.create(&path("000"), b"a").await.unwrap();
         std::fs::remove_dir_all(dir.path().join("log/tile")).unwrap();
-        let gone = log.create(&path("001"), b"b").await;
-        assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
         log.create(&path("001"), b"b").await.unwrap();
         assert_eq!(log.read(&path("001"), 1).await.unwrap(), b"b");
     }

@@ -151,7 +151,7 @@ impl DynamoAudit {
             for row in &rows {
                 match Found::of(row, keys, query) {
                     Ok(row) => found.push(row),
-                    Err(error) => say(&error),
+                    Err(error) => report(&error),
                 }
             }
             let full = rows.len() >= limit;
@@ -184,11 +184,14 @@ impl DynamoAudit {
             EventKeys::of(entry)
                 .map_err(|error| StoreError::Corrupt(format!("row {pk} {sk}: {error}")))
         });
-        let Ok(keys) = keys.inspect_err(say) else {
-            // It may be one of them: it is found, and whoever reads it sees that it cannot be read.
-            return Ok(true);
-        };
-        Ok(keys.match_query(query))
+        Ok(keys.map_or_else(
+            |error| {
+                // It may be one of them: whoever reads it sees that it cannot be read.
+                report(&error);
+                true
+            },
+            |keys| keys.match_query(query),
+        ))
     }
 }
 
@@ -212,17 +215,21 @@ struct Found {
 impl Found {
     fn of(row: &Item, keys: Keys, query: &EventQuery) -> Result<Self, StoreError> {
         let of_several = format!("Y#{SEVERAL}#");
-        let kind = text_of(row, "kind")?;
+        let is_kind = |asked: &String| {
+            text_of(row, "kind")
+                .inspect_err(report)
+                .map_or(true, |kind| kind == asked)
+        };
         Ok(Self {
             position: position_in(row, keys)?,
-            of_kind: query.kind.as_ref().is_none_or(|asked| asked == kind),
+            of_kind: query.kind.as_ref().is_none_or(is_kind),
             of_several: text_of(row, keys.pk)?.starts_with(&of_several),
         })
     }
 }
 
-/// Says that a row is not what a process of ours wrote; the other events are found all the same.
-fn say(error: &StoreError) {
+/// Says that a row is not what a process of ours wrote. The others are found all the same.
+fn report(error: &StoreError) {
     let code = "audit.row_unreadable";
     tracing::error!(security.code = code, error = %error, "a row of the audit table was altered or put in");
 }

@@ -127,6 +127,13 @@ async fn check_creating_at_once(writer: &dyn LogWriter, reader: &dyn LogReader) 
             assert_conflict(result, "a rival that lost");
         }
     }
+    // Below directories that nobody has made yet.
+    let path = fresh_path("x001/x002/same");
+    let results = join_all((0..8).map(|_| writer.create(&path, b"the same"))).await;
+    for result in results {
+        assert_eq!(result, Ok(()), "of callers with the same bytes none loses");
+    }
+    assert_eq!(reader.read(&path, 8).await, Ok(b"the same".to_vec()));
 }
 
 async fn check_publishing(publisher: &dyn LogPublisher, reader: &dyn LogReader) {
