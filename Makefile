@@ -1,4 +1,4 @@
-# make run           serve the example on embedded stores, make a prediction and verify its record
+# make run           serve the example on embedded stores, make a prediction, verify its record, prove it in the log
 # make test          every test; installs what it needs into project-local folders
 # make lint          formatting, clippy, licences, which crate may depend on which, and the template
 # make bench         throughput and latency of the whole server, and of the engine

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Serves the example's release, makes a first prediction and verifies its record.
+# Serves the example's release, makes a first prediction, verifies its record and proves it in the sealed log.
 #
 #   examples/run.sh DIRECTORY-OF-THE-BINARIES
 #
 # SEALCAST_ADDR (127.0.0.1:8080) and SEALCAST_DATA (.sealcast) say where, SEALCAST_SEAL_INTERVAL (2) how many seconds
-# pass between two checkpoints of the log. What a first run created, a second one
-# keeps. The server goes on when the terminal is closed; SIGTERM or Ctrl-C stops it.
+# pass between two checkpoints of the log. What a first run created, a second one keeps. The server goes on when the
+# terminal is closed; SIGTERM or Ctrl-C stops it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,6 +37,8 @@ mkdir -p "$data"
 [ -d "$data/keys" ] || sealcast keygen --data "$data"
 [ -s "$data/predictor.token" ] ||
     sealcast token create --data "$data" --principal example-desk --role predictor --out "$data/predictor.token"
+[ -s "$data/auditor.token" ] ||
+    sealcast token create --data "$data" --principal example-auditor --role auditor --out "$data/auditor.token"
 for model in spx-direction spx-direction-mlp; do
     [ ! -d "$data/artifacts/$model/1.0.0" ] || continue
     manifest=manifest${model#spx-direction}.json
@@ -71,9 +73,7 @@ for attempt in $(seq 100); do
     sleep 0.2
 done
 
-# 3. A first prediction, and its record.
-leaves() { sed -n 2p "$data/log/checkpoint" 2>/dev/null || true; }
-before=$(leaves)
+# 3. A first prediction, its record, and its place in the sealed log.
 echo
 echo "== A prediction: the S&P 500, from the last day of $example/features.csv"
 answer=$(sealcast predict --addr "$url" --token-file "$data/predictor.token" --body "$example/request-v1.json")
@@ -83,21 +83,23 @@ echo
 echo "== Its record, verified offline with nothing but the stream's file and a public key"
 sealcast audit verify "$data/audit/${receipt%%:*}.jsonl" --key "$data/keys/stream-registration.pub.pem" \
     --receipt "$receipt"
-
 echo
-echo "== The log that it is sealed in: name, leaves, root and the log's signature"
-for attempt in $(seq 50); do
-    [ "$(leaves)" = "$before" ] || break
-    sleep 0.2
-done
-cat "$data/log/checkpoint" || echo "nothing is sealed yet: see $data/server.log"
+echo "== The same event in the sealed log: proven over the API, and verified with two files and the log's key"
+[ -s "$data/log.vkey" ] || sealcast key show log --data "$data" >"$data/log.vkey"
+sealcast audit prove "$receipt" --server "$url" --token-file "$data/auditor.token" --key "$data/log.vkey" \
+    --out "$data/proofs" --name "${receipt:0:8}" --wait 60
+echo
+sealcast audit verify "$data/proofs/${receipt:0:8}.json" --proof "$data/proofs/${receipt:0:8}.tlog-proof" \
+    --key "$data/log.vkey"
 cat <<EOF
 
-Serving at $url (pid $server, data in $data, log in $data/server.log). The token is in $data/predictor.token.
+Serving at $url (pid $server, data in $data, log in $data/server.log). Tokens are in $data/predictor.token
+and, for questions to the audit log, $data/auditor.token.
 Try it:
 
   curl -s $url/v1/predict -H "Authorization: Bearer \$(cat $data/predictor.token)" \\
     -H 'Content-Type: application/json' -d @$example/request-v1.json
+  $bin/sealcast audit query --server $url --token-file $data/auditor.token
 
 Ctrl-C stops the server; so does: kill \$(cat $data/server.pid)
 EOF

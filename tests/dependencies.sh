@@ -79,7 +79,9 @@ may audit-watch+lambda artifact audit domain web lambda-host store-aws
 for pure in artifact audit engine domain; do
     never "$pure" tokio axum hyper redb 'aws-.*' 'lambda[-_].*'
 done
-for lib in web predict health audit-query audit-seal audit-watch; do never "$lib" 'aws-.*' 'lambda[-_].*' redb; done
+for lib in web predict health audit-query audit-seal audit-watch; do
+    never "$lib" 'aws-.*' 'lambda[-_].*' redb
+done
 never store-aws axum 'lambda[-_].*' redb
 never store-embedded axum hyper 'aws-.*' 'lambda[-_].*'
 never lambda-host 'aws-.*' redb

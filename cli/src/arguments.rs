@@ -56,7 +56,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Release(ReleaseCommand),
     Predict(PredictArguments),
-    /// Export, verify and read audit streams.
+    /// Ask for, prove and verify what was recorded: streams, and the sealed log.
     #[command(subcommand)]
     Audit(AuditCommand),
 }

@@ -95,13 +95,12 @@ impl Question {
         give("request_id", request_id.as_ref().map(ToString::to_string));
         give("kind", kind.clone());
         give("limit", Some(limit.to_string()));
-        match &self.cursor {
+        if let Some(cursor) = &self.cursor {
             // A cursor knows its range.
-            Some(cursor) => give("cursor", Some(cursor.clone())),
-            None => {
-                give("from", self.from.clone());
-                give("until", self.until.clone());
-            }
+            give("cursor", Some(cursor.clone()));
+        } else {
+            give("from", self.from.clone());
+            give("until", self.until.clone());
         }
         let pairs: Vec<String> = given
             .iter()

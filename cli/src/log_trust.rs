@@ -115,9 +115,10 @@ impl TrustArguments {
                     let place = format!("{}{KEY_ROUTE}", client.address());
                     (vec![parse_verifier(&text, &place)?], KeyFrom::Server)
                 }
-                Source::Store(stores, _) => {
-                    (stores.wait(stores.trusted_log_keys())?, KeyFrom::Store)
-                }
+                Source::Store(stores, _) => (
+                    stores.wait(stores.trusted_log_keys(self.origin.as_deref()))?,
+                    KeyFrom::Store,
+                ),
             };
             trust.log = self.trusted(keys)?;
             if trust.log.is_some() {

@@ -8,13 +8,17 @@ mod mirror;
 mod port;
 mod tiles;
 
+use std::ffi::OsString;
 use std::fmt;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit::tiles::CHECKPOINT_PATH;
+use audit::{SignedRegistration, StreamId, export};
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use self::api::ApiLog;
 pub(crate) use self::api::persist;
@@ -30,6 +34,8 @@ use crate::stores::Stores;
 
 /// Longest checkpoint that is read, in bytes; a signed note is no longer.
 const MAX_CHECKPOINT: u64 = audit::note::MAX_NOTE_BYTES as u64;
+/// Longest registration that is read, in bytes.
+const MAX_REGISTRATION: u64 = 64 << 10;
 
 /// Why an object of a log was not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +67,25 @@ pub(crate) trait LogObjects: Send + Sync {
     fn parallel(&self) -> usize;
 }
 
+/// Which log `--log` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LogPlace {
+    /// The one in this folder.
+    Folder(PathBuf),
+    /// That of the store.
+    Store,
+}
+
+impl LogPlace {
+    fn of(value: OsString) -> Self {
+        if value.is_empty() {
+            Self::Store
+        } else {
+            Self::Folder(value.into())
+        }
+    }
+}
+
 /// Which log a command reads.
 #[derive(Debug, Args)]
 pub(crate) struct LogArguments {
@@ -71,9 +96,10 @@ pub(crate) struct LogArguments {
         value_name = "DIR",
         num_args = 0..=1,
         default_missing_value = "",
+        value_parser = OsStringValueParser::new().map(LogPlace::of),
         conflicts_with = "server"
     )]
-    pub(crate) log: Option<PathBuf>,
+    pub(crate) log: Option<LogPlace>,
     #[command(flatten)]
     pub(crate) api: ApiArguments,
 }
@@ -131,7 +157,7 @@ impl LogArguments {
         if let Some(server) = &self.api.server {
             return Ok(Source::Api(Arc::new(self.api.client(server)?)));
         }
-        if let Some(dir) = self.log.as_ref().filter(|dir| !dir.as_os_str().is_empty()) {
+        if let Some(LogPlace::Folder(dir)) = &self.log {
             return Ok(Source::Folder(FolderLog::open(dir)?));
         }
         let stores = Stores::open(store)?;
@@ -148,6 +174,25 @@ impl Source {
             Self::Api(client) => Arc::new(ApiLog::new(Arc::clone(client))),
             Self::Store(_, objects) => Arc::clone(objects),
         }
+    }
+
+    /// A stream's registration, where the source has it beside its log: one question instead of a walk through the
+    /// log. Whether it is right, its signature says.
+    pub(crate) fn registration(&self, stream: StreamId) -> Option<SignedRegistration> {
+        let mut line = Vec::new();
+        match self {
+            Self::Folder(_) => return None,
+            Self::Api(client) => {
+                let route = format!("/v1/audit/streams/{stream}/registration");
+                line = persist(|| client.get(&route, MAX_REGISTRATION)).ok()?.body;
+            }
+            Self::Store(stores, _) => {
+                let lines = stores.streams().open(stream).ok()?.lines;
+                let mut lines = BufReader::new(lines.take(MAX_REGISTRATION));
+                lines.read_until(b'\n', &mut line).ok()?;
+            }
+        }
+        export::parse_registration_line(&line).ok()
     }
 }
 

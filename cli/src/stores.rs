@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use artifact::TrustedKey;
 use async_trait::async_trait;
-use audit::note::VerifierKey;
+use audit::note::{KeyName, VerifierKey};
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyUnwrapper, KeyWrapper,
     ReleaseReader, ReleaseWriter, RoutingReader, Signer, SpillWriter,
@@ -73,8 +73,9 @@ trait Parts: Send + Sync {
     /// What the audit log did not take; a local store's is in `dir`, where that is given.
     fn spill(&self, dir: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure>;
 
-    /// The keys that sign the log's checkpoints; none where the store knows of none.
-    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure>;
+    /// The keys that sign the log's checkpoints, the present one first; none where the store knows of none. Without
+    /// an origin, the store's own names them.
+    async fn trusted_log_keys(&self, origin: Option<&str>) -> Result<Vec<VerifierKey>, Failure>;
 
     /// The sealed log; what waits for something does so in the runtime.
     fn log(&self, runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure>;
@@ -190,9 +191,13 @@ impl Stores {
         self.parts.spill(dir)
     }
 
-    /// The keys that sign the log's checkpoints; none where the store knows of none.
-    pub(crate) async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
-        self.parts.trusted_log_keys().await
+    /// The keys that sign the log's checkpoints, the present one first; none where the store knows of none. Without
+    /// an origin, the store's own names them.
+    pub(crate) async fn trusted_log_keys(
+        &self,
+        origin: Option<&str>,
+    ) -> Result<Vec<VerifierKey>, Failure> {
+        self.parts.trusted_log_keys(origin).await
     }
 
     /// The sealed log.
@@ -204,4 +209,14 @@ impl Stores {
     pub(crate) fn streams(&self) -> Box<dyn StreamSource> {
         self.parts.streams(&self.runtime)
     }
+}
+
+/// The log's key as verifiers know it: by the log's origin.
+fn name_log_key(origin: &str, key: &audit::PublicKey) -> Result<VerifierKey, Failure> {
+    let name = KeyName::parse(origin).ok_or_else(|| {
+        let message = format!("{origin:?}: expected an origin without blanks and plus signs");
+        Failure::usage("--origin", message)
+    })?;
+    VerifierKey::ed25519(name, key)
+        .map_err(|error| Failure::refused("audit.key_malformed", error.to_string()))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use audit::EventBody;
 use audit::event::{ProcessStarted, ProcessStopped};
+use audit_seal::Spill;
 use axum::middleware::from_fn_with_state;
 use domain::ports::Clock;
 use domain::spill::{ReplayPorts, SpilledLines};
@@ -21,7 +22,7 @@ use web::Edge;
 use crate::config::Config;
 use crate::seal::Sealing;
 use crate::tokens::{Tokens, authenticate};
-use crate::{follow, health, listen, questions, replay, seal};
+use crate::{follow, health, listen, questions, seal};
 
 /// How often answers that are too old to be given again are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
@@ -59,7 +60,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         settings,
     };
     recorder.record(EventBody::ProcessStarted(started)).await?;
-    let sealer = seal::open(&store, &config.seal, Arc::clone(&clock))?;
+    let spilled = Spill {
+        ports: ReplayPorts {
+            reader: spill.clone(),
+            remover: spill.clone(),
+            restorer: store.audit_restorer(),
+            log: store.audit_reader(),
+            clock: Arc::clone(&clock),
+        },
+        recorder: Arc::clone(&recorder),
+    };
+    let sealer = seal::open(&store, &config.seal, Arc::clone(&clock))?.with_spill(spilled);
     let loader = Loader {
         artifacts: store.artifact_reader(),
         releases: store.release_reader(),
@@ -82,17 +93,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let health = health::open(
         &store,
         heartbeats.clone(),
-        spill.clone(),
+        spill,
         Arc::clone(&recorder),
         Arc::clone(&clock),
     );
-    let replayed = ReplayPorts {
-        reader: spill.clone(),
-        remover: spill,
-        restorer: store.audit_restorer(),
-        log: store.audit_reader(),
-        clock: Arc::clone(&clock),
-    };
     let questions = questions::open(
         &store,
         &config.seal.origin,
@@ -114,7 +118,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         )),
         tokio::spawn(follow::follow_alias(predict, store.alias_reader())),
         tokio::spawn(follow::follow_tokens(tokens, Arc::clone(&recorder))),
-        tokio::spawn(replay::replay_spill(replayed, Arc::clone(&recorder))),
         tokio::spawn(purge(store.claims().clone(), clock)),
     ];
     let sealing = Sealing::start(sealer, config.seal_interval)?;

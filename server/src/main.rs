@@ -10,7 +10,6 @@ mod follow;
 mod health;
 mod listen;
 mod questions;
-mod replay;
 mod seal;
 mod tokens;
 

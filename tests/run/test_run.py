@@ -116,10 +116,15 @@ def scenario(first, data, port):
     receipt = re.search(r"[0-9a-f]{32}:\d+:[0-9a-f]{64}", text)
     check("its receipt is printed", receipt, text)
     check("its record is verified", "verified" in text, text)
+    proven = re.search(r"proven +entry (\d+) of (\d+)", text)
+    check("its place in the sealed log is proven", proven, text)
+    check("and verified by two files and a key", f"verified           entry {proven[1]} of {proven[2]}" in text, text)
+    check("both files are kept", len(list((data / "proofs").iterdir())) == 2)
     check("a curl line to try is printed", f"curl -s http://127.0.0.1:{port}/v1/predict" in text, text)
 
     token_file = data / "predictor.token"
     check("the token is readable by its owner only", token_file.stat().st_mode & 0o777 == 0o600)
+    check("so is the auditor's", (data / "auditor.token").stat().st_mode & 0o777 == 0o600)
     body = (ROOT / "examples/spx-direction/request-v1.json").read_bytes()
     token = token_file.read_text().strip()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -37,7 +37,7 @@ pub(super) fn configure_tls() -> Result<TlsConfig, Failure> {
 }
 
 /// Credentials that end sooner than this are asked for again.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// Signs many requests with the credentials that it found once, for as long as they last.
 #[derive(Default)]

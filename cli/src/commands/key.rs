@@ -19,7 +19,8 @@ pub(crate) enum KeyCommand {
 /// Print a public key: it is what verifying takes.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// The key that signs models (P-256), or the one that registers audit streams (Ed25519).
+    /// The key that signs models (P-256), the one that registers audit streams (Ed25519), or the one that signs the
+    /// log's checkpoints (Ed25519), which is printed as a verifier key, NAME+ID+BASE64.
     #[arg(value_enum)]
     key: KeyName,
     #[command(flatten)]
@@ -33,12 +34,17 @@ pub(crate) struct ShowArguments {
     /// The last moment at which the key is trusted, RFC 3339 in UTC; with --form trusted.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// The log's origin, which is its key's name; by default that of the stack, else `SEALCAST_LOG_ORIGIN`, else
+    /// `sealcast.local`. With `log`.
+    #[arg(long, value_name = "NAME")]
+    origin: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum KeyName {
     Model,
     Stream,
+    Log,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,10 +58,14 @@ pub(crate) fn run(command: &KeyCommand) -> Result<Report, Failure> {
     let KeyCommand::Show(arguments) = command;
     check_usage(arguments)?;
     let stores = Stores::open(&arguments.store)?;
+    if arguments.key == KeyName::Log {
+        return show_log_key(&stores, arguments.origin.as_deref());
+    }
     let keys = stores.keys()?;
-    let (name, signer) = match arguments.key {
-        KeyName::Model => ("model", keys.model_signer),
-        KeyName::Stream => ("stream", keys.stream_signer),
+    let (name, signer) = if arguments.key == KeyName::Model {
+        ("model", keys.model_signer)
+    } else {
+        ("stream", keys.stream_signer)
     };
     let pem = stores.wait(signer.public_key_pem())?;
     let mut value = json!({ "key": name, "key_id": signer.key_id(), "public_key": pem });
@@ -73,8 +83,31 @@ pub(crate) fn run(command: &KeyCommand) -> Result<Report, Failure> {
     Ok(Report::document(output::to_json(&value)?, text))
 }
 
+fn show_log_key(stores: &Stores, origin: Option<&str>) -> Result<Report, Failure> {
+    let keys = stores.wait(stores.trusted_log_keys(origin))?;
+    let key = keys.first().ok_or_else(|| {
+        let message =
+            "the store has no key that signs the log's checkpoints: nothing seals its streams";
+        Failure::not_found("audit.log_key_not_found", message)
+    })?;
+    let value = json!({
+        "key": "log",
+        "origin": key.name().as_str(),
+        "key_id": hex::encode(key.id()),
+        "verifier_key": key.to_string(),
+    });
+    Ok(Report::document(
+        output::to_json(&value)?,
+        format!("{key}\n"),
+    ))
+}
+
 fn check_usage(arguments: &ShowArguments) -> Result<(), Failure> {
-    if arguments.form == KeyForm::Trusted && arguments.key == KeyName::Stream {
+    if arguments.origin.is_some() && arguments.key != KeyName::Log {
+        let message = "--origin: expected `key show log`: other keys have no origin";
+        return Err(Failure::usage("--origin", message));
+    }
+    if arguments.form == KeyForm::Trusted && arguments.key != KeyName::Model {
         let message =
             "SEALCAST_TRUSTED_KEYS holds keys that sign models: expected `key show model`";
         return Err(Failure::usage("--form", message));

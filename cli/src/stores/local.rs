@@ -14,17 +14,16 @@ use store_embedded::{ExportError, FileArtifacts, FileReleases, FileSpill, LocalK
 use tokio::runtime::Runtime;
 
 use super::streams::{CopyError, ListedStream, OpenStream, StreamSource};
-use super::{Artifacts, Keys, Parts, Releases};
+use super::{Artifacts, Keys, Parts, Releases, name_log_key};
 use crate::failure::Failure;
-use crate::files;
 use crate::sealed_log::{FolderLog, LogObjects};
+use crate::stream_file;
 
 const MAX_REGISTRATION: u64 = 64 << 10;
-const MAX_KEY_FILE: u64 = 64 << 10;
 /// Where the log is below the data directory.
 const LOG: &str = "log";
-/// The log's verifier key among the keys.
-const LOG_KEY: &str = "log.vkey";
+/// The log's origin where the environment does not say another: the server's default.
+const LOG_ORIGIN: &str = "sealcast.local";
 
 /// A data directory, and the folder of its keys.
 pub(super) struct LocalStores {
@@ -83,17 +82,18 @@ impl Parts for LocalStores {
         Ok(Arc::new(FileSpill::open(dir.unwrap_or(&own))?))
     }
 
-    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
-        let path = self.keys.join(LOG_KEY);
-        if !path.exists() {
+    async fn trusted_log_keys(&self, origin: Option<&str>) -> Result<Vec<VerifierKey>, Failure> {
+        let keys = LocalKeys::open(&self.keys)?;
+        let Some(signer) = keys.log_signer() else {
             return Ok(Vec::new());
-        }
-        let key = VerifierKey::parse(files::read_text(&path, MAX_KEY_FILE)?.trim());
-        let key = key.map_err(|error| {
-            let message = format!("{}: {error}", path.display());
-            Failure::refused("audit.key_malformed", message).at(path.display().to_string())
-        })?;
-        Ok(vec![key])
+        };
+        let pem = signer.public_key_pem().await?;
+        let newest = stream_file::parse_key(&pem).map(|(key, _)| key);
+        let set = std::env::var("SEALCAST_LOG_ORIGIN").ok();
+        let origin = origin.map(str::to_owned).or(set);
+        let origin = origin.as_deref().unwrap_or(LOG_ORIGIN);
+        let all = newest.iter().chain(keys.earlier_log_keys());
+        all.map(|key| name_log_key(origin, key)).collect()
     }
 
     fn log(&self, _runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use artifact::{PublicKey, TrustedKey};
 use async_trait::async_trait;
-use audit::note::{KeyName, VerifierKey};
+use audit::note::VerifierKey;
 use domain::ports::{Signer, SpillWriter};
 use store_aws::{Connection, SigningAlgorithm};
 use tokio::runtime::Runtime;
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::port_streams::PortStreams;
 use super::stack_file::StackFile;
 use super::streams::StreamSource;
-use super::{Artifacts, Keys, Parts, Releases};
+use super::{Artifacts, Keys, Parts, Releases, name_log_key};
 use crate::failure::Failure;
 use crate::identity::find_identity;
 use crate::sealed_log::{LogObjects, PortLog};
@@ -104,30 +104,27 @@ impl Parts for StackStores {
     }
 
     fn spill(&self, _: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
-        match &self.stack.spill_bucket {
-            Some(bucket) => Ok(self.connection.spill(bucket)),
-            None => {
-                let place = "SEALCAST_SPILL_BUCKET";
-                let message = format!("{}: {place}: the stack has no spill", self.stack.path);
-                Err(Failure::refused("spill.none", message).at(place))
-            }
-        }
+        let Some(bucket) = &self.stack.spill_bucket else {
+            let place = "SEALCAST_SPILL_BUCKET";
+            let message = format!("{}: {place}: the stack has no spill", self.stack.path);
+            return Err(Failure::refused("spill.none", message).at(place));
+        };
+        Ok(self.connection.spill(bucket))
     }
 
-    async fn trusted_log_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
-        let (Some(key), Some(origin)) = (&self.stack.log_key, &self.stack.log_origin) else {
+    async fn trusted_log_keys(&self, origin: Option<&str>) -> Result<Vec<VerifierKey>, Failure> {
+        let origin = origin.or(self.stack.log_origin.as_deref());
+        let (Some(key), Some(origin)) = (&self.stack.log_key, origin) else {
             return Ok(Vec::new());
         };
         let signer = self.connection.signer(key, SigningAlgorithm::Ed25519);
         let pem = signer.public_key_pem().await?;
-        let parsed = stream_file::parse_key(&pem).zip(KeyName::parse(origin));
-        let verifier = parsed.and_then(|((key, _), name)| VerifierKey::ed25519(name, &key).ok());
-        let verifier = verifier.ok_or_else(|| {
+        let (key, _) = stream_file::parse_key(&pem).ok_or_else(|| {
             let place = "SEALCAST_LOG_KEY";
             let message = format!("{place}: expected an Ed25519 public key");
             Failure::refused("audit.key_malformed", message).at(place)
         })?;
-        Ok(vec![verifier])
+        Ok(vec![name_log_key(origin, &key)?])
     }
 
     fn log(&self, runtime: &Arc<Runtime>) -> Result<Arc<dyn LogObjects>, Failure> {

@@ -183,6 +183,36 @@ fn a_server_that_now_and_then_refuses_is_asked_again_and_one_that_is_gone_is_no_
 }
 
 #[test]
+fn registrations_before_a_range_are_asked_of_the_api_and_else_found_in_the_log() {
+    let (sealed, streams) = Sealed::three_streams();
+    let lines: Vec<(String, Vec<u8>)> = streams
+        .iter()
+        .map(|stream| {
+            let route = format!("/v1/audit/streams/{}/registration", stream.id());
+            (
+                route,
+                audit::export::registration_line(&stream.registration),
+            )
+        })
+        .collect();
+    let log = serve_log(&sealed);
+    let address = start(move |path| {
+        if let Some((_, line)) = lines.iter().find(|(route, _)| route == path) {
+            return ok(line.clone());
+        }
+        // Where the registrations stand in the log.
+        assert!(!path.ends_with("tile/entries/000"), "{path}");
+        log(path)
+    });
+    let range = "audit verify SERVER KEYS --from 260 --json";
+    let found = run(&sealed, &address, range).ends_with(0).json();
+    assert_eq!(found["signatures"], 194, "{found}");
+    let address = start(serve_log(&sealed));
+    let found = run(&sealed, &address, range).ends_with(0).json();
+    assert_eq!(found["signatures"], 194, "{found}");
+}
+
+#[test]
 fn an_altered_entry_behind_an_api_is_found_by_its_index() {
     let (sealed, _) = Sealed::three_streams();
     let log = serve_log(&sealed);
@@ -311,9 +341,10 @@ fn page(sealed: &Sealed, stream: &Written, path: &str) -> Response {
     let until = (cursor + 3).min(8);
     let next = (until < 8).then(|| until.to_string());
     if path.contains("format=csv") {
-        let rows: String = (cursor..until)
+        let rows: Vec<String> = (cursor..until)
             .map(|seq| format!("{seq},\"a \"\"b\"\"\r\nc\",{}\r\n", seq < 7))
             .collect();
+        let rows = rows.concat();
         let header = next.map_or_else(String::new, |next| format!("sealcast-next: {next}\r\n"));
         let headers = format!("sealcast-tree-size: 455\r\n{header}");
         return (
@@ -405,9 +436,12 @@ fn a_query_that_breaks_off_says_where_to_go_on() {
     let (sealed, streams) = Sealed::three_streams();
     let (sealed, stream) = (Arc::new(sealed), streams[0].clone());
     let log = Arc::clone(&sealed);
-    let address = start(move |path| match path.contains("cursor=3") {
-        true => refuse(503, "store.unavailable"),
-        false => page(&log, &stream, path),
+    let address = start(move |path| {
+        if path.contains("cursor=3") {
+            refuse(503, "store.unavailable")
+        } else {
+            page(&log, &stream, path)
+        }
     });
     let broken = run(&sealed, &address, "audit query SERVER --format ndjson").ends_with(4);
     assert_eq!(broken.stdout.lines().count(), 3);
@@ -451,7 +485,7 @@ fn new_events_are_followed_once_each_over_a_restart_of_the_server() {
             let count = shown.load(Ordering::SeqCst);
             let events: Vec<String> = (0..count)
                 .map(|seq| {
-                    let now = std::time::SystemTime::now() + Duration::from_secs(60);
+                    let now = std::time::SystemTime::now() + Duration::from_mins(1);
                     let time = humantime::format_rfc3339_micros(now).to_string();
                     // Times of now, so that they are within what is asked for again.
                     let event = event(&sealed, &stream, seq, None);

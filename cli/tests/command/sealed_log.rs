@@ -96,7 +96,7 @@ fn an_altered_entry_is_found_by_its_index() {
     let event = format!("{}:100", streams[1].id());
     let index = index_of(&sealed, &event);
     change_bundle(&sealed, index, |entries| {
-        alter(&mut entries[index as usize % 256])
+        alter(&mut entries[index as usize % 256]);
     });
     let found = verify(&sealed, "");
     assert_eq!(found["verdict"], "tampered");
@@ -128,18 +128,18 @@ fn deleted_inserted_reordered_and_replayed_entries_are_found_where_they_stand() 
     let attacks: [(&str, Change); 4] = [
         ("deleted", |entries, at| drop(entries.remove(at))),
         ("inserted", |entries, at| {
-            entries.insert(at, entries[at - 9].clone())
+            entries.insert(at, entries[at - 9].clone());
         }),
         ("reordered", |entries, at| entries.swap(at, at + 1)),
         ("replayed", |entries, at| {
-            entries[at + 1] = entries[at].clone()
+            entries[at + 1] = entries[at].clone();
         }),
     ];
     for (name, attack) in attacks {
         let (sealed, streams) = Sealed::three_streams();
         let index = index_of(&sealed, &format!("{}:100", streams[1].id()));
         change_bundle(&sealed, index, |entries| {
-            attack(entries, index as usize % 256)
+            attack(entries, index as usize % 256);
         });
         let found = run(&sealed, "audit verify --log {}/log KEYS --json")
             .ends_with(1)
@@ -474,7 +474,7 @@ fn a_range_is_verified_by_itself_and_a_fault_outside_of_it_is_not_found() {
     assert_eq!(found["growth"]["holds"], true);
     let index = index_of(&sealed, &format!("{}:100", streams[1].id()));
     change_bundle(&sealed, index, |entries| {
-        alter(&mut entries[index as usize % 256])
+        alter(&mut entries[index as usize % 256]);
     });
     let range = |from: u64, until: u64| {
         format!("audit verify --log {{}}/log KEYS --from {from} --until {until} --json")

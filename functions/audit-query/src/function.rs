@@ -9,7 +9,7 @@ use audit::EventBody;
 use audit::event::Query;
 use audit::note::VerifierKey;
 use domain::ports::{AuditReader, AuditSearch, Clock, LogReader, SealIndexReader, Signer};
-use domain::{Recorder, StoreError};
+use domain::{Durability, Recorder, StoreError};
 use http::StatusCode;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -178,14 +178,15 @@ impl AuditQuery {
         }
     }
 
-    /// Records what is about to be answered; ready when that is durable.
+    /// Records what is about to be answered; ready when that is durable. Gives where the record is, for the answer to
+    /// say.
     pub(crate) async fn record(
         &self,
         auditor: &Auditor,
         filters: BTreeMap<String, String>,
         returned: usize,
         tree_size: u64,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Durability, ApiError> {
         let event = EventBody::Query(Query {
             filters,
             principal: auditor.principal.to_string(),
@@ -195,7 +196,7 @@ impl AuditQuery {
             tree_size,
         });
         match self.recorder.record(event).await {
-            Ok(_) => Ok(()),
+            Ok(recorded) => Ok(recorded.durability),
             Err(cause) => {
                 tracing::error!(request.id = %auditor.request_id, error = %cause, "a question was not recorded");
                 Err(ApiError::audit_unavailable())

@@ -132,11 +132,15 @@ impl AuditQuery {
         let rows = self.read_rows(positions).await?;
         let places: Vec<Place> = positions.iter().map(|p| (p.stream, p.seq)).collect();
         let indices = self.sealed_at(&places, head).await?;
-        let mut leaves = self.read_leaves(&indices, head).await?;
+        let sealed = indices.iter().flatten().flatten().copied();
+        let mut leaves = self.read_leaves(sealed, head).await?;
         let found = places.into_iter().zip(indices).map(|(place, index)| {
-            let leaf = index.and_then(|index| leaves.remove(&index));
             let row = rows.0.get(&place).cloned();
-            self.complete(place, row, index.zip(leaf), head)
+            let sealed = match index {
+                Ok(index) => index.and_then(|index| Some((index, leaves.remove(&index)?))),
+                Err(why) => Some((0, Err(why))),
+            };
+            self.complete(place, row, sealed, head)
         });
         stream::iter(found).buffered(AT_ONCE).try_collect().await
     }

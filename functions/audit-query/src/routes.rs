@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::get;
+use domain::Durability;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use web::ApiError;
@@ -90,6 +91,12 @@ fn as_of(mut response: Response, head: &Head) -> Response {
     if let Ok(root) = HeaderValue::from_str(&root) {
         headers.insert(ROOT_HEADER, root);
     }
+    response
+}
+
+/// Says in a header where the record of the question is, if it is not in the audit log yet.
+fn recorded(mut response: Response, durability: Durability) -> Response {
+    web::request::set_durability(&mut response, durability);
     response
 }
 

@@ -83,24 +83,24 @@ impl AuditQuery {
         )
     }
 
-    /// Where in the tree of the head each event stands; none where it is not sealed there.
+    /// Where in the tree of the head each event stands; none where it is not sealed there, or why that cannot be told.
     pub(crate) async fn sealed_at(
         &self,
         places: &[Place],
         head: &Head,
-    ) -> Result<Vec<Option<u64>>, ApiError> {
+    ) -> Result<Vec<Result<Option<u64>, TileFault>>, ApiError> {
         let size = head.checkpoint.size;
         let ask = |place: Place| async move {
             if size == 0 {
-                return Ok(None);
+                return Ok(Ok(None));
             }
             let index = self.ports.index.leaf_index(place.0, place.1);
-            match self.ask("seal index", index).await? {
+            Ok(match self.ask("seal index", index).await? {
                 // The index may be ahead of what is published.
                 Held::Found(index) => Ok(index.filter(|index| *index < size)),
                 Held::Missing => Ok(None),
-                Held::Unreadable(_) => Err(ApiError::store_unavailable()),
-            }
+                Held::Unreadable(why) => Err(format!("the index of the log: {why}")),
+            })
         };
         let places = places.iter().copied().map(ask);
         stream::iter(places)
@@ -112,12 +112,12 @@ impl AuditQuery {
     /// The hashes that stand at these places of the log, or why they cannot be read.
     pub(crate) async fn read_leaves(
         &self,
-        indices: &[Option<u64>],
+        indices: impl IntoIterator<Item = u64>,
         head: &Head,
     ) -> Result<BTreeMap<u64, Result<Hash, TileFault>>, ApiError> {
         let size = head.checkpoint.size;
         let of = |index: u64| tile_of(TileKind::Hashes(0), index, size);
-        let indices: BTreeSet<u64> = indices.iter().flatten().copied().collect();
+        let indices: BTreeSet<u64> = indices.into_iter().collect();
         let tiles: BTreeSet<TileId> = indices
             .iter()
             .filter_map(|index| Some(of(*index)?.0))

@@ -2,7 +2,7 @@
 //! and published, every step durable.
 //!
 //! ```text
-//! cargo run --release -p audit-seal --example seal_rate -- [EVENTS] [STREAMS] [BYTES] [DIRECTORY]
+//! cargo run --profile local -p audit-seal --example seal_rate -- [EVENTS] [STREAMS] [BYTES] [THREADS] [DIRECTORY]
 //! ```
 
 #![expect(clippy::print_stdout, reason = "it is what the example is for")]
@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let (events, streams) = (number(0, 1_000_000)?, number(1, 100)?);
     let bytes = number(2, 1000)?;
     let parent = arguments
-        .get(3)
+        .get(4)
         .map_or_else(std::env::temp_dir, PathBuf::from);
     let data = tempfile::tempdir_in(parent)?;
     let store = EmbeddedStore::create(data.path())?;
@@ -65,7 +65,11 @@ async fn main() -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
     };
     let keys = StreamKeys::Given(vec![TestSigner::new(1).trusted()]);
-    let sealer = Sealer::new(ports, Rules::of("sealcast.example/log".to_owned(), keys));
+    let rules = Rules {
+        threads: number(3, 1)?.try_into()?,
+        ..Rules::of("sealcast.example/log".to_owned(), keys)
+    };
+    let sealer = Sealer::new(ports, rules);
     let began = Instant::now();
     let cpu = cpu_time::ProcessTime::now();
     let report = sealer.run(None).await?;
@@ -78,6 +82,9 @@ async fn main() -> anyhow::Result<()> {
         sealed / wall,
         sealed / cpu,
     );
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!("most memory: {}", peak.unwrap_or("unknown").trim());
     let began = Instant::now();
     sealer.run(None).await?;
     println!(

@@ -1,5 +1,6 @@
 //! `audit-seal`: the function on Lambda, called by a schedule.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ async fn main() -> ExitCode {
         earlier_keys: config.earlier_log_keys.clone(),
         heartbeat_us: config.seal.heartbeat_s * 1_000_000,
         idle_after_us: config.seal.idle_after_s * 1_000_000,
+        threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         ..Rules::of(origin, stream_keys)
     };
     let mut sealer = Sealer::new(ports, rules);

@@ -1,12 +1,13 @@
 //! One run of the sealer.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use audit::PublicKey;
 use audit::checkpoint::{CheckGrowthError, TrustedLog};
 use audit::note::VerifierKey;
-use audit::seal::{Finding, SealRules, plan_seal};
+use audit::seal::{Finding, SealRules, plan_seal_on};
 use domain::ports::{
     AuditReader, Clock, IndexPosition, LogLock, LogPublisher, LogReader, LogWriter,
     SealIndexReader, SealIndexWriter, Signer, StageRemover,
@@ -65,6 +66,8 @@ pub struct Rules {
     pub max_leaves: usize,
     /// A checkpoint is made of about this many bytes of entries at most.
     pub max_bytes: usize,
+    /// Threads that verify signatures.
+    pub threads: NonZeroUsize,
 }
 
 impl Rules {
@@ -78,6 +81,7 @@ impl Rules {
             heartbeat_us: 600_000_000,
             max_leaves: 32_768,
             max_bytes: 32 << 20,
+            threads: NonZeroUsize::MIN,
         }
     }
 }
@@ -243,7 +247,14 @@ impl Sealer {
                 // What was gathered fits: it is bounded already.
                 max_leaves: u64::MAX,
             };
-            let plan = plan_seal(&self.rules.origin, head.edge.clone(), pages, &rules, now_us)?;
+            let plan = plan_seal_on(
+                self.rules.threads,
+                &self.rules.origin,
+                head.edge.clone(),
+                pages,
+                &rules,
+                now_us,
+            )?;
             if !plan.is_idle() || (heartbeat && report.checkpoints == 0) {
                 plan.findings.iter().for_each(log_finding);
                 report.findings += plan.findings.len() as u64;

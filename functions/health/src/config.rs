@@ -115,9 +115,8 @@ mod tests {
 
     #[test]
     fn a_stream_key_that_is_no_arn_is_refused() {
-        let faults = Config::from_env(|name| {
-            (!name.ends_with("MODE")).then(|| "alias/stream".to_owned())
-        });
+        let faults =
+            Config::from_env(|name| (!name.ends_with("MODE")).then(|| "alias/stream".to_owned()));
         assert_eq!(
             faults.unwrap_err().to_string(),
             "SEALCAST_STREAM_KEY: expected an ARN, not an id or an alias"

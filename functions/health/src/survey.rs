@@ -10,7 +10,7 @@ use domain::ports::{
 };
 use domain::spill::{SpillSummary, summarize};
 use domain::{Release, StoreError};
-use futures::future::{join, join3, join_all};
+use futures::future::{join, join_all, join3};
 use tokio::time::{Instant, timeout_at};
 
 /// Items of the spill that are counted, at most.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use audit::event::{ModelAccess, Outcome};
 use audit::EventBody;
+use audit::event::{ModelAccess, Outcome};
 use domain::ports::{Clock, HeartbeatWriter, RequestClaims};
 use domain::recorder::NotRecordedError;
 use domain::{Recorded, Recorder, ReleaseId};

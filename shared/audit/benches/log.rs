@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use audit::checkpoint::Checkpoint;
 use audit::event::{EventBody, ModelRef, Prediction, RecordedList, RecordedTensor};
-use audit::seal::{LogEdge, SealRules, StreamPage, plan_seal};
+use audit::seal::{LogEdge, SealRules, StreamPage, plan_seal, plan_seal_on};
 use audit::tiles::{TileId, TileKind, TileReader, TreeReader};
 use audit::tree::{Frontier, Hash, node_hash, verify_inclusion};
 use audit::whole_log::verify_log;
@@ -268,9 +269,39 @@ fn proofs(c: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// What further threads give, by the clock on the wall: other work on the machine disturbs it.
+fn sealing_on_threads(c: &mut Criterion) {
+    let trusted = trusted();
+    let rules = SealRules {
+        trusted: &trusted,
+        idle_after_us: 1 << 50,
+        max_leaves: 1 << 40,
+    };
+    let page = page(1, EVENTS);
+    let mut group = c.benchmark_group("seal, by the clock");
+    group
+        .throughput(Throughput::Elements(EVENTS))
+        .sample_size(10);
+    for threads in [1, 2] {
+        let threads = NonZeroUsize::new(threads).unwrap();
+        group.bench_function(format!("on {threads} threads"), |b| {
+            b.iter_batched(
+                || vec![page.clone()],
+                |pages| {
+                    let (origin, edge) = ("example.com/audit", LogEdge::new());
+                    plan_seal_on(threads, origin, edge, pages, &rules, START_US).unwrap()
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(by_the_clock, sealing_on_threads);
 criterion_group!(
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
     targets = sealing, proofs
 );
-criterion_main!(benches);
+criterion_main!(benches, by_the_clock);

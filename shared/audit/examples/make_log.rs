@@ -2,8 +2,10 @@
 //! is for tests.
 //!
 //! ```text
-//! make_log DIR
+//! make_log DIR [PREDICTIONS]
 //! ```
+//! With a number, a fourth stream holds that many predictions of the size of the example's: for measuring.
+//!
 //! | File in `DIR` | |
 //! |---|---|
 //! | `log/` | the log as it would be published: `checkpoint` and `tile/…` |
@@ -27,19 +29,32 @@ use base64::Engine as _;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::{Signer, SigningKey};
+use serde_json::json;
 
 const ORIGIN: &str = "example.com/audit";
 const START_US: u64 = 1_700_000_000_000_000;
 const REGISTRAR_ID: &str = "registration-1";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let dir = std::env::args().nth(1).ok_or("usage: make_log DIR")?;
+    let usage = "usage: make_log DIR [PREDICTIONS]";
+    let dir = std::env::args().nth(1).ok_or(usage)?;
+    let predictions = match std::env::args().nth(2) {
+        Some(count) => count.parse().map_err(|_| usage)?,
+        None => 0,
+    };
     let dir = Path::new(&dir);
     let log_key = SigningKey::from_bytes(&[7; 32]);
     let name = KeyName::parse(ORIGIN).ok_or("the origin is no key name")?;
     let vkey = VerifierKey::ed25519(name, &public(&log_key))?;
 
-    let whole = [stream(1, 500)?, stream(2, 400)?, stream(3, 100)?];
+    let mut whole = vec![
+        stream(1, 500, |n| Ok(example(n)))?,
+        stream(2, 400, |n| Ok(example(n)))?,
+        stream(3, 100, |n| Ok(example(n)))?,
+    ];
+    if predictions > 0 {
+        whole.push(stream(4, predictions, prediction)?);
+    }
     let older = seal(dir, &vkey, &log_key, LogEdge::new(), &whole, 150, &[])?;
     let newer = seal(
         dir,
@@ -87,7 +102,46 @@ fn public(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
 }
 
-fn stream(id: u8, count: u64) -> Result<(SignedRegistration, Vec<Record>), Box<dyn Error>> {
+fn example(n: u64) -> EventBody {
+    EventBody::Security(Security {
+        code: "example.event".to_owned(),
+        detail: format!("event {n} of an example"),
+        subject: "nobody".to_owned(),
+    })
+}
+
+/// What one row of a model with 14 features and three classes leaves in the log.
+fn prediction(n: u64) -> Result<EventBody, serde_json::Error> {
+    let data = |count: u64| -> Vec<f64> { (0..count).map(|i| (n + i) as f64 / 7.0).collect() };
+    let tensor = |name: &str, count: u64| json!({ "name": name, "datatype": "FP32", "shape": [1, count], "data": data(count) });
+    serde_json::from_value(json!({
+        "kind": "prediction",
+        "data": {
+            "answered_by": "direction@1.0.0",
+            "answers": { "offset": 0, "values": [{ "label": "hold", "probabilities": [0.25, 0.5, 0.25] }] },
+            "duration_us": 90,
+            "fallback_level": 0,
+            "inputs": [tensor("features", 14)],
+            "outputs": [tensor("probabilities", 3)],
+            "part": 1,
+            "parts": 1,
+            "principal": "desk",
+            "release": "r-000001",
+            "request_id": format!("0191d2a4-0000-7000-8000-{n:012}"),
+            "requested": {
+                "algo_id": "ALGO-1", "name": "direction", "sha256": "ab".repeat(32), "version": "1.0.0",
+            },
+            "rows": 1,
+            "symbols": { "offset": 0, "values": ["ACME"] },
+        },
+    }))
+}
+
+fn stream(
+    id: u8,
+    count: u64,
+    body: impl Fn(u64) -> Result<EventBody, serde_json::Error>,
+) -> Result<(SignedRegistration, Vec<Record>), Box<dyn Error>> {
     let (mut stream, registration) = Stream::open([id; 16], &[id; 32], "example", START_US)?;
     let registration = registration.to_bytes()?;
     let signature = SigningKey::from_bytes(&[9; 32])
@@ -98,15 +152,8 @@ fn stream(id: u8, count: u64) -> Result<(SignedRegistration, Vec<Record>), Box<d
         key_id: REGISTRAR_ID.to_owned(),
         signature,
     };
-    let record = |n| {
-        let body = EventBody::Security(Security {
-            code: "example.event".to_owned(),
-            detail: format!("event {n} of an example"),
-            subject: "nobody".to_owned(),
-        });
-        stream.record(body, START_US + n)
-    };
-    let records: Result<Vec<Record>, _> = (0..count).map(record).collect();
+    let record = |n| Ok(stream.record(body(n)?, START_US + n)?);
+    let records: Result<Vec<Record>, Box<dyn Error>> = (0..count).map(record).collect();
     Ok((signed, records?))
 }
 
@@ -133,7 +180,7 @@ fn seal(
     let rules = SealRules {
         trusted: &trusted,
         idle_after_us: 3_600_000_000,
-        max_leaves: 100_000,
+        max_leaves: 100_000_000,
     };
     let mut pages = Vec::new();
     for (registration, records) in streams {

@@ -16,6 +16,7 @@
 //! goes on. Two sealers never both pass step 3.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use crate::checkpoint::{Checkpoint, OriginError, check_origin};
 use crate::note::{ParseNoteError, SignedNote};
@@ -25,6 +26,7 @@ use crate::tiles::TileId;
 mod edge;
 mod finding;
 pub(crate) mod leaf;
+mod look;
 mod run;
 mod stage;
 mod stream_state;
@@ -36,6 +38,7 @@ pub use leaf::{EventRun, MAX_FINDINGS, MAX_RUNS, ParseSealError, SealFormat, Sea
 pub use stage::{LeafRange, ParseStageError, StageError, StagedSeal, Step};
 pub use stream_state::{SealedStream, Standing, StreamEnd};
 
+use look::look;
 use run::Run;
 use turn::{Turn, shares};
 
@@ -146,6 +149,21 @@ pub fn plan_seal(
     rules: &SealRules<'_>,
     now_us: u64,
 ) -> Result<SealPlan, PlanSealError> {
+    plan_seal_on(NonZeroUsize::MIN, origin, edge, pages, rules, now_us)
+}
+
+/// Plans the same run as [`plan_seal`], and looks at the records on up to `threads` threads, the caller's among them.
+///
+/// # Errors
+/// As [`plan_seal`].
+pub fn plan_seal_on(
+    threads: NonZeroUsize,
+    origin: &str,
+    edge: LogEdge,
+    pages: Vec<StreamPage>,
+    rules: &SealRules<'_>,
+    now_us: u64,
+) -> Result<SealPlan, PlanSealError> {
     check_origin(origin)?;
     let mut turns = Vec::with_capacity(pages.len());
     let mut last = None;
@@ -159,8 +177,9 @@ pub fn plan_seal(
     let room = rules.max_leaves.max(4);
     let mut run = Run::new(origin, edge, room, now_us);
     let shares = shares(&turns, room);
-    for (turn, share) in turns.into_iter().zip(shares) {
-        run.take(turn, share)?;
+    let looked = look(&turns, &shares, threads);
+    for ((turn, share), looked) in turns.into_iter().zip(shares).zip(looked) {
+        run.take(turn, share, looked)?;
     }
     run.finish()
 }

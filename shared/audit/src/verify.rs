@@ -190,7 +190,10 @@ pub(crate) fn open_registration(
 ///
 /// # Errors
 /// [`StreamFault::RegistrationUnreadable`], or [`StreamFault::Signature`] of the first record that is not signed.
-pub fn check_signatures(signed: &SignedRegistration, records: &[Record]) -> Result<(), StreamFault> {
+pub fn check_signatures(
+    signed: &SignedRegistration,
+    records: &[Record],
+) -> Result<(), StreamFault> {
     let (registration, _) = parse_registration(&signed.registration)?;
     let not_signed =
         |record: &&Record| !is_signed(&registration.public_key, &record.entry, &record.signature);

@@ -12,8 +12,8 @@ mod fleet;
 mod keys;
 mod log;
 mod releases;
-mod spill;
 mod sealed;
+mod spill;
 
 pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter, LoadableFiles, ModelContainer};
 pub use audit::{AuditAppender, AuditReader, AuditSearch};
@@ -24,8 +24,8 @@ pub use fleet::{
 pub use keys::{KeyContext, KeyUnwrapper, KeyWrapper, Signer};
 pub use log::{LogLock, LogPublisher, LogReader, LogWriter};
 pub use releases::{Alias, AliasReader, AliasWriter, ReleaseReader, ReleaseWriter};
-pub use spill::{AuditRestorer, SpillReader, SpillRemover, SpillWriter};
 pub use sealed::{IndexPosition, SealIndexReader, SealIndexWriter, StageRemover, expects_events};
+pub use spill::{AuditRestorer, SpillReader, SpillRemover, SpillWriter};
 
 /// What went wrong in a store. The text is for the log, never for a caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

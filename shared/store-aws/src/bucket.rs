@@ -53,6 +53,11 @@ impl Unread {
         }
     }
 
+    /// Whether the bucket says that there is no such object.
+    fn is_not_there(&self) -> bool {
+        matches!(self, Self::Failed(failed) if failed.is("NoSuchKey"))
+    }
+
     pub(crate) fn into_store(self) -> StoreError {
         match self {
             Self::Failed(failed) => failed.into_store(),
@@ -170,9 +175,9 @@ impl Bucket {
         let Err(failed) = self.put(key, bytes, Replaces::Nothing).await else {
             return Ok(());
         };
-        // It exists, or a reply was lost: what is there decides.
-        let refused = failed.status() == Some(412);
-        if !refused && !failed.in_doubt {
+        // It exists, another put was under way (409) all the time, or a reply was lost: what is there decides.
+        let exists = failed.status() == Some(412);
+        if !exists && failed.status() != Some(409) && !failed.in_doubt {
             return Err(failed.into_store());
         }
         match self.get(key, content.len() as u64, max).await {
@@ -181,8 +186,11 @@ impl Bucket {
                 "s3://{}/{key} exists with other content",
                 self.name
             ))),
-            Err(unread) if refused => Err(unread.into_store()),
-            Err(_) => Err(failed.into_store()),
+            Err(Unread::TooLong(text)) => Err(StoreError::Conflict(text)),
+            Err(_) if failed.in_doubt => Err(StoreError::OutcomeUnknown(self.what("write", key))),
+            Err(unread) if exists && !unread.is_not_there() => Err(unread.into_store()),
+            // Whatever stood in the way is gone again.
+            Err(_) => Err(StoreError::Unavailable(self.what("write", key))),
         }
     }
 }

@@ -62,9 +62,12 @@ impl LogLock for DynamoLogLock {
         {
             return Ok(());
         }
-        Err(StoreError::Conflict(format!(
-            "{} {COMMITTED} is not what was expected",
-            self.pk
-        )))
+        let text = format!("{} {COMMITTED} is not what was expected", self.pk);
+        Err(if refused.in_doubt {
+            // An earlier attempt may have been applied, and the next commit may stand upon it already.
+            StoreError::OutcomeUnknown(text)
+        } else {
+            StoreError::Conflict(text)
+        })
     }
 }

@@ -145,8 +145,15 @@ impl LogPublisher for S3Log {
         }
         match self.checkpoint().await {
             Ok(Some(stored)) if stored == next => Ok(()),
+            // It may have been published, and overtaken already.
+            _ if failed.in_doubt => Err(StoreError::OutcomeUnknown(
+                self.bucket.what("write", CHECKPOINT),
+            )),
             Ok(stored) if stored.as_deref() != expected => Err(overtaken()),
-            _ => Err(failed.into_store()),
+            // Another put was under way, and changed nothing.
+            _ => Err(StoreError::Unavailable(
+                self.bucket.what("write", CHECKPOINT),
+            )),
         }
     }
 }

@@ -35,17 +35,40 @@ impl WriteError {
     }
 }
 
-/// Creates a directory (0700), and those above it, where they are missing.
+/// Creates a directory (0700), and those above it, where they are missing. The name of one that was there is made
+/// durable too: who made it may not have come so far.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_dir),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            match sync_parent(path) {
+                // Nothing of ours makes a directory where it may not read: somebody else did, and it is theirs to keep.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             path.parent().ok_or(error).and_then(create_dir)?;
             create_dir(path)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Creates `path` below `top`, and what is missing between them, and makes all of these names durable: also those that
+/// were there, since who made them may not have come so far. `top` itself is there and durable.
+pub(crate) fn create_dirs_below(top: &Path, path: &Path) -> io::Result<()> {
+    if path == top {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_dirs_below(top, parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        created => created?,
+    }
+    sync_parent(path)
 }
 
 /// Makes durable which names the directory holds.
@@ -172,6 +195,23 @@ mod tests {
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
+    }
+
+    #[test]
+    fn directories_below_one_are_created_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("tile/0/x001");
+        create_dirs_below(dir.path(), &deep).unwrap();
+        create_dirs_below(dir.path(), &deep).unwrap();
+        create_dirs_below(dir.path(), dir.path()).unwrap();
+        let mode = std::fs::metadata(deep.parent().unwrap()).unwrap();
+        assert!(deep.is_dir() && mode.permissions().mode() & 0o777 == 0o700);
+        create_file(&dir.path().join("f"), b"").unwrap();
+        assert!(create_dirs_below(dir.path(), &dir.path().join("f")).is_err());
+        // A name that cannot be synced is no success, even where the directory is there.
+        let gone = tempfile::tempdir().unwrap();
+        let outside = gone.path().join("a/b");
+        assert!(create_dirs_below(&gone.path().join("a"), &outside).is_err());
     }
 
     #[test]

@@ -8,10 +8,11 @@
 //! ```
 //! Any number of processes may use it at once: who replaces a file holds a lock on the directory meanwhile.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use domain::ports::{LogLock, LogPublisher, LogReader, LogWriter, StageRemover};
@@ -31,6 +32,8 @@ const MAX_HEAD_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct FileLog {
     dir: Arc<Path>,
+    /// Directories whose names are known to be durable, up to `dir`.
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl FileLog {
@@ -45,7 +48,10 @@ impl FileLog {
         if lock.try_lock().is_ok() {
             durable::remove_unfinished(&dir).map_err(OpenError::io("tidy up", &dir))?;
         }
-        Ok(Self { dir: dir.into() })
+        Ok(Self {
+            dir: dir.into(),
+            durable: Arc::default(),
+        })
     }
 
     /// Removes what was staged and never committed. Only while no other process seals: where what is committed is
@@ -124,23 +130,42 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     }
 }
 
-fn create(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn create(
+    dir: &Path,
+    known: &Mutex<HashSet<PathBuf>>,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
     let lock = open_lock(dir)?;
     lock.lock_shared().map_err(unavailable("lock", dir))?;
     let parent = path.parent().unwrap_or(dir);
-    durable::create_dir(parent).map_err(unavailable("create", parent))?;
+    let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_known = known().contains(parent);
+    if !is_known {
+        durable::create_dirs_below(dir, parent).map_err(unavailable("create", parent))?;
+        known().insert(parent.to_owned());
+    }
     match durable::create_whole(dir, path, bytes) {
         Err(WriteError::Exists) => {
-            let found = durable::read_file(path, bytes.len() as u64);
-            if found.is_ok_and(|found| found == bytes) {
-                return make_durable(parent);
+            let conflict = || {
+                Err(StoreError::Conflict(format!(
+                    "{} exists with other content",
+                    path.display()
+                )))
+            };
+            match durable::read_file(path, bytes.len() as u64) {
+                Ok(found) if found == bytes => make_durable(parent),
+                Ok(_) => conflict(),
+                // A longer one is another.
+                Err(error) if error.kind() == ErrorKind::InvalidData => conflict(),
+                Err(error) => Err(unavailable("compare with", path)(error)),
             }
-            Err(StoreError::Conflict(format!(
-                "{} exists with other content",
-                path.display()
-            )))
         }
-        result => result.map_err(|error| error.into_store(path)),
+        result => result.map_err(|error| {
+            // Perhaps the directory is gone: the next call looks again.
+            known().remove(parent);
+            error.into_store(path)
+        }),
     }
 }
 
@@ -166,8 +191,8 @@ impl LogReader for FileLog {
 impl LogWriter for FileLog {
     async fn create(&self, path: &LogPath, bytes: &[u8]) -> Result<(), StoreError> {
         let (dir, path) = (Arc::clone(&self.dir), self.dir.join(path.as_str()));
-        let bytes = bytes.to_vec();
-        run_blocking(move || create(&dir, &path, &bytes)).await
+        let (known, bytes) = (Arc::clone(&self.durable), bytes.to_vec());
+        run_blocking(move || create(&dir, &known, &path, &bytes)).await
     }
 }
 
@@ -206,5 +231,44 @@ impl StageRemover for FileLog {
             _ => Ok(()),
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_is_no_conflict() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = FileLog::open(dir.path()).unwrap();
+        let path = LogPath::parse("tile/0/000").unwrap();
+        log.create(&path, b"hashes").await.unwrap();
+        let file = dir.path().join("log/tile/0/000");
+        std::fs::remove_file(&file).unwrap();
+        // A link to itself: the name is taken, and reading fails.
+        std::os::unix::fs::symlink("000", &file).unwrap();
+        let unread = log.create(&path, b"hashes").await;
+        assert!(
+            matches!(&unread, Err(StoreError::Unavailable(text)) if text.contains("compare with")),
+            "{unread:?}"
+        );
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, b"hashes, and more").unwrap();
+        let longer = log.create(&path, b"hashes").await;
+        assert!(matches!(longer, Err(StoreError::Conflict(_))), "{longer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_was_removed_is_an_error_and_made_again_by_the_next_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = FileLog::open(dir.path()).unwrap();
+        let path = |name: &str| LogPath::parse(&format!("tile/0/{name}")).unwrap();
+        log.create(&path("000"), b"a").await.unwrap();
+        std::fs::remove_dir_all(dir.path().join("log/tile")).unwrap();
+        let gone = log.create(&path("001"), b"b").await;
+        assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
+        log.create(&path("001"), b"b").await.unwrap();
+        assert_eq!(log.read(&path("001"), 1).await.unwrap(), b"b");
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::ports::{
     AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, AuditAppender, AuditReader,
-    AuditRestorer, AuditSearch, Dependency, KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter, RequestClaims,
-    RoutingReader, Signer,
+    AuditRestorer, AuditSearch, Dependency, KeyUnwrapper, KeyWrapper, ReleaseReader, ReleaseWriter,
+    RequestClaims, RoutingReader, Signer,
 };
 
 use crate::dependencies::{DataFolders, KeyFiles};

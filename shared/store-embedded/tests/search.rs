@@ -34,7 +34,11 @@ async fn fill(appender: &dyn AuditAppender, first: u8, count: u64) -> Vec<Record
     records
 }
 
-async fn found(search: &dyn AuditSearch, lookup: Lookup, kind: Option<&str>) -> Vec<(u8, u64, u64)> {
+async fn found(
+    search: &dyn AuditSearch,
+    lookup: Lookup,
+    kind: Option<&str>,
+) -> Vec<(u8, u64, u64)> {
     let query = EventQuery {
         lookup,
         kind: kind.map(str::to_owned),
@@ -89,7 +93,14 @@ async fn an_event_that_cannot_be_read_is_found_where_the_one_before_it_was_and_h
     ];
     assert_eq!(found(&*search, Lookup::Everything, None).await, all);
     let kind = found(&*search, Lookup::Everything, Some("prediction")).await;
-    let may_be = [(1, 0, 0), (1, 2, 2), (1, 3, 2), (1, 4, 4), (1, 5, 4), (2, 0, 0)];
+    let may_be = [
+        (1, 0, 0),
+        (1, 2, 2),
+        (1, 3, 2),
+        (1, 4, 4),
+        (1, 5, 4),
+        (2, 0, 0),
+    ];
     assert_eq!(kind, may_be, "what cannot be read may be of any kind");
     let symbol = Lookup::Symbol(Symbol::parse("SPX").unwrap());
     let spx = found(&*search, symbol, None).await;

@@ -88,7 +88,7 @@ impl Edge {
         let recorder = Arc::clone(&self.recorder);
         let append = async move {
             match recorder.record_all(events).await {
-                Ok(done) => Ok(done.durability),
+                Ok(last) => Ok(last.durability),
                 Err(cause) => Err(cause.to_string()),
             }
         };
@@ -129,8 +129,7 @@ impl Edge {
         let security = error.context.is_security_event;
         let security = security.then(|| EventBody::Security(security_of(&refusal)));
         let events = [EventBody::Refusal(refusal)].into_iter().chain(security);
-        let events = events.collect();
-        let (error, durability) = match self.record(events, info.deadline).await {
+        let (error, durability) = match self.record(events.collect(), info.deadline).await {
             Ok(durability) => (error, durability),
             Err(cause) => {
                 tracing::error!(request.id = %request_id, error = cause, "a refusal was not recorded");

@@ -1,7 +1,7 @@
 //! The function `predict` on the AWS stores: the example's model sealed, pushed and released, and requests to it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifact::{Manifest, PublicKey, Salt, TrustedKey, open, seal};
@@ -9,17 +9,21 @@ use audit::{Event, EventBody, StreamVerifier};
 use axum::Router;
 use axum::body::Body;
 use domain::ports::{
-    ArtifactFiles, ArtifactWriter, AuditReader, KeyWrapper, ReleaseWriter, Signer,
+    ArtifactFiles, ArtifactWriter, AuditReader, KeyWrapper, ReleaseWriter, Signer, SpillReader,
+    SpillWriter,
 };
 use domain::release::ReleaseFormat;
+use domain::spill::{ReplayPorts, ReplayReport, SpilledLines, parse_line, replay};
 use domain::system::{SystemClock, SystemEntropy};
-use domain::{Principal, PrincipalId, Recorder, Release, ReleaseModel, ReleaseRole, Role};
+use domain::{
+    AuditMode, Principal, PrincipalId, Recorder, Release, ReleaseModel, ReleaseRole, Role,
+};
 use engine::LoadLimits;
 use http::Request;
 use http_body_util::BodyExt;
 use predict::{LoadSlot, Loader, Predict};
 use serde_json::{Value, json};
-use store_aws::{Connection, DynamoAudit, Endpoints, KmsSigner, SigningAlgorithm};
+use store_aws::{Connection, DynamoAudit, Endpoints, KmsSigner, S3Spill, SigningAlgorithm};
 use testkit::build::{random, release_id};
 use tower::ServiceExt;
 use web::Edge;
@@ -44,6 +48,10 @@ pub struct Served {
     stream_signer: Arc<KmsSigner>,
     /// Reads the log past the proxy.
     audit: Arc<DynamoAudit>,
+    /// Reads and replays the spill past the proxy.
+    spill: Arc<S3Spill>,
+    /// What the function wrote to its own log.
+    lines: Lines,
     router: Router,
 }
 
@@ -73,6 +81,14 @@ pub struct Reply {
 /// # Panics
 /// Where an emulator refuses.
 pub async fn prepare() -> Served {
+    prepare_in(AuditMode::Strict).await
+}
+
+/// As [`prepare`], in this mode; the spill is in the bucket of the models.
+///
+/// # Panics
+/// Where an emulator refuses.
+pub async fn prepare_in(mode: AuditMode) -> Served {
     let names = Names {
         audit: tables::create_audit(DynamodbLocal).await,
         requests: tables::create_requests(DynamodbLocal).await,
@@ -111,13 +127,19 @@ pub async fn prepare() -> Served {
     })
     .await;
     let clock = Arc::new(SystemClock);
-    let recorder = Arc::new(Recorder::new(
+    let mut recorder = Recorder::new(
         "test".to_owned(),
         aws.audit(&names.audit),
         Arc::clone(&stream_signer) as Arc<dyn Signer>,
         clock.clone(),
         Arc::new(SystemEntropy),
-    ));
+    );
+    let lines = Lines::default();
+    if mode == AuditMode::Available {
+        let last_resort = Arc::new(SpilledLines::new(lines.clone()));
+        recorder = recorder.with_spill(aws.spill(&names.bucket), last_resort);
+    }
+    let recorder = Arc::new(recorder);
     let loader = Loader {
         artifacts: aws.artifacts(&names.bucket),
         releases: aws.releases(&registry),
@@ -134,6 +156,8 @@ pub async fn prepare() -> Served {
     Served {
         router: Edge::new(recorder).surround(predict::router(predict.clone())),
         audit: direct.audit(&names.audit),
+        spill: direct.spill(&names.bucket),
+        lines,
         tables,
         bucket,
         keys,
@@ -152,6 +176,33 @@ pub async fn serve() -> Served {
     let activated = served.predict.activate(release_id(1)).await;
     activated.expect("the release serves");
     served
+}
+
+/// As [`serve`], in the mode `available`.
+///
+/// # Panics
+/// Where it cannot be loaded.
+pub async fn serve_available() -> Served {
+    let served = prepare_in(AuditMode::Available).await;
+    let activated = served.predict.activate(release_id(1)).await;
+    activated.expect("the release serves");
+    served
+}
+
+/// What a process writes to its own log, kept.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn push(
@@ -273,6 +324,47 @@ impl Served {
             .iter()
             .filter(|event| matches!(event.body, EventBody::Prediction(_)));
         predictions.count()
+    }
+
+    /// Replays what is in the spill.
+    ///
+    /// # Panics
+    /// Where it cannot be listed.
+    pub async fn replay_spill(&self) -> ReplayReport {
+        let ports = ReplayPorts {
+            reader: self.spill.clone(),
+            remover: self.spill.clone(),
+            restorer: self.audit.clone(),
+            log: self.audit.clone(),
+            clock: Arc::new(SystemClock),
+        };
+        let report = replay(&ports, 10_000, u64::MAX).await;
+        report.expect("a replay")
+    }
+
+    /// The names of what is in the spill.
+    ///
+    /// # Panics
+    /// Where it cannot be listed.
+    pub async fn spilled(&self) -> Vec<String> {
+        self.spill.list("", 1000).await.expect("a list")
+    }
+
+    /// Puts what the function could only write to its own log into the spill; gives how many items.
+    ///
+    /// # Panics
+    /// Where a line cannot be read or its item not be put.
+    pub async fn import_lines(&self) -> usize {
+        let lines = std::mem::take(&mut *self.lines.0.lock().expect("a lock"));
+        let text = String::from_utf8(lines).expect("text");
+        let items = text.lines().filter_map(parse_line);
+        let mut count = 0;
+        for item in items {
+            let put = self.spill.put(&item.expect("an item")).await;
+            put.expect("it is put");
+            count += 1;
+        }
+        count
     }
 
     /// Whether the event that a reply's receipt names is on record.

@@ -4,11 +4,13 @@
 
 pub mod event;
 pub mod example;
+pub mod gone;
 pub mod instant_dynamodb;
 pub mod process;
 pub mod runtime_api;
 
 pub use event::Event;
 pub use example::Example;
+pub use gone::Gone;
 pub use process::Function;
 pub use runtime_api::{Answer, RuntimeApi};

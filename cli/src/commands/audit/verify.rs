@@ -75,7 +75,7 @@ pub(crate) struct VerifyArguments {
     since: Option<PathBuf>,
     /// Keep a copy of what is read of the log in this folder, and read from there what is in it already: an
     /// interrupted run goes on where it was.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "stream"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "stream", "receipts"])]
     mirror: Option<PathBuf>,
     /// List the log's streams.
     #[arg(long, conflicts_with_all = ["file", "stream", "receipts"])]

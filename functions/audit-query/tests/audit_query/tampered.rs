@@ -1,5 +1,7 @@
 use audit::Record;
+use domain::StoreError;
 use serde_json::Value;
+use testkit::Fault;
 use testkit::build::{TestStream, event, prediction};
 
 use crate::support::{Change, SECOND, Site, site};
@@ -202,6 +204,18 @@ async fn a_damaged_tile_marks_the_events_that_it_holds_and_gives_no_proof() {
             (409, "audit.log_corrupt".to_owned())
         );
     }
+}
+
+#[tokio::test]
+async fn a_row_of_the_logs_index_that_cannot_be_read_marks_its_event_only() {
+    let (site, _) = tampered().await;
+    let corrupt = Fault::Before(StoreError::Corrupt("no row".to_owned()));
+    site.index.fail_next("SealIndexReader::leaf_index", corrupt);
+    let events = listed(&site).await;
+    assert_eq!(faults(&events), [(0, "audit.log_corrupt")]);
+    assert_eq!(events[0]["sealed"], false);
+    assert_eq!(events[0]["entry"]["data"]["request_id"], "r-0");
+    assert_eq!(events[1]["sealed"], true);
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod document;
 mod fakes;
 mod probes;
 mod readiness;
+mod spilled;
 mod status;
 mod support;

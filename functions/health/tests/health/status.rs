@@ -83,6 +83,7 @@ async fn a_fleet_that_is_well_shows_what_serves() {
                 {"release": "r-000002", "ready": true, "reason": null, "age_ms": 1500}}],
             "dependencies": dependencies,
             "newest_event_age_ms": 1500,
+            "spill": {"items": 0, "events": 0, "set_aside": 0},
         })
     );
 }

@@ -15,7 +15,9 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use testkit::build::{release, release_id};
-use testkit::{Faulty, FixedClock, ManualClock, MemoryAudit, SeededEntropy, TestSigner};
+use testkit::{
+    Faulty, FixedClock, ManualClock, MemoryAudit, MemorySpill, SeededEntropy, TestSigner,
+};
 use tower::ServiceExt;
 use web::Edge;
 
@@ -46,6 +48,8 @@ pub(crate) struct Fleet {
     pub(crate) stored: Arc<FakeReleases>,
     pub(crate) releases: Arc<Faulty<FakeReleases>>,
     pub(crate) dependencies: Vec<Arc<FakeDependency>>,
+    pub(crate) spilled: Arc<MemorySpill>,
+    pub(crate) spill: Arc<Faulty<MemorySpill>>,
     pub(crate) log: Arc<MemoryAudit>,
     pub(crate) appender: Arc<Faulty<MemoryAudit>>,
     pub(crate) clock: Arc<ManualClock>,
@@ -78,6 +82,8 @@ pub(crate) fn fleet_of(versions: Versions) -> Fleet {
     let log = Arc::new(MemoryAudit::new());
     let appender = Arc::new(Faulty::new(Arc::clone(&log)));
     let clock = Arc::new(ManualClock::new(NOW));
+    let spilled = Arc::new(MemorySpill::new());
+    let spill = Arc::new(Faulty::new(Arc::clone(&spilled)));
     let recorder = Arc::new(Recorder::new(
         "test".to_owned(),
         appender.clone(),
@@ -86,7 +92,7 @@ pub(crate) fn fleet_of(versions: Versions) -> Fleet {
         Arc::new(SeededEntropy::new(1)),
     ));
     let ports = Ports {
-        spill: None,
+        spill: Some(spill.clone()),
         routing: routing.clone(),
         heartbeats: heartbeats.clone(),
         releases: releases.clone(),
@@ -117,6 +123,8 @@ pub(crate) fn fleet_of(versions: Versions) -> Fleet {
         stored,
         releases,
         dependencies,
+        spilled,
+        spill,
         log,
         appender,
         clock,

@@ -13,4 +13,5 @@ mod packed;
 mod pinned;
 mod protocol;
 mod request_id;
+mod spilled;
 mod support;

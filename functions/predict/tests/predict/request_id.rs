@@ -1,6 +1,7 @@
 //! The same id and payload: the same recorded answer. The same id, another payload: 409.
 
 use artifact::manifest::OutputContract;
+use audit::EventBody;
 use serde_json::json;
 
 use crate::support::{serve_example, v1, v2};
@@ -57,6 +58,12 @@ async fn the_same_id_with_another_payload_is_409() {
     );
     assert_eq!(reply.json()["request_id"], "order-3");
     assert_eq!(served.last_refusal().await.request_id, "order-3");
+    let last = served.events().await.pop().unwrap();
+    let EventBody::Security(security) = last.body else {
+        panic!("{last:?}");
+    };
+    assert_eq!(security.code, "request.id_reused");
+    assert!(security.detail.contains("order-3"), "{security:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use audit::{Event, EventBody, StreamVerifier};
 use axum::Router;
 use axum::body::Body;
 use domain::ports::{
-    ArtifactReader, AuditAppender, Clock, HeartbeatWriter, KeyUnwrapper, RequestClaims,
+    ArtifactReader, AuditAppender, Clock, HeartbeatWriter, KeyUnwrapper, RequestClaims, SpillWriter,
 };
 use domain::system::{SystemClock, SystemEntropy};
 use domain::{Principal, PrincipalId, Recorder, Release, ReleaseId, ReleaseRole, Role};
@@ -86,6 +86,8 @@ pub(crate) fn example_members() -> Vec<Member> {
 #[derive(Default)]
 pub(crate) struct Ports {
     pub(crate) appender: Option<Arc<dyn AuditAppender>>,
+    /// The spill and the last resort of the mode `available`.
+    pub(crate) spill: Option<(Arc<dyn SpillWriter>, Arc<dyn SpillWriter>)>,
     pub(crate) claims: Option<Arc<dyn RequestClaims>>,
     pub(crate) unwrapper: Option<Arc<dyn KeyUnwrapper>>,
     pub(crate) artifacts: Option<Arc<dyn ArtifactReader>>,
@@ -126,13 +128,17 @@ pub(crate) async fn prepare(
     create_release(&store, 1, members).await;
     let ports = replace(&store);
     let clock = Arc::new(SystemClock);
-    let recorder = Arc::new(Recorder::new(
+    let mut recorder = Recorder::new(
         "test".to_owned(),
         ports.appender.unwrap_or_else(|| store.audit_appender()),
         store.stream_signer(),
         clock.clone(),
         Arc::new(SystemEntropy),
-    ));
+    );
+    if let Some((spill, last_resort)) = ports.spill {
+        recorder = recorder.with_spill(spill, last_resort);
+    }
+    let recorder = Arc::new(recorder);
     let loader = Loader {
         artifacts: ports.artifacts.unwrap_or_else(|| store.artifact_reader()),
         releases: store.release_reader(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::leaf::{count_event, count_registration};
+use super::look::Looked;
 use super::stream_state::Choice;
 use super::turn::{Turn, Way};
 use super::{
@@ -77,8 +78,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes at most `share` leaves of a stream.
-    pub(super) fn take(&mut self, turn: Turn, share: u64) -> Result<(), PlanSealError> {
+    /// Takes at most `share` leaves of a stream, of whose records the first ones were looked at.
+    pub(super) fn take(
+        &mut self,
+        turn: Turn,
+        share: u64,
+        looked: Vec<Looked>,
+    ) -> Result<(), PlanSealError> {
         let Turn {
             page, way, need, ..
         } = turn;
@@ -86,8 +92,7 @@ impl<'a> Run<'a> {
             self.waiting += page.records.len().max(1) as u64;
             return Ok(());
         }
-        let mut share = share;
-        let (mut state, key) = match way {
+        let mut state = match way {
             Way::Wait => return Ok(()),
             Way::Refuse(reason) => {
                 let kind = FindingKind::UnknownRegistration;
@@ -95,8 +100,7 @@ impl<'a> Run<'a> {
                 self.streams.push(self.unsealed(page.stream));
                 return Ok(());
             }
-            Way::Register(signed, public_key, key) => {
-                share -= 1;
+            Way::Register(signed, public_key, _) => {
                 let state = SealedStream {
                     head: Some(LeafHash(leaf_hash(&signed.registration))),
                     standing: Standing::Registered {
@@ -107,27 +111,31 @@ impl<'a> Run<'a> {
                 };
                 count_registration(&mut self.block.runs, page.stream);
                 self.append(signed.registration, signed.signature)?;
-                (state, key)
+                state
             }
-            Way::Close(known, key) => {
+            Way::Close(known) => {
                 self.block.idle.push(page.stream);
                 let end = Some(StreamEnd::Idle);
-                (SealedStream { end, ..known }, key)
+                SealedStream { end, ..known }
             }
-            Way::Continue(known, key) => (known, key),
+            Way::Continue(known, _) => known,
         };
         let mut records = page.records.into_iter();
+        let mut looked = looked.into_iter();
         while records.len() > 0 {
-            if share == 0 || !self.has_room()? {
+            let next = if self.has_room()? {
+                looked.next()
+            } else {
+                None
+            };
+            let Some((looked, record)) = next.and_then(|next| Some((next, records.next()?))) else {
                 self.waiting += records.len() as u64;
                 break;
-            }
-            let Some(record) = records.next() else { break };
-            share -= 1;
-            match state.choose(&key, &record, self.now_us) {
+            };
+            match state.choose(looked, &record, self.now_us) {
                 Choice::Seal(findings) => {
                     self.report(findings);
-                    self.append_event(record)?;
+                    self.append_event(page.stream, record)?;
                 }
                 Choice::LeaveOut(finding) => self.report(finding),
             }
@@ -167,8 +175,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn append_event(&mut self, record: Record) -> Result<(), EntryTooLong> {
-        let (stream, seq) = (record.stream, record.seq);
+    fn append_event(&mut self, stream: StreamId, record: Record) -> Result<(), EntryTooLong> {
+        let seq = record.seq;
         let index = self.edge.size();
         count_event(&mut self.block.runs, stream, seq);
         match self.ranges.last_mut() {

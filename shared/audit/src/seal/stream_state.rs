@@ -1,13 +1,12 @@
 //! How far a stream is sealed, and what is chosen of its next records.
 
-use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, FindingKind};
+use super::look::{Looked, Place};
 use crate::canonical::EXACT;
-use crate::event::{Event, EventBody};
-use crate::stream::{LeafHash, MAX_ENTRY_BYTES, PublicKey, Record, StreamId};
-use crate::verify::{StreamFault, parse_event, verify_entry};
+use crate::stream::{LeafHash, PublicKey, Record, StreamId};
+use crate::verify::StreamFault;
 
 /// Whether something vouches for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,23 +74,27 @@ impl SealedStream {
             && (self.tree_size > older.tree_size || self == older)
     }
 
-    /// Decides about the next record, and takes note of it. `key` is the stream's.
-    pub(super) fn choose(&mut self, key: &VerifyingKey, record: &Record, now_us: u64) -> Choice {
-        match self.check(key, record) {
-            Ok(event) => {
+    /// Decides about the next record, and takes note of it.
+    pub(super) fn choose(&mut self, looked: Looked, record: &Record, now_us: u64) -> Choice {
+        let leaf = looked.leaf;
+        let checked = looked.event.and_then(|place| {
+            let fits = self.check_place(record, &place);
+            fits.map_err(|fault| (FindingKind::from(&fault), fault.to_string()))?;
+            Ok(place)
+        });
+        match checked {
+            Ok(Place { seq, stopped, .. }) => {
                 let mut findings = Vec::new();
-                let leaf = record.receipt().leaf_hash;
-                if event.seq > self.next_seq {
-                    findings.push(Finding::gap(self.stream, self.next_seq, event.seq));
+                if seq > self.next_seq {
+                    findings.push(Finding::gap(self.stream, self.next_seq, seq));
                 }
                 if self.end == Some(StreamEnd::Idle) {
                     let detail = "came after the stream was closed for being idle; it is sealed";
                     let kind = FindingKind::Late;
-                    findings.push(Finding::at(self.stream, event.seq, leaf, kind, detail));
+                    findings.push(Finding::at(self.stream, seq, leaf, kind, detail));
                 }
-                let stopped = matches!(event.body, EventBody::ProcessStopped(_));
                 self.end = stopped.then_some(StreamEnd::Stopped);
-                self.next_seq = event.seq + 1;
+                self.next_seq = seq + 1;
                 self.head = Some(leaf);
                 self.last_sealed_us = now_us;
                 Choice::Seal(findings)
@@ -107,38 +110,23 @@ impl SealedStream {
                     }
                     self.reported_through = Some(record.seq);
                 }
-                let leaf = record.receipt().leaf_hash;
                 let finding = Finding::at(self.stream, record.seq, leaf, kind, &detail);
                 Choice::LeaveOut(Some(finding))
             }
         }
     }
 
-    fn check(&self, key: &VerifyingKey, record: &Record) -> Result<Event, (FindingKind, String)> {
-        let length = record.entry.len();
-        if length > MAX_ENTRY_BYTES {
-            return Err((
-                FindingKind::TooLarge,
-                format!("an entry of {length} bytes is longer than {MAX_ENTRY_BYTES}"),
-            ));
-        }
-        self.check_event(key, record)
-            .map_err(|fault| (FindingKind::from(&fault), fault.to_string()))
-    }
-
-    fn check_event(&self, key: &VerifyingKey, record: &Record) -> Result<Event, StreamFault> {
-        let event = parse_event(&record.entry, self.stream, record.seq)?;
-        verify_entry(key, &record.entry, &event, &record.signature)?;
-        let (expected, found) = (self.next_seq, event.seq);
+    fn check_place(&self, record: &Record, place: &Place) -> Result<(), StreamFault> {
+        let (expected, found) = (self.next_seq, place.seq);
         if found != record.seq || found < expected || found >= EXACT {
             return Err(StreamFault::OutOfOrder { expected, found });
         }
         if self.end == Some(StreamEnd::Stopped) {
             return Err(StreamFault::AfterClose(found));
         }
-        if found == expected && self.head.is_some_and(|head| head != event.prev) {
+        if found == expected && self.head.is_some_and(|head| head != place.prev) {
             return Err(StreamFault::Chain(found));
         }
-        Ok(event)
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use ed25519_dalek::VerifyingKey;
 
 use super::{MAX_FINDINGS, PlanSealError, SealRules, SealedStream, Standing, StreamPage};
-use crate::stream::{MAX_ENTRY_BYTES, PublicKey, SignedRegistration};
+use crate::stream::{MAX_ENTRY_BYTES, PublicKey, Record, SignedRegistration};
 use crate::verify::open_registration;
 
 /// A stream's part in a run.
@@ -20,7 +20,7 @@ pub(super) enum Way {
     /// Its next records are sealed; there may be none.
     Continue(SealedStream, VerifyingKey),
     /// Nothing came for long.
-    Close(SealedStream, VerifyingKey),
+    Close(SealedStream),
     /// Its registration is sealed, and then its records.
     Register(SignedRegistration, PublicKey, VerifyingKey),
     /// Nothing vouches for it, and that is to be reported.
@@ -50,7 +50,7 @@ impl Turn {
                 let silent_us = now_us.saturating_sub(known.last_sealed_us);
                 let idle = known.end.is_none() && silent_us > rules.idle_after_us;
                 if records == 0 && idle {
-                    (Way::Close(known.clone(), key), 1)
+                    (Way::Close(known.clone()), 1)
                 } else {
                     (Way::Continue(known.clone(), key), records)
                 }
@@ -67,6 +67,18 @@ impl Turn {
             need,
             tree_size,
         })
+    }
+
+    /// The records that fit into a share of the run, and the key of their stream; none where there is no right one.
+    pub(super) fn records(&self, share: u64) -> Option<(&VerifyingKey, &[Record])> {
+        let (key, share) = match &self.way {
+            Way::Continue(_, key) => (key, share),
+            Way::Register(.., key) => (key, share.saturating_sub(1)),
+            Way::Close(..) | Way::Refuse(_) | Way::Wait => return None,
+        };
+        let count = usize::try_from(share).unwrap_or(usize::MAX);
+        let records = &self.page.records;
+        Some((key, &records[..records.len().min(count)]))
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn verify<R: TileReader<Error: fmt::Display>>(
     let from = part.start.min(until);
     let mut walk = Part {
         source,
-        part: from..until,
+        leaves: from..until,
         edge: BTreeMap::new(),
         last: BTreeMap::new(),
         without: BTreeSet::new(),
@@ -50,7 +50,7 @@ pub(super) fn verify<R: TileReader<Error: fmt::Display>>(
 
 struct Part<'a, 'r, R> {
     source: Source<'a, 'r, R>,
-    part: Range<u64>,
+    leaves: Range<u64>,
     /// The partial tiles, which together give the root.
     edge: BTreeMap<TileId, Vec<Hash>>,
     /// Of each level the last full tile that was read.
@@ -159,14 +159,14 @@ impl<R: TileReader<Error: fmt::Display>> Part<'_, '_, R> {
             let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
             (Some(root_of(&hashes)) == root).then_some(hashes)
         });
-        let end = self.part.end.min(first + tile.width() as u64);
+        let end = self.leaves.end.min(first + tile.width() as u64);
         match (sealed, root) {
             (Some(sealed), _) => {
                 self.check_entries(frontier, &sealed, &bundle);
                 true
             }
             (None, Some(root)) => {
-                let begin = self.part.start.max(first);
+                let begin = self.leaves.start.max(first);
                 self.source.entries.skip_many(end - begin);
                 frontier.append_tile(root).is_some()
             }
@@ -177,11 +177,11 @@ impl<R: TileReader<Error: fmt::Display>> Part<'_, '_, R> {
     fn check_entries(&mut self, frontier: &mut Frontier, sealed: &[Hash], bundle: &Bundle) {
         for (at, sealed) in sealed.iter().enumerate() {
             let index = frontier.size();
-            if index >= self.part.end {
+            if index >= self.leaves.end {
                 break;
             }
             let entries = &mut self.source.entries;
-            if self.part.contains(&index) {
+            if self.leaves.contains(&index) {
                 match bundle.entry(at) {
                     None => entries.skip(),
                     Some(entry) if leaf_hash(entry) != *sealed => entries.altered(entry, *sealed),
@@ -189,7 +189,7 @@ impl<R: TileReader<Error: fmt::Display>> Part<'_, '_, R> {
                 }
             }
             frontier.append(*sealed);
-            if self.part.contains(&index) {
+            if self.leaves.contains(&index) {
                 entries.grown_to(frontier);
             }
         }

@@ -64,19 +64,15 @@ impl<R: TileReader<Error: fmt::Display>> Walk<'_, '_, R> {
         for at in 0..tile.width() {
             let sealed = hashes.as_ref().and_then(|hashes| hashes.get(at)).copied();
             let entries = &mut self.source.entries;
-            let leaf = match (bundle.entry(at), sealed) {
-                (Some(entry), sealed) => {
-                    let found = leaf_hash(entry);
-                    match sealed.filter(|sealed| *sealed != found) {
-                        Some(sealed) => {
-                            entries.altered(entry, sealed);
-                            sealed
-                        }
-                        None => {
-                            entries.entry(entry, &bundle.signature(at));
-                            found
-                        }
-                    }
+            let entry = bundle.entry(at).map(|entry| (entry, leaf_hash(entry)));
+            let leaf = match (entry, sealed) {
+                (Some((entry, found)), Some(sealed)) if sealed != found => {
+                    entries.altered(entry, sealed);
+                    sealed
+                }
+                (Some((entry, found)), _) => {
+                    entries.entry(entry, &bundle.signature(at));
+                    found
                 }
                 (None, Some(sealed)) => {
                     entries.skip();

@@ -1,10 +1,12 @@
 //! What the sealer appends, and what it reports.
 
+use std::num::NonZeroUsize;
+
 use audit::canonical::leaf_hash;
 use audit::checkpoint::OriginError;
 use audit::seal::{
     EventRun, FindingKind, LogEdge, MAX_FINDINGS, PlanSealError, SealLeaf, SealRules, Standing,
-    StreamEnd, plan_seal,
+    StreamEnd, plan_seal, plan_seal_on,
 };
 use audit::stream::MAX_ENTRY_BYTES;
 use audit::tiles::{TileId, TileKind, parse_entries, tiles_added};
@@ -238,6 +240,46 @@ fn the_same_arguments_give_the_same_plan() {
     let (log, streams) = (Log::new(), [written(1, 300), written(2, 5)]);
     let (a, b) = (log.plan(&streams, 1000), log.plan(&streams, 1000));
     assert_eq!((a.tiles, a.streams, a.newer), (b.tiles, b.streams, b.newer));
+}
+
+#[test]
+fn threads_change_nothing_of_a_plan() {
+    let log = Log::new();
+    let mut streams: Vec<Written> = (1..30)
+        .map(|id| written(id, 40 + usize::from(id)))
+        .collect();
+    for stream in &mut streams {
+        let at = stream.records.len() / 2;
+        stream.records[at].signature[0] ^= 1;
+        stream.records.remove(7);
+    }
+    streams.push(written(77, 900));
+    let trusted = trusted();
+    for max_leaves in [100, 1000, 100_000] {
+        let rules = SealRules {
+            trusted: &trusted,
+            idle_after_us: 1 << 40,
+            max_leaves,
+        };
+        let plan = |threads| {
+            let pages = log.pages(&streams);
+            let plan = plan_seal_on(threads, ORIGIN, LogEdge::new(), pages, &rules, START_US);
+            let plan = plan.unwrap();
+            (
+                plan.newer.clone(),
+                plan.waiting,
+                plan.findings.clone(),
+                plan.tiles,
+            )
+        };
+        let alone = plan(NonZeroUsize::MIN);
+        for threads in [2, 3, 64] {
+            assert!(
+                plan(NonZeroUsize::new(threads).unwrap()) == alone,
+                "{threads} threads"
+            );
+        }
+    }
 }
 
 #[test]

@@ -112,9 +112,7 @@ impl Fallback {
         &self,
         signed: &SignedRegistration,
     ) -> Result<(), StoreError> {
-        self.lines
-            .put(&SpillItem::of_registration(signed)?)
-            .await
+        self.lines.put(&SpillItem::of_registration(signed)?).await
     }
 
     /// Makes the first records that the stream keeps durable beside the log, or loses them and all that follow.

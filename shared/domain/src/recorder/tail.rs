@@ -105,15 +105,27 @@ impl Tail {
     /// Records up to `last` are durable, as durable as this at least.
     pub(super) fn made_durable(&self, last: u64, durability: Durability) {
         let mut state = self.state();
-        while state.kept.pop_front_if(|record| record.seq <= last).is_some() {}
+        while state
+            .kept
+            .pop_front_if(|record| record.seq <= last)
+            .is_some()
+        {}
         state.durability = state.durability.max(durability);
     }
 
     /// Nothing from `first` on will become durable any more.
     pub(super) fn lose(&self, first: u64, error: &StoreError) {
         let mut state = self.state();
-        while state.kept.pop_back_if(|record| record.seq >= first).is_some() {}
-        if state.lost.as_ref().is_none_or(|(before, _)| first < *before) {
+        while state
+            .kept
+            .pop_back_if(|record| record.seq >= first)
+            .is_some()
+        {}
+        if state
+            .lost
+            .as_ref()
+            .is_none_or(|(before, _)| first < *before)
+        {
             state.lost = Some((first, error.clone()));
         }
     }

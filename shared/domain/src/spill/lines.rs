@@ -173,10 +173,7 @@ mod tests {
         for (line, record) in lines.iter().zip(records) {
             assert!(line.len() < 256_000, "{}", line.len());
             let found = parse_line(line).unwrap().unwrap();
-            assert_eq!(
-                found,
-                SpillItem::of_records(vec![record.clone()]).unwrap()
-            );
+            assert_eq!(found, SpillItem::of_records(vec![record.clone()]).unwrap());
             let wrapped = format!("2026-11-22T10:00:00Z stdout F {line} trailing");
             assert_eq!(parse_line(&wrapped).unwrap().unwrap(), found);
         }
@@ -188,7 +185,10 @@ mod tests {
         let line = text.lines().next().unwrap();
         for cut in [30, 200, line.len() - 2] {
             assert!(
-                matches!(parse_line(&line[..cut]), Some(Err(ImportError::Malformed(_)))),
+                matches!(
+                    parse_line(&line[..cut]),
+                    Some(Err(ImportError::Malformed(_)))
+                ),
                 "{cut}"
             );
         }

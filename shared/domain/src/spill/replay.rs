@@ -1,19 +1,29 @@
 //! Puts what was spilled where it belongs.
 
+mod stream;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use audit::event::Security;
-use audit::{EventBody, Record, SignedRegistration, StreamFault, StreamId};
+use audit::{EventBody, StreamId};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{StreamExt, iter};
 
-use super::item::{SpillContent, SpillItem, SpillName};
+use self::stream::replay_stream;
+use super::item::SpillName;
 use crate::StoreError;
 use crate::ports::{AuditReader, AuditRestorer, Clock, SpillReader, SpillRemover};
 
 /// Names that are listed at once.
 const PAGE: usize = 500;
 
-/// Streams in a row that the log could not be asked about, after which a run ends: the log is not there.
+/// Streams that are replayed at once.
+const STREAMS_AT_ONCE: usize = 8;
+
+/// Streams that the log could not be asked about, with none between that it could, after which a run ends: the log is
+/// not there.
 const MAX_FAILURES: usize = 3;
 
 /// What a replay needs.
@@ -104,9 +114,11 @@ pub async fn replay(
     let mut run = Run {
         ports,
         report: ReplayReport::default(),
-        left: limit,
-        deadline_us,
-        failures: 0,
+        bounds: Bounds {
+            left: AtomicUsize::new(limit),
+            failures: AtomicUsize::new(0),
+            deadline_us,
+        },
     };
     let ended = run.part(&middle, None).await? || run.part("", Some(&middle)).await?;
     run.report.complete = !ended;
@@ -145,15 +157,66 @@ pub async fn summarize(reader: &dyn SpillReader, limit: usize) -> Result<SpillSu
 struct Run<'a> {
     ports: &'a ReplayPorts,
     report: ReplayReport,
-    left: usize,
-    deadline_us: u64,
-    failures: usize,
+    bounds: Bounds,
 }
 
-/// What becomes of the rest of a stream after one of its items.
-enum Next {
-    Item,
-    Stream,
+/// Until when a run goes on.
+struct Bounds {
+    /// Items that it may still take.
+    left: AtomicUsize,
+    /// Failures since the last success.
+    failures: AtomicUsize,
+    deadline_us: u64,
+}
+
+impl Bounds {
+    fn is_over(&self, now_us: u64) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+            || self.failures.load(Ordering::Relaxed) >= MAX_FAILURES
+            || now_us >= self.deadline_us
+    }
+
+    /// Takes up to `wanted` items; gives how many it may.
+    fn take(&self, wanted: usize) -> usize {
+        let take = |left: usize| Some(left.saturating_sub(wanted));
+        let before = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        before.unwrap_or(0).min(wanted)
+    }
+
+    fn give_back(&self, unused: usize) {
+        self.left.fetch_add(unused, Ordering::Relaxed);
+    }
+
+    fn succeeded(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+    }
+
+    fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What was done about one stream.
+#[derive(Default)]
+struct Part {
+    items: usize,
+    events: u64,
+    findings: Vec<ReplayFinding>,
+    waiting: Option<WaitingStream>,
+    failed: Vec<StoreError>,
+    /// Whether something of it came into the log.
+    replayed: bool,
+    /// Whether the rest of the stream is left for another run.
+    left: bool,
+}
+
+impl Part {
+    /// Items that are done with.
+    fn done(&self) -> usize {
+        self.items + self.findings.len() + self.failed.len()
+    }
 }
 
 impl Run<'_> {
@@ -161,182 +224,93 @@ impl Run<'_> {
     async fn part(&mut self, from: &str, until: Option<&str>) -> Result<bool, StoreError> {
         let mut after = from.to_owned();
         loop {
-            let names = self.ports.reader.list(&after, PAGE).await?;
-            let Some(last) = names.last().cloned() else {
+            let mut names = self.ports.reader.list(&after, PAGE).await?;
+            names.retain(|name| until.is_none_or(|until| name.as_str() <= until));
+            let Some(last) = names.last() else {
                 return Ok(false);
             };
-            after = last;
-            let mut passed_over = None;
+            after.clone_from(last);
+            let mut groups: Vec<(StreamId, Vec<SpillName>)> = Vec::new();
             for name in &names {
-                if until.is_some_and(|until| name.as_str() > until) {
-                    return Ok(false);
-                }
-                if self.is_over() {
-                    return Ok(true);
-                }
-                let parsed = SpillName::parse(name);
-                let stream = parsed.map(|name| name.stream());
-                if stream.is_some() && stream == passed_over {
-                    continue;
-                }
-                match parsed {
-                    None => self.set_aside_foreign(name).await,
-                    Some(parsed) => {
-                        if matches!(self.item(parsed).await, Next::Stream) {
-                            passed_over = stream;
-                        }
+                match (SpillName::parse(name), groups.last_mut()) {
+                    (None, _) => self.set_aside_foreign(name).await,
+                    (Some(name), Some((stream, group))) if *stream == name.stream() => {
+                        group.push(name);
                     }
+                    (Some(name), _) => groups.push((name.stream(), vec![name])),
                 }
             }
-            if let Some(stream) = passed_over {
-                after = after.max(SpillName::after_stream(stream));
+            let last = groups.last().map(|(stream, _)| *stream);
+            let (ports, bounds) = (self.ports, &self.bounds);
+            let replays = groups.into_iter().map(|(stream, names)| {
+                let replay =
+                    async move { (stream, replay_stream(ports, bounds, stream, &names).await) };
+                replay.boxed()
+            });
+            let replays: Vec<BoxFuture<'_, (StreamId, Part)>> = replays.collect();
+            let parts: Vec<(StreamId, Part)> = iter(replays)
+                .buffer_unordered(STREAMS_AT_ONCE)
+                .collect()
+                .await;
+            for (stream, part) in parts {
+                // What follows of a stream that has to wait is on the next page.
+                if part.left && last == Some(stream) {
+                    after = after.max(SpillName::after_stream(stream));
+                }
+                self.add(stream, part);
+            }
+            if self.bounds.is_over(self.ports.clock.now_us()) {
+                return Ok(true);
             }
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.left == 0
-            || self.failures >= MAX_FAILURES
-            || self.ports.clock.now_us() >= self.deadline_us
-    }
-
-    async fn item(&mut self, name: SpillName) -> Next {
-        let text = name.to_string();
-        let bytes = match self.ports.reader.read(&text).await {
-            Ok(bytes) => bytes,
-            // Another run was faster.
-            Err(StoreError::NotFound(_)) => return Next::Item,
-            Err(StoreError::Corrupt(reason)) => {
-                return self
-                    .set_aside(&text, "unread", "spill.item_unreadable", reason)
-                    .await;
-            }
-            Err(error) => return self.fail(name.stream(), error),
-        };
-        let tag = artifact::Sha256Digest::of(&bytes).to_string();
-        let item = match SpillItem::parse(&text, &bytes) {
-            Ok(item) => item,
-            Err(fault) => {
-                let detail = fault.to_string();
-                return self
-                    .set_aside(&text, &tag, "spill.item_unreadable", detail)
-                    .await;
-            }
-        };
-        match item.content() {
-            SpillContent::Registration(signed) => self.registration(name, signed, &tag).await,
-            SpillContent::Records(records) => self.records(name, records, &tag).await,
+    fn add(&mut self, stream: StreamId, part: Part) {
+        let report = &mut self.report;
+        report.items += part.items;
+        report.events += part.events;
+        report.findings.extend(part.findings);
+        report.waiting.extend(part.waiting);
+        let failed = part.failed.into_iter().map(|error| (stream, error));
+        report.failed.extend(failed);
+        if part.replayed {
+            report.streams.insert(stream);
         }
-    }
-
-    async fn registration(
-        &mut self,
-        name: SpillName,
-        signed: &SignedRegistration,
-        tag: &str,
-    ) -> Next {
-        match self.ports.restorer.restore_registration(signed).await {
-            Ok(()) => self.remove(name).await,
-            Err(StoreError::Conflict(reason)) => {
-                let text = name.to_string();
-                self.set_aside(&text, tag, "spill.registration_taken", reason)
-                    .await
-            }
-            Err(error) => self.fail(name.stream(), error),
-        }
-    }
-
-    async fn records(&mut self, name: SpillName, records: &[Record], tag: &str) -> Next {
-        let (stream, text) = (name.stream(), name.to_string());
-        let signed = match self.ports.log.registration(stream).await {
-            Ok(signed) => signed,
-            Err(StoreError::NotFound(_)) => {
-                return self.wait(stream, records, "the stream's registration".to_owned());
-            }
-            Err(error) => return self.fail(stream, error),
-        };
-        // A record that is none must not take the place of one.
-        match audit::verify::check_signatures(&signed, records) {
-            Ok(()) => {}
-            Err(fault @ StreamFault::Signature(_)) => {
-                let detail = fault.to_string();
-                return self
-                    .set_aside(&text, tag, "spill.signature_invalid", detail)
-                    .await;
-            }
-            Err(fault) => return self.wait(stream, records, fault.to_string()),
-        }
-        match self.ports.restorer.restore(records).await {
-            Ok(()) => self.remove(name).await,
-            Err(StoreError::NotFound(missing)) => self.wait(stream, records, missing),
-            Err(StoreError::Conflict(reason)) => {
-                self.set_aside(&text, tag, "spill.position_taken", reason)
-                    .await
-            }
-            Err(error) => self.fail(stream, error),
-        }
-    }
-
-    /// The item is in the log.
-    async fn remove(&mut self, name: SpillName) -> Next {
-        self.failures = 0;
-        self.left = self.left.saturating_sub(1);
-        self.report.streams.insert(name.stream());
-        match self.ports.remover.remove(&name).await {
-            Ok(()) => {
-                self.report.items += 1;
-                self.report.events += name.events();
-            }
-            // It is replayed once more, without effect.
-            Err(error) => self.report.failed.push((name.stream(), error)),
-        }
-        Next::Item
-    }
-
-    fn wait(&mut self, stream: StreamId, records: &[Record], missing: String) -> Next {
-        self.failures = 0;
-        let first = records.first().map_or(0, |record| record.seq);
-        tracing::warn!(code = "spill.event_missing", audit.stream = %stream, audit.seq = first, missing, "spilled events wait for what comes before them");
-        self.report.waiting.push(WaitingStream {
-            stream,
-            first,
-            missing,
-        });
-        Next::Stream
-    }
-
-    fn fail(&mut self, stream: StreamId, error: StoreError) -> Next {
-        self.failures += 1;
-        self.report.failed.push((stream, error));
-        Next::Stream
     }
 
     async fn set_aside_foreign(&mut self, name: &str) {
-        let detail = "no item has such a name".to_owned();
-        self.set_aside(name, "unread", "spill.item_unreadable", detail)
-            .await;
-    }
-
-    /// Moves what can never be replayed out of the way, and says so.
-    async fn set_aside(
-        &mut self,
-        name: &str,
-        tag: &str,
-        code: &'static str,
-        detail: String,
-    ) -> Next {
-        self.left = self.left.saturating_sub(1);
-        let detail: String = detail.chars().take(500).collect();
-        if let Err(error) = self.ports.remover.set_aside(name, tag).await {
-            tracing::error!(code, spill.item = name, error = %error, "an item of the spill was not set aside");
-            return Next::Item;
+        if self.bounds.is_over(self.ports.clock.now_us()) || self.bounds.take(1) == 0 {
+            return;
         }
-        tracing::error!(code, spill.item = name, detail, "an item of the spill was set aside");
-        self.report.findings.push(ReplayFinding {
-            code,
-            subject: name.chars().take(200).collect(),
-            detail,
-        });
-        Next::Item
+        let detail = "no item has such a name";
+        let found = set_aside(self.ports, name, "unread", "spill.item_unreadable", detail).await;
+        self.report.findings.extend(found);
     }
+}
+
+/// Moves what can never be replayed out of the way, and says so; nothing where that failed.
+async fn set_aside(
+    ports: &ReplayPorts,
+    name: &str,
+    tag: &str,
+    code: &'static str,
+    detail: &str,
+) -> Option<ReplayFinding> {
+    let detail: String = detail.chars().take(500).collect();
+    if let Err(error) = ports.remover.set_aside(name, tag).await {
+        tracing::error!(code, spill.item = name, error = %error, "an item of the spill was not set aside");
+        return None;
+    }
+    let subject: String = name.chars().take(200).collect();
+    tracing::error!(
+        code,
+        spill.item = subject,
+        detail,
+        "an item of the spill was set aside"
+    );
+    Some(ReplayFinding {
+        code,
+        subject,
+        detail,
+    })
 }

@@ -3,6 +3,8 @@
 //! An index spreads the events of a minute, or of a symbol's or a model's hour, over 16 partitions. Partitions of one
 //! span of time are asked at once, and what they give is merged; spans follow one another until the page is full.
 
+use std::future::ready;
+
 use async_trait::async_trait;
 use audit::StreamId;
 use domain::ports::AuditSearch;
@@ -105,80 +107,124 @@ impl DynamoAudit {
         query: &EventQuery,
         limit: usize,
     ) -> Result<(Vec<EventPosition>, EventPosition), StoreError> {
-        let (lowest, highest) = (&lowest(query), &time_key(query.until_us.min(span.end_us)));
-        let rows: Vec<Vec<Item>> = stream::iter(span.partitions.clone())
+        let parts: Vec<Part> = stream::iter(span.partitions.clone())
             .map(|partition| async move {
-                self.table
-                    .query_in(span.keys, &partition, lowest, highest, limit)
-                    .await
+                let end_us = query.until_us.min(span.end_us);
+                self.part(span.keys, &partition, query, end_us, limit).await
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        let mut complete = before(span.end_us);
-        let mut events = Vec::new();
-        for partition in rows {
-            let full = partition.len() >= limit;
-            let mut last = None;
-            for row in &partition {
-                // A row that says no position keeps no other from being found.
-                let Ok(position) = position_in(row, span.keys) else {
-                    continue;
-                };
-                last = Some(position);
-                if self.is_asked_for(row, span.keys, position, query).await? {
-                    events.push(position);
-                }
-            }
-            match last {
-                Some(last) if full => complete = complete.min(last),
-                None if full => return Err(no_position(&partition, span.keys)),
-                _ => {}
-            }
-        }
-        events.retain(|position| *position <= complete);
-        events.sort_unstable();
+        let ends = parts.iter().filter_map(|part| part.last);
+        let complete = ends.fold(before(span.end_us), EventPosition::min);
+        let mut found: Vec<Found> = parts.into_iter().flat_map(|part| part.found).collect();
+        found.retain(|row| row.position <= complete && row.of_kind);
+        found.sort_unstable_by_key(|row| row.position);
+        let events = stream::iter(found)
+            .map(|row| async move {
+                Ok::<_, StoreError>((row.position, self.is_asked_for(row, query).await?))
+            })
+            .buffered(AT_ONCE)
+            .try_filter_map(|(position, asked)| ready(Ok(asked.then_some(position))))
+            .take(limit)
+            .try_collect()
+            .await?;
         Ok((events, complete))
     }
 
-    /// Whether an event that stands in the span is one that the query asks for.
-    async fn is_asked_for(
+    /// The next rows of one partition, of which those that cannot be read are left out.
+    async fn part(
         &self,
-        row: &Item,
         keys: Keys,
-        position: EventPosition,
+        partition: &str,
         query: &EventQuery,
-    ) -> Result<bool, StoreError> {
-        if let Some(kind) = &query.kind
-            && text_of(row, "kind").is_ok_and(|found| found != kind)
-        {
-            return Ok(false);
+        end_us: u64,
+        limit: usize,
+    ) -> Result<Part, StoreError> {
+        let (mut lowest, highest) = (lowest(query), time_key(end_us));
+        loop {
+            let rows = self
+                .table
+                .query_in(keys, partition, &lowest, &highest, limit)
+                .await?;
+            let mut found = Vec::with_capacity(rows.len());
+            for row in &rows {
+                match Found::of(row, keys, query) {
+                    Ok(row) => found.push(row),
+                    Err(error) => say(&error),
+                }
+            }
+            let full = rows.len() >= limit;
+            let last = found.last().map(|row| row.position).filter(|_| full);
+            if last.is_some() || !full {
+                return Ok(Part { found, last });
+            }
+            // None of them says where it stands: what comes after them is asked for.
+            if let Some(row) = rows.last() {
+                lowest = text_of(row, keys.sk)?.to_owned() + "!";
+            }
+            if rows.is_empty() || lowest > highest {
+                return Ok(Part { found, last });
+            }
         }
-        let of_several = format!("Y#{SEVERAL}#");
-        if !text_of(row, keys.pk)?.starts_with(&of_several) {
+    }
+
+    /// Whether an event that stands in the span is one that the query asks for. Of one with several symbols only the
+    /// event itself says so.
+    async fn is_asked_for(&self, row: Found, query: &EventQuery) -> Result<bool, StoreError> {
+        if !row.of_several {
             return Ok(true);
         }
-        let (pk, sk) = (stream_key(position.stream), seq_key(position.seq));
+        let (pk, sk) = (stream_key(row.position.stream), seq_key(row.position.seq));
         let Some(event) = self.table.get(&pk, &sk).await? else {
             // Its time in the table is over; the index will follow.
             return Ok(false);
         };
-        let keys = bytes_of(&event, "entry").map(EventKeys::of);
-        let Ok(Ok(keys)) = keys else {
-            // It may be one of them: whoever reads it sees that it cannot be read.
-            tracing::error!(row = pk, seq = sk, "an event cannot be read");
+        let keys = bytes_of(&event, "entry").and_then(|entry| {
+            EventKeys::of(entry)
+                .map_err(|error| StoreError::Corrupt(format!("row {pk} {sk}: {error}")))
+        });
+        let Ok(keys) = keys.inspect_err(say) else {
+            // It may be one of them: it is found, and whoever reads it sees that it cannot be read.
             return Ok(true);
         };
         Ok(keys.match_query(query))
     }
 }
 
-fn no_position(rows: &[Item], keys: Keys) -> StoreError {
-    StoreError::Corrupt(format!(
-        "none of {} rows of the index {:?} says a position",
-        rows.len(),
-        keys.index
-    ))
+/// Rows of one partition, ascending.
+struct Part {
+    found: Vec<Found>,
+    /// The last one, where there may be more after it.
+    last: Option<EventPosition>,
+}
+
+/// A row of an index.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    position: EventPosition,
+    /// Whether the query asks for its kind.
+    of_kind: bool,
+    /// Whether the event has several symbols.
+    of_several: bool,
+}
+
+impl Found {
+    fn of(row: &Item, keys: Keys, query: &EventQuery) -> Result<Self, StoreError> {
+        let of_several = format!("Y#{SEVERAL}#");
+        let kind = text_of(row, "kind")?;
+        Ok(Self {
+            position: position_in(row, keys)?,
+            of_kind: query.kind.as_ref().is_none_or(|asked| asked == kind),
+            of_several: text_of(row, keys.pk)?.starts_with(&of_several),
+        })
+    }
+}
+
+/// Says that a row is not what a process of ours wrote; the other events are found all the same.
+fn say(error: &StoreError) {
+    let code = "audit.row_unreadable";
+    tracing::error!(security.code = code, error = %error, "a row of the audit table was altered or put in");
 }
 
 fn position_in(row: &Item, keys: Keys) -> Result<EventPosition, StoreError> {

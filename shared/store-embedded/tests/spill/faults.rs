@@ -54,9 +54,16 @@ async fn without_a_spill_and_on_a_conflict_nothing_is_acknowledged() {
         .log
         .fail_next(APPEND, Fault::Before(conflict.clone()));
     let error = process.recorder.record(event("two")).await.unwrap_err();
-    assert_eq!(error, conflict.into(), "the log answered: that is no outage");
+    assert_eq!(
+        error,
+        conflict.into(),
+        "the log answered: that is no outage"
+    );
     let third = process.recorder.record(event("three")).await.unwrap();
-    assert_eq!((third.receipt.seq, third.durability), (0, Durability::Recorded));
+    assert_eq!(
+        (third.receipt.seq, third.durability),
+        (0, Durability::Recorded)
+    );
     assert!(world.spill.names().is_empty());
 }
 
@@ -96,7 +103,10 @@ async fn a_process_that_starts_without_the_log_registers_in_the_spill() {
     let process = world.start();
     take_away_log(&process);
     let recorded = process.recorder.record(event("one")).await.unwrap();
-    assert_eq!((recorded.receipt.seq, recorded.durability), (0, Durability::Spilled));
+    assert_eq!(
+        (recorded.receipt.seq, recorded.durability),
+        (0, Durability::Spilled)
+    );
     assert_eq!(world.spill.names().len(), 2, "registration and record");
     let report = world.replay().await;
     assert_eq!((report.items, report.events), (2, 1));
@@ -148,12 +158,15 @@ async fn what_the_spill_refuses_goes_to_the_process_log_until_the_spill_is_back(
     process.spill.heal(PUT);
     world.clock.advance(SECOND);
     let recorded = process.recorder.record(event("spill again")).await.unwrap();
-    assert_eq!((recorded.receipt.seq, recorded.durability), (0, Durability::Spilled));
+    assert_eq!(
+        (recorded.receipt.seq, recorded.durability),
+        (0, Durability::Spilled)
+    );
     bring_back_log(&process);
     // What is in the process's log only is not there yet, and nothing else waits for it.
     world.replay().await;
     assert_eq!(world.events().await.len(), 3);
-    world.import_lines().await;
+    world.import_lines();
     world.replay().await;
     assert_eq!(world.events().await.len(), 5);
 }
@@ -168,9 +181,13 @@ async fn a_tail_whose_beginning_is_only_in_a_process_log_waits_for_it() {
     let logged = process.recorder.record(event("both")).await.unwrap();
     assert_eq!(logged.durability, Durability::Logged);
     world.replay().await;
-    world.import_lines().await;
+    world.import_lines();
     world.replay().await;
-    assert_eq!(world.events().await.len(), 2, "applied although it failed, and once");
+    assert_eq!(
+        world.events().await.len(),
+        2,
+        "applied although it failed, and once"
+    );
 }
 
 #[tokio::test]
@@ -187,7 +204,7 @@ async fn where_nothing_takes_an_event_it_is_not_acknowledged_and_leaves_no_hole(
     process.lines.heal(PUT);
     let line = process.recorder.record(event("line")).await.unwrap();
     assert_eq!((line.receipt.seq, line.durability), (0, Durability::Logged));
-    world.import_lines().await;
+    world.import_lines();
     let report = world.replay().await;
     assert!(report.waiting.is_empty(), "{report:?}");
     assert_eq!(world.events().await.len(), 2);
@@ -204,8 +221,8 @@ async fn appends_under_way_when_the_log_fails_are_spilled_in_their_order() {
             let recorder = Arc::clone(&process.recorder);
             async move {
                 let subject = format!("event {number}");
-                let recorded = recorder.record(event(&subject)).await.unwrap();
-                (subject, recorded)
+                let outcome = recorder.record(event(&subject)).await;
+                (subject, outcome.unwrap())
             }
         });
         let results = join_all(calls).await;

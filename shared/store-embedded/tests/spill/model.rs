@@ -197,7 +197,7 @@ impl Run {
     }
 
     async fn check(&self) {
-        self.world.import_lines().await;
+        self.world.import_lines();
         let report = self.world.replay().await;
         assert!(report.findings.is_empty() && report.complete, "{report:?}");
         assert!(report.waiting.is_empty(), "nothing is missing: {report:?}");

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use audit::Record;
 use domain::StoreError;
-use domain::ports::{AuditAppender, AuditReader, AuditRestorer, SpillReader, SpillRemover, SpillWriter};
+use domain::ports::{
+    AuditAppender, AuditReader, AuditRestorer, SpillReader, SpillRemover, SpillWriter,
+};
 use domain::spill::{ReplayPorts, SpillItem, SpillSummary, replay, summarize};
 use testkit::build::TestStream;
 use testkit::{Fault, Faulty};
@@ -87,7 +89,11 @@ async fn what_is_damaged_or_foreign_is_set_aside_and_said() {
     let (sound, theirs) = stream(&world, 3, 1).await;
     spill(&world, &theirs[1..]).await;
     let report = world.replay().await;
-    let mut found: Vec<_> = report.findings.iter().map(|f| (f.code, f.subject.as_str())).collect();
+    let mut found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|f| (f.code, f.subject.as_str()))
+        .collect();
     found.sort_unstable();
     let mut expected = vec![
         ("spill.item_unreadable", name.as_str()),
@@ -96,7 +102,10 @@ async fn what_is_damaged_or_foreign_is_set_aside_and_said() {
     expected.sort_unstable();
     assert_eq!(found, expected);
     assert_eq!(world.spill.set_aside_names().len(), 2);
-    assert_eq!((in_log(&world, &test).await, in_log(&world, &sound).await), (1, 3));
+    assert_eq!(
+        (in_log(&world, &test).await, in_log(&world, &sound).await),
+        (1, 3)
+    );
     // The true item comes again, from a copy.
     spill(&world, &records[1..3]).await;
     assert_eq!(world.replay().await.items, 1);
@@ -108,8 +117,8 @@ async fn a_record_that_the_streams_key_did_not_sign_takes_no_place() {
     let world = World::new();
     let (test, records) = stream(&world, 3, 1).await;
     let mut forged = records[1].clone();
-    let text = String::from_utf8(forged.entry).unwrap();
-    forged.entry = text.replace("subject 1", "subject 9").into_bytes();
+    let entry = String::from_utf8(forged.entry).unwrap();
+    forged.entry = entry.replace("subject 1", "subject 9").into_bytes();
     let name = spill(&world, &[forged]).await;
     let report = world.replay().await;
     assert_eq!(report.findings[0].code, "spill.signature_invalid");
@@ -152,11 +161,20 @@ async fn a_log_that_is_gone_ends_the_run_early_and_nothing_is_removed() {
         ..world.ports()
     };
     let report = replay(&ports, 100, u64::MAX).await.unwrap();
-    assert_eq!((report.items, report.failed.len(), report.complete), (0, 3, false));
+    assert_eq!((report.items, report.complete), (0, false));
+    let asked = report.failed.len();
+    assert!(
+        (3..=8).contains(&asked),
+        "{asked}: a few were enough to tell"
+    );
     assert_eq!(world.spill.names().len(), 20);
     restorer.heal("AuditRestorer::restore");
     let report = replay(&ports, 15, u64::MAX).await.unwrap();
-    assert_eq!((report.items, report.complete), (15, false), "no more than the limit");
+    assert_eq!(
+        (report.items, report.complete),
+        (15, false),
+        "no more than the limit"
+    );
     let before = replay(&ports, 15, 0).await.unwrap();
     assert_eq!((before.items, before.complete), (0, false), "time is up");
     let report = replay(&ports, 15, u64::MAX).await.unwrap();
@@ -182,7 +200,7 @@ async fn a_replay_that_is_killed_between_any_two_steps_is_repeated_without_effec
     for fault in [down(), Fault::After] {
         for (call, times) in [
             ("AuditRestorer::restore_registration", 1..=1),
-            ("AuditRestorer::restore", 1..=3),
+            ("AuditRestorer::restore", 1..=1),
             ("SpillRemover::remove", 1..=4),
             ("SpillReader::read", 1..=4),
         ] {
@@ -220,6 +238,51 @@ async fn a_replay_that_is_killed_between_any_two_steps_is_repeated_without_effec
             }
         }
     }
+}
+
+#[tokio::test]
+async fn items_of_one_record_each_are_written_together() {
+    let world = World::new();
+    let (test, records) = stream(&world, 1200, 1).await;
+    for record in &records[1..] {
+        spill(&world, std::slice::from_ref(record)).await;
+    }
+    let restorer = Arc::new(Faulty::new(world.log.clone() as Arc<dyn AuditRestorer>));
+    let ports = ReplayPorts {
+        restorer: restorer.clone(),
+        ..world.ports()
+    };
+    // A host may replay on any thread.
+    let task = tokio::spawn(async move { replay(&ports, 10_000, u64::MAX).await });
+    let report = task.await.unwrap().unwrap();
+    assert_eq!((report.items, report.events), (1199, 1199));
+    let writes = restorer.calls("AuditRestorer::restore");
+    assert!(writes < 20, "{writes} writes");
+    let stored = world.log.read(test.stream.id(), 0, 2000).await.unwrap();
+    let verified = testkit::build::verify(&test.registration, &stored).unwrap();
+    assert_eq!(verified.events, 1200);
+}
+
+#[tokio::test]
+async fn a_bad_item_among_many_is_the_only_one_that_is_set_aside() {
+    let world = World::new();
+    let (test, records) = stream(&world, 30, 1).await;
+    for (at, record) in records.iter().enumerate().skip(1) {
+        let mut record = record.clone();
+        if at == 17 {
+            record.signature[5] ^= 1;
+        }
+        spill(&world, &[record]).await;
+    }
+    let report = world.replay().await;
+    assert_eq!(report.items, 16);
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].code, "spill.signature_invalid");
+    assert_eq!(report.waiting[0].first, 18, "what follows waits for it");
+    assert_eq!(in_log(&world, &test).await, 17);
+    spill(&world, &records[17..18]).await;
+    assert_eq!(world.replay().await.items, 13);
+    assert_eq!(in_log(&world, &test).await, 30);
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Puts what processes wrote to their logs into the spill, as an operator does.
-    pub(crate) async fn import_lines(&self) {
+    pub(crate) fn import_lines(&self) {
         for name in self.lines.names() {
             self.spill.plant(&name, &self.lines.bytes(&name).unwrap());
         }

@@ -59,7 +59,11 @@ async fn check_putting(writer: &dyn SpillWriter, reader: &dyn SpillReader) {
         let name = item.name().to_string();
         assert_not_found(&reader.read(&name).await, "before it is put");
         assert_eq!(writer.put(&item).await, Ok(()));
-        assert_eq!(reader.read(&name).await, Ok(item.to_bytes()), "byte for byte");
+        assert_eq!(
+            reader.read(&name).await,
+            Ok(item.to_bytes()),
+            "byte for byte"
+        );
         assert_eq!(
             writer.put(&item).await,
             Ok(()),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contracts;
+mod faults_log;
 mod faults_predict;
 mod faults_recorder;
 mod faults_services;
@@ -12,3 +13,4 @@ mod like_aws;
 mod operation;
 mod questions;
 mod sealing;
+mod spill;

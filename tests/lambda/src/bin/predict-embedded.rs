@@ -1,17 +1,20 @@
 //! The predict function as Lambda runs it, on the stores of a directory: what its tests need no cloud for.
 //!
-//! `SEALCAST_DATA` names the directory, which holds release 1.
+//! `SEALCAST_DATA` names the directory, which holds release 1. As long as it holds a file `log.gone` (`spill.gone`), the
+//! audit log (the spill) refuses everything.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::system::{SystemClock, SystemEntropy};
-use domain::{Recorder, ReleaseId};
+use domain::{AuditMode, Recorder, ReleaseId, SettingsReader};
 use engine::LoadLimits;
 use lambda_host::{INIT_TIME, LoggedAudit};
+use lambda_tests::Gone;
 use predict::{LoadSlot, Loader, Predict};
-use store_embedded::EmbeddedStore;
+use store_embedded::{EmbeddedStore, FileSpill};
 use web::Edge;
 
 #[tokio::main]
@@ -27,13 +30,27 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let clock = Arc::new(SystemClock);
-    let recorder = Arc::new(Recorder::new(
-        host.arn("arn:aws:kms:eu-west-1:111122223333:key/test"),
-        Arc::new(LoggedAudit::new(store.audit_appender())),
-        store.stream_signer(),
-        clock.clone(),
-        Arc::new(SystemEntropy),
-    ));
+    let gone = |name: &str| Path::new(&data).join(format!("{name}.gone"));
+    let log = Arc::new(Gone::while_exists(gone("log"), store.audit_appender()));
+    let mut read = SettingsReader::new(env);
+    let recorder = match AuditMode::from_settings(&mut read) {
+        AuditMode::Strict => Arc::new(Recorder::new(
+            host.arn("arn:aws:kms:eu-west-1:111122223333:key/test"),
+            Arc::new(LoggedAudit::new(log)),
+            store.stream_signer(),
+            clock.clone(),
+            Arc::new(SystemEntropy),
+        )),
+        AuditMode::Available => {
+            let Ok(spill) = FileSpill::open(&Path::new(&data).join("spill")) else {
+                eprintln!("SEALCAST_DATA: expected a directory that can be written");
+                return ExitCode::FAILURE;
+            };
+            let spill = Gone::while_exists(gone("spill"), Arc::new(spill));
+            let signer = store.stream_signer();
+            host.available_recorder(log, signer, clock.clone(), Arc::new(spill))
+        }
+    };
     let loader = Loader {
         artifacts: store.artifact_reader(),
         releases: store.release_reader(),

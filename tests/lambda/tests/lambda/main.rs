@@ -5,4 +5,5 @@
 mod concurrency;
 mod events;
 mod lifecycle;
+mod modes;
 mod support;

@@ -14,7 +14,7 @@ use crate::log_proof::newest_seal;
 use crate::log_trust::{Opened, Trust, describe_open_error};
 use crate::output::{Report, Text};
 use crate::progress::Progress;
-use crate::sealed_log::{self, LogObjects, Mirror, Registrations, Tiles, reading_order};
+use crate::sealed_log::{self, LogObjects, Mirror, Registrations, Source, Tiles, reading_order};
 
 /// Most faults that are shown to people; machines get all that the report names.
 const SHOWN_FAULTS: usize = 50;
@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     if let Some(mirror) = &mirror {
         mirror.keep_checkpoint(&note)?;
     }
-    let outcome = verify(arguments, &trust, opened, &objects)?;
+    let outcome = verify(arguments, &trust, opened, &objects, &source)?;
     outcome.report(arguments.streams)
 }
 
@@ -94,6 +94,7 @@ fn verify<'a>(
     trust: &'a Trust,
     opened: Opened,
     objects: &Arc<dyn LogObjects>,
+    source: &Source,
 ) -> Result<Outcome<'a>, Failure> {
     let started = Instant::now();
     let size = opened.checkpoint.size;
@@ -121,7 +122,10 @@ fn verify<'a>(
         verify_log(checkpoint, trusted, &mut tiles, &mut advance)
     } else {
         let mut registrations = Registrations::new(objects, size, range.0);
-        let mut find = |stream| registrations.find(stream);
+        let mut find = |stream| {
+            let asked = source.registration(stream);
+            asked.or_else(|| registrations.find(stream))
+        };
         let part = range.0..range.1;
         verify_part(
             checkpoint,

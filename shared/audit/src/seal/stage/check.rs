@@ -359,7 +359,8 @@ fn check_signatures(
     for (stream, leaf) in &said.events {
         let signature = Signature::from_bytes(&leaf.signature);
         let key = keys.get(stream);
-        if !key.is_some_and(|key| key.verify_strict(leaf.entry, &signature).is_ok()) {
+        let wrong = |key: &VerifyingKey| key.verify_strict(leaf.entry, &signature).is_err();
+        if key.is_none_or(wrong) {
             return Err(format!(
                 "leaf {}: the key of stream {stream} did not sign the event",
                 leaf.index

@@ -31,13 +31,14 @@ pub(in crate::routes) async fn one(
     };
     let asked = filters([("stream", stream.to_string()), ("seq", seq.to_string())]);
     let size = head.checkpoint.size;
-    query.record(&auditor, asked, 1, size).await?;
+    let durability = query.record(&auditor, asked, 1, size).await?;
     let body = dto::OneEventResponse {
         event: dto::EventResponse::of(&event),
         proof,
         as_of: dto::AsOfResponse::of(&head),
     };
-    Ok(routes::as_of(routes::json(&body)?, &head))
+    let response = routes::as_of(routes::json(&body)?, &head);
+    Ok(routes::recorded(response, durability))
 }
 
 /// The event as of `head`, what is wrong with it recorded.

@@ -27,7 +27,7 @@ pub(in crate::routes) async fn list(
     let found = query.find(&question).await?;
     let answer = Answer::begin(&query, &question, found, &head).await?;
     let size = head.checkpoint.size;
-    query
+    let durability = query
         .record(&auditor, question.to_record(), answer.count(), size)
         .await?;
     let next = answer.next().map(|next| question.cursor(next).to_string());
@@ -37,5 +37,5 @@ pub(in crate::routes) async fn list(
     if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
         response.headers_mut().insert(NEXT_HEADER, next);
     }
-    Ok(response)
+    Ok(routes::recorded(response, durability))
 }

@@ -31,9 +31,10 @@ pub(in crate::routes) async fn prove(
     };
     let proof = query.prove(leaf, index, &head).await?;
     let asked = filters([("stream", stream.to_string()), ("seq", seq.to_string())]);
-    query.record(&auditor, asked, 1, size).await?;
+    let durability = query.record(&auditor, asked, 1, size).await?;
     let response = routes::response(proof.to_string().into(), TEXT, NO_STORE);
-    Ok(routes::as_of(response, &head))
+    let response = routes::as_of(response, &head);
+    Ok(routes::recorded(response, durability))
 }
 
 fn not_sealed(size: u64) -> ApiError {

@@ -41,10 +41,7 @@ pub(in crate::routes) async fn registration(
     };
     let size = query.head().await?.checkpoint.size;
     let asked = filters([("stream", stream.to_string())]);
-    query.record(&auditor, asked, 1, size).await?;
-    Ok(routes::response(
-        registration_line(&signed).into(),
-        JSON,
-        NO_STORE,
-    ))
+    let durability = query.record(&auditor, asked, 1, size).await?;
+    let response = routes::response(registration_line(&signed).into(), JSON, NO_STORE);
+    Ok(routes::recorded(response, durability))
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use audit::tiles::{TileId, TileKind, parse_entries};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use domain::Durability;
+use http::{HeaderMap, HeaderValue, header};
 use web::{ApiError, body};
 
 use super::{filters, without_parameters};
@@ -33,11 +34,12 @@ pub(in crate::routes) async fn tile(
         let message = "the log has no such tile";
         return Err(routes::not_found("audit.tile_unknown", message));
     };
+    let mut durability = Durability::default();
     if tile.kind() == TileKind::Entries {
         let entries = parse_entries(&bytes, tile.width()).map_or(0, |entries| entries.len());
         let size = query.head().await?.checkpoint.size;
         let asked = filters([("tile", path)]);
-        query.record(&auditor, asked, entries, size).await?;
+        durability = query.record(&auditor, asked, entries, size).await?;
     }
     let media_type = HeaderValue::from_static("application/octet-stream");
     let (bytes, coding) = body::compress(&headers, bytes);
@@ -47,6 +49,5 @@ pub(in crate::routes) async fn tile(
     if let Some(coding) = coding {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
-    *response.status_mut() = StatusCode::OK;
-    Ok(response)
+    Ok(routes::recorded(response, durability))
 }
