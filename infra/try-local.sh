@@ -49,6 +49,6 @@ The API is at $url (log: .sealcast/stack/local/ministack.log). Point a shell at 
   curl --aws-sigv4 aws:amz:\$AWS_REGION:execute-api --user \$AWS_ACCESS_KEY_ID:\$AWS_SECRET_ACCESS_KEY \\
     -H 'Content-Type: application/json' -d @$body '$url/v1/predict'
 
-The API's own URL has a `\$default` in it, which older releases of curl sign unescaped; keys other than test's then need
+The API's own URL has a \`\$default\` in it, which older releases of curl sign unescaped; keys other than test's then need
 \`sealcast predict --sigv4\` or a newer curl. make stop-local ends it.
 EOT
