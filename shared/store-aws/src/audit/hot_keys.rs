@@ -55,7 +55,7 @@ impl Traffic {
     }
 }
 
-/// Numbers that look random and are the same in every run: SplitMix64 (Steele, Lea and Flood, 2014).
+/// Numbers that look random and are the same in every run: `SplitMix64` (Steele, Lea and Flood, 2014).
 struct Random(u64);
 
 impl Random {
