@@ -38,7 +38,7 @@ impl Config {
             log_origin: read
                 .optional("SEALCAST_LOG_ORIGIN")
                 .unwrap_or_else(|| "sealcast".to_owned()),
-            earlier_log_keys: earlier_log_keys(&mut read),
+            earlier_log_keys: read.verifier_keys("SEALCAST_EARLIER_LOG_KEYS"),
             log_key: read.required_arn(
                 "SEALCAST_LOG_KEY",
                 "the ARN of the key that signs checkpoints",
@@ -75,22 +75,6 @@ impl Config {
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .into()
     }
-}
-
-fn earlier_log_keys<L: Fn(&str) -> Option<String>>(
-    read: &mut SettingsReader<L>,
-) -> Vec<VerifierKey> {
-    const NAME: &str = "SEALCAST_EARLIER_LOG_KEYS";
-    let text = read.optional(NAME).unwrap_or_default();
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    let parsed: Result<Vec<VerifierKey>, _> = parts.map(VerifierKey::parse).collect();
-    parsed.unwrap_or_else(|error| {
-        read.refuse(NAME, error);
-        Vec::new()
-    })
 }
 
 #[cfg(test)]

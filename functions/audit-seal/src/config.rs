@@ -54,7 +54,7 @@ impl Config {
                 read.refuse("SEALCAST_TRUSTED_STREAM_KEYS", error);
                 Vec::new()
             });
-        let earlier_log_keys = earlier_log_keys(&mut read);
+        let earlier_log_keys = read.verifier_keys("SEALCAST_EARLIER_LOG_KEYS");
         let config = Self {
             audit_table: read.required("SEALCAST_AUDIT_TABLE", "the name of the audit table"),
             log_bucket: read.required("SEALCAST_LOG_BUCKET", "the name of the log's bucket"),
@@ -102,22 +102,6 @@ impl Config {
             .chain(self.seal.as_settings())
             .collect()
     }
-}
-
-fn earlier_log_keys<L: Fn(&str) -> Option<String>>(
-    read: &mut SettingsReader<L>,
-) -> Vec<VerifierKey> {
-    const NAME: &str = "SEALCAST_EARLIER_LOG_KEYS";
-    let text = read.optional(NAME).unwrap_or_default();
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    let parsed: Result<Vec<VerifierKey>, _> = parts.map(VerifierKey::parse).collect();
-    parsed.unwrap_or_else(|error| {
-        read.refuse(NAME, error);
-        Vec::new()
-    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use audit::note::VerifierKey;
+
 /// Every setting that is wrong, a line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsFaults(Vec<String>);
@@ -50,6 +52,20 @@ impl<L: Fn(&str) -> Option<String>> SettingsReader<L> {
             self.refuse(name, "expected an ARN, not an id or an alias");
         }
         arn
+    }
+
+    /// Verifier keys in the form `name+id+base64`, with commas between them; none where the setting is not there.
+    pub fn verifier_keys(&mut self, name: &str) -> Vec<VerifierKey> {
+        let text = self.optional(name).unwrap_or_default();
+        let parts = text.split(',').map(str::trim);
+        let parsed: Result<Vec<VerifierKey>, _> = parts
+            .filter(|part| !part.is_empty())
+            .map(VerifierKey::parse)
+            .collect();
+        parsed.unwrap_or_else(|error| {
+            self.refuse(name, error);
+            Vec::new()
+        })
     }
 
     /// Remembers what is wrong with the setting.

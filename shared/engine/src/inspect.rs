@@ -118,13 +118,23 @@ pub struct Unsupported {
 ///
 /// # Errors
 /// A [`LoadError`] for a file that is too large, malformed or contradicts itself; never for an operator, nor for what
-/// only loading finds. No file makes this panic or run longer than `limits.deadline`.
+/// only loading finds. No file makes this panic, and neither reading it nor loading it takes longer than
+/// `limits.deadline`.
 pub fn inspect(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
     check_size(onnx, limits)?;
-    let onnx = onnx.to_vec();
-    on_thread(limits, move |limits| describe(&onnx, limits))
+    let bytes = onnx.to_vec();
+    let mut found = on_thread(limits, move |limits| describe(&bytes, limits))?;
+    if found.unsupported.is_empty() {
+        let refused = Model::load(onnx, limits).err();
+        found.refusal = refused.map(|error| Refusal {
+            code: error.code(),
+            error: error.to_string(),
+        });
+    }
+    Ok(found)
 }
 
+/// What the file itself says.
 fn describe(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
     let mut model = check::decode(onnx, limits)?;
     let mut refused = model
@@ -189,11 +199,6 @@ fn describe(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
             _ => None,
         })
         .collect();
-    let loaded = unsupported.is_empty().then(|| Model::load(onnx, limits));
-    let refusal = loaded.and_then(Result::err).map(|error| Refusal {
-        code: error.code(),
-        error: error.to_string(),
-    });
     let opsets: BTreeSet<Opset> = model
         .opset_import
         .iter()
@@ -225,6 +230,6 @@ fn describe(onnx: &[u8], limits: &LoadLimits) -> Result<Inspection, LoadError> {
         memory: weight.memory,
         trees,
         unsupported,
-        refusal,
+        refusal: None,
     })
 }

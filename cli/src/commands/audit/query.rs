@@ -67,6 +67,7 @@ pub(super) fn open(api: &ApiArguments) -> Result<Client, Failure> {
 }
 
 /// What was printed so far.
+#[derive(Default)]
 struct Listed {
     events: u64,
     unsealed: u64,
@@ -142,12 +143,7 @@ fn list(
     limit: Option<u64>,
     describe: impl Fn(&RawValue) -> Result<String, Failure>,
 ) -> Result<Listed, Failure> {
-    let mut listed = Listed {
-        events: 0,
-        unsealed: 0,
-        as_of: None,
-        next: None,
-    };
+    let mut listed = Listed::default();
     loop {
         let left = limit.map(|limit| limit - listed.events);
         let page = question
@@ -178,12 +174,7 @@ fn list_csv(
     mut question: Question,
     limit: Option<u64>,
 ) -> Result<Listed, Failure> {
-    let mut listed = Listed {
-        events: 0,
-        unsealed: 0,
-        as_of: None,
-        next: None,
-    };
+    let mut listed = Listed::default();
     loop {
         let left = limit.map(|limit| limit - listed.events);
         let page = question

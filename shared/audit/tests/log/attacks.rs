@@ -10,7 +10,7 @@ use audit::tree::Frontier;
 use audit::whole_log::{LogFault, LogReport, Missing, verify_log};
 use proptest::prelude::*;
 
-use crate::support::{Log, ORIGIN, Written, sign, trusted, written};
+use crate::support::{Log, ORIGIN, Written, public, sign, trusted, written};
 
 const TARGET: StreamId = StreamId([2; 16]);
 
@@ -478,13 +478,23 @@ fn without_the_signatures_the_rest_is_verified_and_the_report_says_so() {
 #[test]
 fn a_registration_by_a_stranger_is_found() {
     let (log, _) = sealed();
-    let report = verify_log(&log.checkpoint(), &[], &mut log.reader(), &mut |_| {});
+    let stranger = public(&ed25519_dalek::SigningKey::from_bytes(&[8; 32]));
+    let others = [("registration-1".to_owned(), stranger)];
+    let report = verify_log(&log.checkpoint(), &others, &mut log.reader(), &mut |_| {});
     let strangers = report
         .faults
         .iter()
         .filter(|fault| matches!(fault, LogFault::Registration { .. }))
         .count();
     assert_eq!((strangers, report.fault_count), (3, 3));
+}
+
+#[test]
+fn where_no_key_is_trusted_registrations_are_not_verified_and_nobody_is_accused() {
+    let (log, _) = sealed();
+    let report = verify_log(&log.checkpoint(), &[], &mut log.reader(), &mut |_| {});
+    assert_eq!((report.keys_missing, report.fault_count), (3, 0));
+    assert!(!report.is_complete());
 }
 
 #[test]
