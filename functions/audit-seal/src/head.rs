@@ -1,10 +1,11 @@
 //! The head of the log: what is committed, made whole where an earlier run was interrupted.
 
 use audit::checkpoint::{CheckGrowthError, Checkpoint};
-use audit::seal::{LogEdge, StagedSeal};
+use audit::seal::{LogEdge, SealedStream, StagedSeal};
 use audit::tree::empty_root;
 use domain::ports::IndexPosition;
 use domain::{LogPath, StoreError};
+use futures::future::join_all;
 use sha2::{Digest, Sha256};
 
 use crate::error::SealError;
@@ -14,6 +15,8 @@ use crate::tiles::{check_grown, read_edge};
 
 /// Longest staged record in bytes.
 const MAX_STAGE_BYTES: u64 = 1 << 30;
+/// States of streams that are read at once.
+const AT_ONCE: usize = 16;
 /// How often the head is read again while other sealers move it.
 const ATTEMPTS: usize = 4;
 
@@ -172,10 +175,28 @@ impl Sealer {
             Err(error) => return Err(SealError::store("read a staged record")(error)),
         };
         let staged = StagedSeal::parse(&bytes).map_err(|error| invalid(error.to_string()))?;
-        if staged.note.to_string().as_bytes() == note {
-            Ok(staged)
-        } else {
-            Err(invalid("it is that of another checkpoint".to_owned()))
+        if staged.note.to_string().as_bytes() != note {
+            return Err(invalid("it is that of another checkpoint".to_owned()));
         }
+        let (edge, _) = read_edge(&*self.ports.log, &staged.older).await?;
+        let checked = staged.check_beginning(&edge);
+        checked.map_err(|error| invalid(error.to_string()))?;
+        for states in staged.streams.chunks(AT_ONCE) {
+            let known = states
+                .iter()
+                .map(|state| self.ports.index.state(state.stream));
+            for (state, known) in states.iter().zip(join_all(known).await) {
+                let known = known.map_err(SealError::store("read a stream's state"))?;
+                // One of a larger tree is of another sealer, which has carried this out meanwhile.
+                let other = |known: &SealedStream| {
+                    known.tree_size <= state.tree_size && !state.follows(known)
+                };
+                if known.as_ref().is_some_and(other) {
+                    let reason = format!("the state of stream {} does not go on", state.stream);
+                    return Err(invalid(reason));
+                }
+            }
+        }
+        Ok(staged)
     }
 }

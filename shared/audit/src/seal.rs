@@ -12,8 +12,9 @@
 //!    and a later one may have written already;
 //! 5. publish the checkpoint, if the published one is not of a larger tree, and only then delete the staged record.
 //!
-//! After a crash between any two steps [`StagedSeal::next_step`] says from the staged record and the lock alone how it
-//! goes on. Two sealers never both pass step 3.
+//! After a crash between any two steps the lock says how it goes on: what it holds and is not published is carried out
+//! from its staged record, which [`StagedSeal::parse`] holds against the signed checkpoint. Two sealers never both pass
+//! step 3.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -35,7 +36,7 @@ mod turn;
 pub use edge::{EntryTooLong, LogEdge, ReadEdgeError};
 pub use finding::{Exact, Finding, FindingKind};
 pub use leaf::{EventRun, MAX_FINDINGS, MAX_RUNS, ParseSealError, SealFormat, SealLeaf};
-pub use stage::{LeafRange, ParseStageError, StageError, StagedSeal, Step};
+pub use stage::{LeafRange, ParseStageError, StageError, StagedSeal};
 pub use stream_state::{SealedStream, Standing, StreamEnd};
 
 use look::look;

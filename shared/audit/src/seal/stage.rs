@@ -63,17 +63,6 @@ pub struct StagedSeal {
     pub kept: Vec<LeafHash>,
 }
 
-/// What comes next, as the lock says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// The lock still holds the head before: replace it.
-    Swap,
-    /// The lock holds the new head: write tiles, states and ranges, and publish. All of it may be there already.
-    Write,
-    /// The log went another way before this run was committed: drop the record.
-    Drop,
-}
-
 /// A note that is not the plan's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StageError {
@@ -142,17 +131,6 @@ impl SealPlan {
 }
 
 impl StagedSeal {
-    /// What comes next where the lock holds this head of the log.
-    pub fn next_step(&self, lock: &Checkpoint) -> Step {
-        if *lock == self.older {
-            Step::Swap
-        } else if *lock == self.newer {
-            Step::Write
-        } else {
-            Step::Drop
-        }
-    }
-
     /// The record as it is stored. The same record gives the same bytes.
     ///
     /// # Errors
