@@ -1,7 +1,8 @@
 //! What was done to the log and its stores behind the sealer's back: it names it, and seals nothing more.
 
 use audit::checkpoint::CheckGrowthError;
-use audit::tiles::TileId;
+use audit::seal::StagedSeal;
+use audit::tiles::{TileId, TileKind};
 use audit_seal::SealError;
 use domain::LogPath;
 use domain::ports::{LogLock, LogReader, SealIndexReader, SealIndexWriter};
@@ -176,12 +177,33 @@ fn a_tile_that_stands_where_a_committed_run_writes_is_named() {
     assert!(error.to_string().contains(path.as_str()), "{error}");
 }
 
+/// A staged record, done something to.
+type Altered = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// A signature of an earlier run, which nothing in the record itself vouches for.
+fn with_another_signature(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut staged = StagedSeal::parse(bytes).ok()?;
+    let mut tiles = staged.tiles.iter_mut();
+    let (_, bundle) = tiles.find(|(tile, _)| tile.kind() == TileKind::Signatures)?;
+    bundle[64] ^= 1;
+    staged.to_bytes().ok()
+}
+
 #[test]
 fn a_staged_record_that_is_gone_or_altered_is_named() {
-    for (alter, code) in [
-        (false, "audit.log_stage_missing"),
-        (true, "audit.log_stage_invalid"),
-    ] {
+    let alterations: [(Altered, &str); 3] = [
+        (|_| None, "audit.log_stage_missing"),
+        (
+            |bytes| {
+                let mut bytes = bytes.to_vec();
+                bytes[200] ^= 1;
+                Some(bytes)
+            },
+            "audit.log_stage_invalid",
+        ),
+        (with_another_signature, "audit.log_stage_invalid"),
+    ];
+    for (alter, code) in alterations {
         let world = world();
         let stores = world.stores();
         let down = Fault::Before(domain::StoreError::Unavailable("down".to_owned()));
@@ -189,12 +211,7 @@ fn a_staged_record_that_is_gone_or_altered_is_named() {
         block_on(world.sealer_over(&stores, World::rules()).run(None)).unwrap_err();
         let staged = world.log.objects_below("stage/");
         let (path, bytes) = staged.first_key_value().unwrap();
-        let altered = alter.then(|| {
-            let mut bytes = bytes.clone();
-            bytes[200] ^= 1;
-            bytes
-        });
-        world.log.tamper(path, altered);
+        world.log.tamper(path, alter(bytes));
         let error = assert_refuses(&world, code);
         assert!(error.to_string().contains(path.as_str()), "{error}");
         // With the right bytes in its place the run is carried out.
