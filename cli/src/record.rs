@@ -97,8 +97,8 @@ impl Recorded {
             software: concat!("sealcast ", env!("CARGO_PKG_VERSION")).to_owned(),
         });
         let events = vec![started, EventBody::Release(change.clone())];
-        let recorded = recorder.record_all(events).await;
-        recorded.map_err(|error| unchanged(not_recorded(error)))?;
+        let intended = recorder.record_all(events).await;
+        intended.map_err(|error| unchanged(not_recorded(error)))?;
         Ok(Self { recorder, change })
     }
 
@@ -107,14 +107,15 @@ impl Recorded {
         let mut security = None;
         match &result {
             Ok(Done { release, revision }) => {
-                change.outcome = "done".to_owned();
+                "done".clone_into(&mut change.outcome);
                 change.release = Some(release.id.to_string());
                 change.revision = *revision;
                 change.models = models_of(release);
             }
             Err(failure) => {
                 let unknown = failure.code == "store.outcome_unknown";
-                change.outcome = if unknown { "unknown" } else { "failed" }.to_owned();
+                let outcome = if unknown { "unknown" } else { "failed" };
+                outcome.clone_into(&mut change.outcome);
                 change.code = Some(failure.code.clone());
                 change.error = Some(shorten(&failure.message));
                 security = is_security_event(failure).then(|| Security {
