@@ -50,7 +50,7 @@ done
 [ -e "$data/releases/r-000001.json" ] ||
     sealcast release create --data "$data" --live spx-direction@1.0.0 \
         --fallback spx-direction-mlp@1.0.0=spx-direction --created-by example-desk
-[ -e "$data/aliases/live.json" ] || sealcast release activate r-000001 --data "$data"
+[ -e "$data/aliases/live.json" ] || sealcast release activate r-000001 --data "$data" --activated-by example-desk
 
 # 2. The server, in a session of its own, so that a closed terminal does not take it along.
 setsid "$bin/server" </dev/null >>"$data/server.log" 2>&1 &

@@ -34,4 +34,4 @@ PYTHON
 fi
 live=$("$sealcast" release show --json 2>/dev/null |
     python3 -c 'import json, sys; print(((json.load(sys.stdin).get("live") or {}).get("release")) or "r-000001")') || live=r-000001
-"$sealcast" release activate "$live"
+"$sealcast" release activate "$live" --activated-by example-releaser

@@ -222,6 +222,8 @@ impl EventLine {
         });
         let about = [
             text(&data["principal"]),
+            text(&data["action"]),
+            text(&data["release"]).filter(|_| self.kind() == "release"),
             text(&data["route"]),
             model(&data["requested"]).or_else(|| model(&data["model"])),
             text(&data["symbol"]).or(symbols),
@@ -293,5 +295,11 @@ mod tests {
                 "2026-01-01T00:00:00.000000Z refusal                 #9  {stream}:3  anna SPX input.range"
             )
         );
+        let event = format!(
+            r#"{{"stream":"{stream}","seq":3,"entry":{{"kind":"release","data":{{"action":"activate","outcome":"done","principal":"anna","release":"r-000002"}}}}}}"#
+        );
+        let line = EventLine::parse(&RawValue::from_string(event).unwrap()).unwrap();
+        let shown = line.describe();
+        assert!(shown.ends_with("  anna activate r-000002 done"), "{shown}");
     }
 }

@@ -18,6 +18,7 @@ mod measure;
 mod output;
 mod progress;
 mod read_tensors;
+mod record;
 mod releases;
 mod sealed;
 mod sealed_log;

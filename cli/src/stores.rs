@@ -17,8 +17,8 @@ use artifact::TrustedKey;
 use async_trait::async_trait;
 use audit::note::{KeyName, VerifierKey};
 use domain::ports::{
-    AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, KeyUnwrapper, KeyWrapper,
-    ReleaseReader, ReleaseWriter, RoutingReader, Signer, SpillWriter,
+    AliasReader, AliasWriter, ArtifactReader, ArtifactWriter, AuditAppender, KeyUnwrapper,
+    KeyWrapper, ReleaseReader, ReleaseWriter, RoutingReader, Signer, SpillWriter,
 };
 use tokio::runtime::Runtime;
 
@@ -54,6 +54,17 @@ pub(crate) struct Keys {
     pub(crate) model_signer: Arc<dyn Signer>,
     /// Registers audit streams.
     pub(crate) stream_signer: Arc<dyn Signer>,
+    /// Registers the audit streams of people's commands: a local store's is the one above.
+    pub(crate) operator_stream_signer: Option<Arc<dyn Signer>>,
+}
+
+/// What a command records with what it does.
+pub(crate) struct Recording {
+    pub(crate) appender: Arc<dyn AuditAppender>,
+    /// Registers the command's stream.
+    pub(crate) signer: Arc<dyn Signer>,
+    /// Who runs the command, as the store knows them.
+    pub(crate) host: String,
 }
 
 /// The parts of a store. Each is opened when a command asks for it, so that a command needs no more than it uses:
@@ -63,6 +74,9 @@ trait Parts: Send + Sync {
     fn artifacts(&self) -> Result<Artifacts, Failure>;
     fn releases(&self) -> Result<Releases, Failure>;
     fn keys(&self) -> Result<Keys, Failure>;
+
+    /// Where the command records what it does, and as whom.
+    async fn recording(&self) -> Result<Recording, Failure>;
 
     /// The keys whose signatures under models are accepted.
     async fn trusted_model_keys(&self) -> Result<Vec<TrustedKey>, Failure>;
@@ -172,6 +186,11 @@ impl Stores {
     /// The keys.
     pub(crate) fn keys(&self) -> Result<Keys, Failure> {
         self.parts.keys()
+    }
+
+    /// Where the command records what it does, and as whom.
+    pub(crate) async fn recording(&self) -> Result<Recording, Failure> {
+        self.parts.recording().await
     }
 
     /// The keys whose signatures under models are accepted.

@@ -158,6 +158,42 @@ fn the_example_goes_from_a_model_to_a_published_version() {
     let back = stack.run("release activate r-000001").ends_with(0).json();
     assert_eq!(back["live"]["revision"], 3);
     assert_eq!(stack.serving()["settings"]["SEALCAST_RELEASE"], "r-000001");
+
+    // Two creations and four activations, one of them refused: each in a stream of its own that the operators' key
+    // registered, in the name of whom AWS knows.
+    let listed = stack.run("audit streams").ends_with(0).json();
+    let streams = listed["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 6);
+    for stream in streams {
+        let key = stack.setting("SEALCAST_OPERATOR_STREAM_KEY");
+        assert_eq!(stream["registration_key"], key);
+        let host = stream["host"].as_str().unwrap();
+        assert!(host.starts_with("cli/arn:aws:"), "{host}");
+        let id = stream["stream"].as_str().unwrap();
+        let verified = stack.run(&format!("audit verify --stream {id}"));
+        let verified = verified.ends_with(0).json();
+        assert_eq!(verified["kinds"]["release"], 2);
+        assert_eq!(verified["closed"], true);
+    }
+    let pem = stack.run("key show operator-stream").ends_with(0).json();
+    assert_eq!(pem["key_id"], stack.setting("SEALCAST_OPERATOR_STREAM_KEY"));
+}
+
+#[test]
+fn a_stack_without_the_operators_key_is_told_so_and_nothing_is_released() {
+    let stack = Stack::make("operators");
+    stack.push_example();
+    let path = stack.path().join("stack.env");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = |line: &&str| !line.starts_with("SEALCAST_OPERATOR_STREAM_KEY=");
+    let without: Vec<&str> = text.lines().filter(line).collect();
+    std::fs::write(&path, without.join("\n")).unwrap();
+    let (exit, code, error) = stack.run(CREATE).failure();
+    assert_eq!((exit, code.as_str()), (1, "stack.malformed"), "{error}");
+    assert!(error.contains("SEALCAST_OPERATOR_STREAM_KEY"), "{error}");
+    assert_eq!(stack.run("release show r-000001").failure().0, 3);
+    let shown = stack.run("key show operator-stream").failure();
+    assert_eq!(shown.1, "audit.key_not_found");
 }
 
 #[test]

@@ -65,7 +65,7 @@ def prepare(given: argparse.Namespace) -> None:
         sealcast("push", sealed, *where)
     models = ("--live", f"{LIVE}@1.0.0", "--fallback", f"{FALLBACK}@1.0.0={LIVE}")
     sealcast("release", "create", *where, *models, "--created-by", "example-releaser")
-    sealcast("release", "activate", "r-000001", *where)
+    sealcast("release", "activate", "r-000001", *where, "--activated-by", "example-releaser")
 
 
 def read_manifest(path: Path, latency_budget_ms: int | None) -> dict:

@@ -108,6 +108,12 @@ def sign_as_sealer(stack, who):
     )
 
 
+def register_stream_of_people(stack, who):
+    return stack.client("kms", who).sign(
+        KeyId=stack["OPERATOR_STREAM_KEY"], Message=b"x", MessageType="RAW", SigningAlgorithm="ED25519_SHA_512"
+    )
+
+
 def generate_data_key(stack, who):
     return stack.client("kms", who).generate_data_key(
         KeyId=stack["DATA_KEY"], KeySpec="AES_256", EncryptionContext=CONTEXT
@@ -134,7 +140,7 @@ REFUSED = [
     put_model, delete_model, list_models,
     update_event, delete_event, batch_write_events, delete_event_by_transaction, insert_event_by_statement,
     read_event, query_events, read_claim, write_release, append_under_another_key,
-    sign_as_sealer, generate_data_key, move_alias, configure_function,
+    sign_as_sealer, register_stream_of_people, generate_data_key, move_alias, configure_function,
 ]  # fmt: skip
 
 
@@ -190,6 +196,13 @@ ALLOWED = [read_model, unwrap_data_key, read_release, append_event, claim_reques
 @pytest.mark.parametrize("call", ALLOWED, ids=lambda call: call.__name__)
 def test_predicts_role_is_allowed_what_it_needs(stack, predict_role, call):
     assert call(stack, predict_role)
+
+
+def test_a_releaser_registers_streams_of_people_and_none_of_the_functions(stack, people):
+    assert register_stream_of_people(stack, people["releaser"])
+    with pytest.raises(ClientError) as refused:
+        register_stream(stack, people["releaser"])
+    assert refused.value.response["Error"]["Code"] in REFUSALS, refused.value
 
 
 def test_predicts_role_unwraps_no_key_without_its_context(stack, predict_role):

@@ -65,6 +65,15 @@ def test_a_prediction_is_found_by_its_request_and_proved_to_programs_of_others(
     assert len(verifiers.refusals("proof", proof, entry)) == len(verifiers)
 
 
+def test_what_was_released_is_in_the_log(stack, auditor, verifiers):
+    seal(stack)
+    events = auditor.find(kind="release")
+    assert events and all(event["sealed"] for event in events)
+    told = {(data["action"], data["release"], data["outcome"]) for event in events
+            if (data := event["entry"]["data"])["outcome"] == "done"}
+    assert {("create", "r-000001", "done"), ("activate", "r-000001", "done")} <= told
+
+
 def test_a_copy_of_the_bucket_verifies_whole_and_not_with_a_bit_flipped(auditor, verifiers, tmp_path: Path):
     auditor.copy_log(tmp_path)
     assert verifiers.refusals("log", tmp_path) == []

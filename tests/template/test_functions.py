@@ -21,7 +21,7 @@ SETTINGS = {
     "PredictFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | SETTINGS_OF_THE_SPILL | {"SEALCAST_TRUSTED_KEYS"},
     "HealthFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | SETTINGS_OF_THE_SPILL
     | {"SEALCAST_DATA_KEY", "SEALCAST_PREDICT_FUNCTION"},
-    "AuditSealFunction": SETTINGS_OF_THE_LOG | {"SEALCAST_SPILL_BUCKET"},
+    "AuditSealFunction": SETTINGS_OF_THE_LOG | {"SEALCAST_OPERATOR_STREAM_KEY", "SEALCAST_SPILL_BUCKET"},
     "AuditQueryFunction": SETTINGS_OF_THE_LOG | SETTINGS_OF_CALLERS,
     "AuditWatchFunction": set(),
 }
@@ -70,6 +70,7 @@ LONGEST = {
     "SEALCAST_AUDIT_MODE": "available",
     "SEALCAST_DATA_KEY": ARN_OF_A_KEY,
     "SEALCAST_STREAM_KEY": ARN_OF_A_KEY,
+    "SEALCAST_OPERATOR_STREAM_KEY": ARN_OF_A_KEY,
     "SEALCAST_PREDICT_FUNCTION": f"{NAME}-predict",
     "SEALCAST_RELEASE": "r-" + "9" * 20,
 }
@@ -189,6 +190,7 @@ def test_outputs_are_what_the_settings_of_a_stack_consist_of():
         "DataKey": "${DataKey.Arn}",
         "ModelSigningKey": "${ModelSigningKey.Arn}",
         "StreamKey": "${StreamKey.Arn}",
+        "OperatorStreamKey": "${OperatorStreamKey.Arn}",
         "LogBucket": "${LogBucket}",
         "LogTable": "${LogTable}",
         "LogKey": "${LogKey.Arn}",

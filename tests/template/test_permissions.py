@@ -73,9 +73,9 @@ def test_operator_policies_are_attached_to_nobody():
 
 
 def test_sealing_and_releasing_share_no_writing_permission():
-    def writes(name: str) -> set[str]:
+    def writes(name: str) -> set[tuple[str, str]]:
         reading = ("s3:Get", "s3:List", "kms:GetPublicKey")
-        return {row["action"] for row in GOLDEN[name] if not row["action"].startswith(reading)}
+        return {(row["action"], row["resource"]) for row in GOLDEN[name] if not row["action"].startswith(reading)}
 
     assert not writes("operators/sealer") & writes("operators/releaser")
 
@@ -97,6 +97,17 @@ def test_the_sealer_alone_signs_checkpoints_and_writes_the_log_and_nobody_delete
         for row in deleting:
             if row["action"] == "dynamodb:DeleteItem":
                 assert row["condition"]["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["O#*"]}
+
+
+def test_people_register_streams_with_a_key_that_no_function_uses_and_none_of_the_functions():
+    signing = {name: row["resource"] for name, rows in GOLDEN.items() for row in rows
+               if row["effect"] == "Allow" and row["action"] == "kms:Sign" and "StreamKey" in row.get("resource", "")}
+    operators = {name: key for name, key in signing.items() if name.startswith("operators/")}
+    assert operators == {"operators/releaser": "${OperatorStreamKey.Arn}"}
+    assert {key for name, key in signing.items() if name not in operators} == {"${StreamKey.Arn}"}
+    [row] = [row for row in GOLDEN["resources/operator-stream-key"] if row["action"] == "kms:Sign"]
+    refused = row["condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+    assert len(refused) == len(functions_of(TEMPLATE))
 
 
 def test_no_function_may_use_the_key_that_signs_models():

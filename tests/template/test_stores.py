@@ -145,6 +145,7 @@ def test_the_keys_are_of_the_kinds_that_the_formats_need():
         "DataKey": (None, None),
         "ModelSigningKey": ("ECC_NIST_P256", "SIGN_VERIFY"),
         "StreamKey": ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
+        "OperatorStreamKey": ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
         "LogKey": ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
     }
 

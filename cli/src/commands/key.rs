@@ -19,8 +19,9 @@ pub(crate) enum KeyCommand {
 /// Print a public key: it is what verifying takes.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// The key that signs models (P-256), the one that registers audit streams (Ed25519), or the one that signs the
-    /// log's checkpoints (Ed25519), which is printed as a verifier key, NAME+ID+BASE64.
+    /// The key that signs models (P-256), the one that registers audit streams (Ed25519), the one that registers those
+    /// of people's commands (Ed25519; a local store has one for both), or the one that signs the log's checkpoints
+    /// (Ed25519), which is printed as a verifier key, NAME+ID+BASE64.
     #[arg(value_enum)]
     key: KeyName,
     #[command(flatten)]
@@ -44,6 +45,7 @@ pub(crate) struct ShowArguments {
 enum KeyName {
     Model,
     Stream,
+    OperatorStream,
     Log,
 }
 
@@ -62,10 +64,17 @@ pub(crate) fn run(command: &KeyCommand) -> Result<Report, Failure> {
         return show_log_key(&stores, arguments.origin.as_deref());
     }
     let keys = stores.keys()?;
-    let (name, signer) = if arguments.key == KeyName::Model {
-        ("model", keys.model_signer)
-    } else {
-        ("stream", keys.stream_signer)
+    let (name, signer) = match arguments.key {
+        KeyName::Model => ("model", keys.model_signer),
+        KeyName::OperatorStream => {
+            let signer = keys.operator_stream_signer.ok_or_else(|| {
+                let message =
+                    "the stack names no SEALCAST_OPERATOR_STREAM_KEY; `make deploy` writes it";
+                Failure::not_found("audit.key_not_found", message)
+            })?;
+            ("operator-stream", signer)
+        }
+        KeyName::Stream | KeyName::Log => ("stream", keys.stream_signer),
     };
     let pem = stores.wait(signer.public_key_pem())?;
     let mut value = json!({ "key": name, "key_id": signer.key_id(), "public_key": pem });

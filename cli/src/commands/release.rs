@@ -1,6 +1,7 @@
 //! `sealcast release`: which models serve together.
 
 use artifact::ModelName;
+use audit::event::ReleaseChange;
 use clap::{Args, Subcommand};
 use domain::ports::{Alias, Target};
 use domain::{PrincipalId, Release, ReleaseId, ReleaseRole};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::arguments::{ModelLabel, StoreArguments};
 use crate::failure::Failure;
 use crate::output::{Report, Text};
+use crate::record::{self, Done};
 use crate::releases::{self, LIVE};
 use crate::stores::Stores;
 
@@ -53,6 +55,9 @@ pub(crate) struct ActivateArguments {
     id: ReleaseId,
     #[command(flatten)]
     store: StoreArguments,
+    /// Who activates it.
+    #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true, value_parser = parse_principal)]
+    activated_by: PrincipalId,
     /// Only where the alias still has this revision (0: was never set).
     #[arg(long, value_name = "N")]
     expected_revision: Option<u64>,
@@ -103,9 +108,22 @@ fn create(arguments: &CreateArguments) -> Result<Report, Failure> {
         let role = ReleaseRole::FallbackFor(model.stands_in_for.clone());
         (role, model.label.clone())
     });
-    let models = live.chain(fallback).collect();
+    let models: Vec<_> = live.chain(fallback).collect();
     let created_by = arguments.created_by.clone();
-    let release = stores.wait(releases::create_release(&stores, models, created_by))?;
+    let change = ReleaseChange {
+        models: models.iter().map(record::intended_model).collect(),
+        ..record::intended("create", &created_by)
+    };
+    let work = releases::create_release(&stores, models, created_by);
+    let release = stores.wait(record::recorded(
+        stores.recording(),
+        change,
+        work,
+        |release| Done {
+            release,
+            revision: None,
+        },
+    ))?;
     Report::new(&json!({ "release": release }), describe(&release))
 }
 
@@ -139,8 +157,20 @@ fn show(arguments: &ShowArguments) -> Result<Report, Failure> {
 fn activate(arguments: &ActivateArguments) -> Result<Report, Failure> {
     let stores = Stores::open(&arguments.store)?;
     let expected = arguments.expected_revision;
-    let activated = releases::activate_release(&stores, arguments.id, expected);
-    let activated = stores.wait(activated)?;
+    let change = ReleaseChange {
+        release: Some(arguments.id.to_string()),
+        ..record::intended("activate", &arguments.activated_by)
+    };
+    let work = releases::activate_release(&stores, arguments.id, expected);
+    let activated = stores.wait(record::recorded(
+        stores.recording(),
+        change,
+        work,
+        |activated| Done {
+            release: &activated.release,
+            revision: Some(activated.alias.revision),
+        },
+    ))?;
     let text = describe(&activated.release)
         .field("live", describe_alias(&activated.alias))
         .optional("versions", describe_targets(&activated.targets));

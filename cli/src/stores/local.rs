@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use audit::note::VerifierKey;
 use audit::{StreamId, export};
 use domain::ports::SpillWriter;
-use store_embedded::{ExportError, FileArtifacts, FileReleases, FileSpill, LocalKeys};
+use store_embedded::{ExportError, FileArtifacts, FileAudit, FileReleases, FileSpill, LocalKeys};
 use tokio::runtime::Runtime;
 
 use super::streams::{CopyError, ListedStream, OpenStream, StreamSource};
-use super::{Artifacts, Keys, Parts, Releases, name_log_key};
+use super::{Artifacts, Keys, Parts, Recording, Releases, name_log_key};
 use crate::failure::Failure;
 use crate::sealed_log::{FolderLog, LogObjects};
 use crate::stream_file;
@@ -66,6 +66,15 @@ impl Parts for LocalStores {
             unwrapper: keys.unwrapper(),
             model_signer: keys.model_signer(),
             stream_signer: keys.stream_signer(),
+            operator_stream_signer: Some(keys.stream_signer()),
+        })
+    }
+
+    async fn recording(&self) -> Result<Recording, Failure> {
+        Ok(Recording {
+            appender: Arc::new(FileAudit::open(&self.data)?),
+            signer: LocalKeys::open(&self.keys)?.stream_signer(),
+            host: format!("cli/{}", std::process::id()),
         })
     }
 

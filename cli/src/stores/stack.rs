@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::port_streams::PortStreams;
 use super::stack_file::StackFile;
 use super::streams::StreamSource;
-use super::{Artifacts, Keys, Parts, Releases, name_log_key};
+use super::{Artifacts, Keys, Parts, Recording, Releases, name_log_key};
 use crate::failure::Failure;
 use crate::identity::find_identity;
 use crate::sealed_log::{LogObjects, PortLog};
@@ -45,6 +45,21 @@ impl StackStores {
         let key = &self.stack.stream_key;
         self.connection.signer(key, SigningAlgorithm::Ed25519)
     }
+
+    fn operator_stream_signer(&self) -> Option<Arc<dyn Signer>> {
+        let key = self.stack.operator_stream_key.as_deref()?;
+        Some(self.connection.signer(key, SigningAlgorithm::Ed25519))
+    }
+}
+
+/// The Ed25519 key that this setting of the stack names.
+async fn ed25519_key(signer: &dyn Signer, setting: &str) -> Result<audit::PublicKey, Failure> {
+    let pem = signer.public_key_pem().await?;
+    let parsed = stream_file::parse_key(&pem);
+    parsed.map(|(key, _)| key).ok_or_else(|| {
+        let message = format!("{setting}: expected an Ed25519 public key");
+        Failure::refused("audit.key_malformed", message).at(setting)
+    })
 }
 
 #[async_trait]
@@ -77,6 +92,23 @@ impl Parts for StackStores {
             unwrapper: data_keys,
             model_signer: self.model_signer(),
             stream_signer: self.stream_signer(),
+            operator_stream_signer: self.operator_stream_signer(),
+        })
+    }
+
+    async fn recording(&self) -> Result<Recording, Failure> {
+        let Some(signer) = self.operator_stream_signer() else {
+            let place = "SEALCAST_OPERATOR_STREAM_KEY";
+            let message = format!(
+                "{}: {place}: expected the key that registers what this command records; `make deploy` writes it",
+                self.stack.path
+            );
+            return Err(Failure::refused("stack.malformed", message).at(place));
+        };
+        Ok(Recording {
+            appender: self.connection.audit(&self.stack.audit_table),
+            signer,
+            host: format!("cli/{}", self.connection.caller().await?),
         })
     }
 
@@ -94,13 +126,13 @@ impl Parts for StackStores {
 
     async fn trusted_stream_keys(&self) -> Result<Vec<(String, audit::PublicKey)>, Failure> {
         let signer = self.stream_signer();
-        let pem = signer.public_key_pem().await?;
-        let (key, _) = stream_file::parse_key(&pem).ok_or_else(|| {
-            let place = "SEALCAST_STREAM_KEY";
-            let message = format!("{place}: expected an Ed25519 public key");
-            Failure::refused("audit.key_malformed", message).at(place)
-        })?;
-        Ok(vec![(signer.key_id().to_owned(), key)])
+        let key = ed25519_key(signer.as_ref(), "SEALCAST_STREAM_KEY").await?;
+        let mut keys = vec![(signer.key_id().to_owned(), key)];
+        if let Some(signer) = self.operator_stream_signer() {
+            let key = ed25519_key(signer.as_ref(), "SEALCAST_OPERATOR_STREAM_KEY").await?;
+            keys.push((signer.key_id().to_owned(), key));
+        }
+        Ok(keys)
     }
 
     fn spill(&self, _: Option<&Path>) -> Result<Arc<dyn SpillWriter>, Failure> {
@@ -118,12 +150,7 @@ impl Parts for StackStores {
             return Ok(Vec::new());
         };
         let signer = self.connection.signer(key, SigningAlgorithm::Ed25519);
-        let pem = signer.public_key_pem().await?;
-        let (key, _) = stream_file::parse_key(&pem).ok_or_else(|| {
-            let place = "SEALCAST_LOG_KEY";
-            let message = format!("{place}: expected an Ed25519 public key");
-            Failure::refused("audit.key_malformed", message).at(place)
-        })?;
+        let key = ed25519_key(signer.as_ref(), "SEALCAST_LOG_KEY").await?;
         Ok(vec![name_log_key(origin, &key)?])
     }
 

@@ -24,13 +24,14 @@ const REQUIRED: [&str; 7] = [
 const TRUSTED_KEYS: &str = "SEALCAST_TRUSTED_KEYS";
 const SPILL_BUCKET: &str = "SEALCAST_SPILL_BUCKET";
 /// What else a stack may have; most of it the functions read, and nothing here does.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "SEALCAST_LOG_BUCKET",
     "SEALCAST_LOG_KEY",
     "SEALCAST_LOG_ORIGIN",
     "SEALCAST_AUDIT_MODE",
     "SEALCAST_LOG_TABLE",
     SPILL_BUCKET,
+    "SEALCAST_OPERATOR_STREAM_KEY",
     "SEALCAST_TRUSTED_STREAM_KEYS",
     "SEALCAST_REQUESTS_TABLE",
     "SEALCAST_IAM_ROLES",
@@ -57,6 +58,8 @@ pub(super) struct StackFile {
     pub(super) model_signing_key: String,
     /// Ed25519 key that registers audit streams.
     pub(super) stream_key: String,
+    /// Ed25519 key that registers the streams of people's commands.
+    pub(super) operator_stream_key: Option<String>,
     /// The function whose alias `live` points to what serves.
     pub(super) predict_function: String,
     /// Bucket of the sealed log, where streams are sealed.
@@ -149,6 +152,7 @@ impl StackFile {
             data_key: value("SEALCAST_DATA_KEY"),
             model_signing_key: value("SEALCAST_MODEL_SIGNING_KEY"),
             stream_key: value("SEALCAST_STREAM_KEY"),
+            operator_stream_key: optional("SEALCAST_OPERATOR_STREAM_KEY"),
             predict_function: value("SEALCAST_PREDICT_FUNCTION"),
             trusted_keys,
         })

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::support::{example, run_in};
@@ -82,6 +83,100 @@ fn the_example_goes_from_keys_to_a_live_release() {
         shown.starts_with("release            r-000001\n"),
         "{shown}"
     );
+
+    let events = recorded(dir);
+    let of = |event: &Value| {
+        let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
+        ["action", "release", "outcome", "code", "principal"]
+            .map(text)
+            .join(" ")
+    };
+    let mut seen: Vec<String> = events.iter().map(of).collect();
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            "activate r-000001 done - anna",
+            "activate r-000001 intended - anna",
+            "activate r-000002 done - anna",
+            "activate r-000002 failed store.conflict anna",
+            "activate r-000002 intended - anna",
+            "activate r-000002 intended - anna",
+            "create - intended - anna",
+            "create - intended - anna",
+            "create r-000001 done - anna",
+            "create r-000002 done - anna",
+        ]
+    );
+    let first = |wanted: &str| events.iter().find(|event| of(event) == wanted).unwrap();
+    let activated = first("activate r-000002 done - anna");
+    assert_eq!(activated["revision"], 2);
+    for event in [activated, first("create r-000001 done - anna")] {
+        for (recorded, pinned) in zip_models(event, &created["release"]) {
+            assert_eq!(recorded["digest"], pinned["digest"]);
+            assert_eq!(recorded["fallback_for"], pinned["role"]["fallback_for"]);
+        }
+    }
+}
+
+fn zip_models<'a>(
+    event: &'a Value,
+    release: &'a Value,
+) -> impl Iterator<Item = (&'a Value, &'a Value)> {
+    let (recorded, pinned) = (&event["models"], &release["models"]);
+    assert_eq!(recorded.as_array().unwrap().len(), 2);
+    recorded
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(pinned.as_array().unwrap())
+}
+
+/// What the recorded streams, each of which must verify and be closed, say of releases.
+fn recorded(dir: &Path) -> Vec<Value> {
+    let listed = run_in(dir, "audit streams --data {}/data --json")
+        .ends_with(0)
+        .json();
+    let mut found = Vec::new();
+    for stream in listed["streams"].as_array().unwrap() {
+        let id = stream["stream"].as_str().unwrap();
+        let verified = run_in(
+            dir,
+            &format!("audit verify --data {{}}/data --stream {id} --json"),
+        );
+        assert_eq!(verified.ends_with(0).json()["closed"], true);
+        let text = std::fs::read_to_string(dir.join(format!("data/audit/{id}.jsonl"))).unwrap();
+        let lines = text
+            .lines()
+            .skip(1)
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let events = lines.map(|line| line["entry"].clone());
+        found.extend(
+            events
+                .filter(|event| event["kind"] == "release")
+                .map(|event| event["data"].clone()),
+        );
+    }
+    found
+}
+
+#[test]
+fn a_release_that_cannot_be_recorded_is_neither_created_nor_activated() {
+    let temp = tempdir().unwrap();
+    let dir = temp.path();
+    prepare(dir);
+    run_in(dir, CREATE).ends_with(0);
+    std::fs::remove_dir_all(dir.join("data/audit")).unwrap();
+    std::fs::write(dir.join("data/audit"), "").unwrap();
+    for line in [CREATE, "release activate r-000001 --data {}/data --json"] {
+        let (exit, code, error) = run_in(dir, line).failure();
+        assert_eq!((exit, code.as_str()), (4, "store.unavailable"), "{error}");
+        assert!(error.starts_with("nothing was changed"), "{error}");
+    }
+    let (_, code, error) = run_in(dir, "release show --data {}/data --json").failure();
+    assert_eq!(code, "release.none_live", "{error}");
+    let (_, code, error) = run_in(dir, "release show r-000002 --data {}/data --json").failure();
+    assert_eq!(code, "store.not_found", "{error}");
 }
 
 #[test]
@@ -294,6 +389,22 @@ fn a_release_that_another_key_signed_is_not_activated() {
         (exit, code.as_str()),
         (1, "artifact.key_unknown"),
         "{error}"
+    );
+    let streams = std::fs::read_dir(dir.join("data/audit")).unwrap();
+    let texts = streams.filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok());
+    let whole: String = texts.collect();
+    let security: Vec<&str> = whole
+        .lines()
+        .filter(|line| line.contains(r#""kind":"security""#))
+        .collect();
+    assert_eq!(security.len(), 1, "{whole}");
+    assert!(
+        security[0].contains(r#""code":"artifact.key_unknown""#),
+        "{whole}"
+    );
+    assert!(
+        security[0].contains(r#""subject":"spx-direction@1.0.0""#),
+        "{whole}"
     );
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn command() -> Command {
     command
         .env_remove("SEALCAST_DATA")
         .env_remove("SEALCAST_STACK")
+        .env("USER", "anna")
         .stdin(Stdio::null());
     command
 }

@@ -39,6 +39,7 @@ def make(name: str) -> dict[str, str]:
         "SEALCAST_DATA_KEY": make_key("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"),
         "SEALCAST_MODEL_SIGNING_KEY": make_key("ECC_NIST_P256", "SIGN_VERIFY"),
         "SEALCAST_STREAM_KEY": make_key("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
+        "SEALCAST_OPERATOR_STREAM_KEY": make_key("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
         "SEALCAST_PREDICT_FUNCTION": f"{name}-predict",
     }
 

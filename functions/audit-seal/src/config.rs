@@ -22,7 +22,11 @@ pub struct Config {
     pub log_key: String,
     /// `SEALCAST_STREAM_KEY`: ARN of the key that registers audit streams.
     pub stream_key: String,
-    /// `SEALCAST_TRUSTED_STREAM_KEYS`: keys that may vouch for streams, by their ids; none: the stream key alone.
+    /// `SEALCAST_OPERATOR_STREAM_KEY`: ARN of the key that registers the streams of people's commands; none: there are
+    /// no such streams.
+    pub operator_stream_key: Option<String>,
+    /// `SEALCAST_TRUSTED_STREAM_KEYS`: keys that may vouch for streams, by their ids; none: the stream key and the
+    /// operators' alone.
     pub trusted_stream_keys: Vec<(String, PublicKey)>,
     /// `SEALCAST_EARLIER_LOG_KEYS`: keys that signed checkpoints before the present one, in the form `name+id+base64`.
     pub earlier_log_keys: Vec<VerifierKey>,
@@ -67,6 +71,7 @@ impl Config {
                 "SEALCAST_STREAM_KEY",
                 "the ARN of the key that registers audit streams",
             ),
+            operator_stream_key: read.optional_arn("SEALCAST_OPERATOR_STREAM_KEY"),
             trusted_stream_keys,
             earlier_log_keys,
             spill_bucket: read.optional("SEALCAST_SPILL_BUCKET"),
@@ -90,6 +95,10 @@ impl Config {
             ("SEALCAST_LOG_BUCKET", self.log_bucket.clone()),
             ("SEALCAST_LOG_KEY", self.log_key.clone()),
             ("SEALCAST_LOG_TABLE", self.log_table.clone()),
+            (
+                "SEALCAST_OPERATOR_STREAM_KEY",
+                self.operator_stream_key.clone().unwrap_or_default(),
+            ),
             (
                 "SEALCAST_SPILL_BUCKET",
                 self.spill_bucket.clone().unwrap_or_default(),
@@ -115,7 +124,9 @@ mod tests {
             "SEALCAST_AUDIT_TABLE" | "SEALCAST_LOG_BUCKET" | "SEALCAST_LOG_TABLE" => {
                 name.to_owned()
             }
-            "SEALCAST_LOG_KEY" | "SEALCAST_STREAM_KEY" => format!("arn:{name}"),
+            "SEALCAST_LOG_KEY" | "SEALCAST_STREAM_KEY" | "SEALCAST_OPERATOR_STREAM_KEY" => {
+                format!("arn:{name}")
+            }
             "SEALCAST_TRUSTED_STREAM_KEYS" => format!("arn:a={SPKI}"),
             "SEALCAST_SPILL_BUCKET" => name.to_owned(),
             _ => return None,
@@ -131,13 +142,15 @@ mod tests {
         assert_eq!(config.log_table, "SEALCAST_LOG_TABLE");
         assert_eq!(config.log_key, "arn:SEALCAST_LOG_KEY");
         assert_eq!(config.stream_key, "arn:SEALCAST_STREAM_KEY");
+        let operators = config.operator_stream_key.as_deref();
+        assert_eq!(operators, Some("arn:SEALCAST_OPERATOR_STREAM_KEY"));
         assert_eq!(config.trusted_stream_keys[0].0, "arn:a");
         let bucket = config.spill_bucket.as_deref();
         assert_eq!(bucket, Some("SEALCAST_SPILL_BUCKET"));
         assert_eq!(config.seal, seal_defaults());
         assert!(config.earlier_log_keys.is_empty());
         let settings = config.as_settings();
-        assert_eq!(settings.len(), 10, "{settings:?}");
+        assert_eq!(settings.len(), 11, "{settings:?}");
         assert_eq!(settings["SEALCAST_LOG_ORIGIN"], "sealcast");
         assert!(settings["SEALCAST_TRUSTED_STREAM_KEYS"].starts_with("arn:a=19bf44"));
     }
@@ -147,7 +160,7 @@ mod tests {
         let faults = Config::from_env(|name| match name {
             "SEALCAST_TRUSTED_STREAM_KEYS" => Some("key".to_owned()),
             "SEALCAST_EARLIER_LOG_KEYS" => Some("a+b".to_owned()),
-            "SEALCAST_LOG_KEY" => Some("alias/log".to_owned()),
+            "SEALCAST_LOG_KEY" | "SEALCAST_OPERATOR_STREAM_KEY" => Some("alias/log".to_owned()),
             _ => None,
         });
         let text = faults.unwrap_err().to_string();
@@ -155,6 +168,7 @@ mod tests {
             "SEALCAST_TRUSTED_STREAM_KEYS: \"key\" is no trusted key",
             "SEALCAST_EARLIER_LOG_KEYS: a verifier key is",
             "SEALCAST_LOG_KEY: expected an ARN",
+            "SEALCAST_OPERATOR_STREAM_KEY: expected an ARN",
             "SEALCAST_STREAM_KEY: expected the ARN",
             "SEALCAST_LOG_TABLE: expected the name",
         ] {

@@ -35,15 +35,18 @@ pub enum KeyError {
 pub enum StreamKeys {
     /// These keys: (key id, raw Ed25519 public key).
     Given(Vec<(String, PublicKey)>),
-    /// This keeper's key.
-    Of(Arc<dyn Signer>),
+    /// These keepers' keys.
+    Of(Vec<Arc<dyn Signer>>),
 }
 
 impl std::fmt::Debug for StreamKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Given(keys) => f.debug_tuple("Given").field(keys).finish(),
-            Self::Of(signer) => f.debug_tuple("Of").field(&signer.key_id()).finish(),
+            Self::Of(signers) => {
+                let ids = signers.iter().map(|signer| signer.key_id());
+                f.debug_list().entries(ids).finish()
+            }
         }
     }
 }

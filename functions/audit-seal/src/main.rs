@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use audit_seal::config::Config;
 use audit_seal::{Ports, Rules, Sealer, Spill, StreamKeys};
+use domain::ports::Signer;
 use domain::spill::ReplayPorts;
 use domain::system::SystemClock;
 use store_aws::{Connection, SigningAlgorithm};
@@ -37,8 +38,12 @@ async fn main() -> ExitCode {
         signer: aws.signer(&config.log_key, SigningAlgorithm::Ed25519),
         clock: clock.clone(),
     };
+    let operators = config.operator_stream_key.as_deref();
+    let operators = operators.map(|key| aws.signer(key, SigningAlgorithm::Ed25519));
+    let registrars = std::iter::once(stream_signer).chain(operators);
+    let registrars = registrars.map(|signer| signer as Arc<dyn Signer>).collect();
     let stream_keys = match config.trusted_stream_keys.as_slice() {
-        [] => StreamKeys::Of(stream_signer),
+        [] => StreamKeys::Of(registrars),
         keys => StreamKeys::Given(keys.to_vec()),
     };
     let rules = Rules {

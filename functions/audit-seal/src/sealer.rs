@@ -324,10 +324,14 @@ impl Sealer {
         let own = log_key(&self.rules.origin, &pem)?;
         let streams = match &self.rules.stream_keys {
             StreamKeys::Given(keys) => keys.clone(),
-            StreamKeys::Of(signer) => {
-                let ask = SealError::store("ask for a public key");
-                let pem = signer.public_key_pem().await.map_err(ask)?;
-                vec![stream_key(signer.key_id(), &pem)?]
+            StreamKeys::Of(signers) => {
+                let mut keys = Vec::with_capacity(signers.len());
+                for signer in signers {
+                    let ask = SealError::store("ask for a public key");
+                    let pem = signer.public_key_pem().await.map_err(ask)?;
+                    keys.push(stream_key(signer.key_id(), &pem)?);
+                }
+                keys
             }
         };
         let log_keys = [std::slice::from_ref(&own), &self.rules.earlier_keys].concat();

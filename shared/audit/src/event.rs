@@ -46,6 +46,7 @@ impl Serialize for Event {
             EventBody::Refusal(data) => event.serialize_field("data", data)?,
             EventBody::Outcome(data) => event.serialize_field("data", data)?,
             EventBody::ModelAccess(data) => event.serialize_field("data", data)?,
+            EventBody::Release(data) => event.serialize_field("data", data)?,
             EventBody::Security(data) => event.serialize_field("data", data)?,
             EventBody::Query(data) => event.serialize_field("data", data)?,
         }
@@ -77,6 +78,8 @@ pub enum EventBody {
     Outcome(Outcome),
     /// An artifact was read, verified, decrypted and loaded, or was not.
     ModelAccess(ModelAccess),
+    /// A release is created, or what serves is changed to one.
+    Release(ReleaseChange),
     /// Something that only a fault or an attack explains.
     Security(Security),
     /// Somebody questioned the audit log.
@@ -85,7 +88,7 @@ pub enum EventBody {
 
 impl EventBody {
     /// Every name that can stand in `kind`.
-    pub const KINDS: [&str; 9] = [
+    pub const KINDS: [&str; 10] = [
         "process_started",
         "process_stopped",
         "prediction",
@@ -93,6 +96,7 @@ impl EventBody {
         "refusal",
         "outcome",
         "model_access",
+        "release",
         "security",
         "query",
     ];
@@ -107,6 +111,7 @@ impl EventBody {
             Self::Refusal(_) => "refusal",
             Self::Outcome(_) => "outcome",
             Self::ModelAccess(_) => "model_access",
+            Self::Release(_) => "release",
             Self::Security(_) => "security",
             Self::Query(_) => "query",
         }
@@ -358,6 +363,48 @@ pub struct ModelAccess {
     /// SHA-256 of the plain file, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+}
+
+/// A release is created, or what serves is changed to one.
+///
+/// It takes two events of one stream: one with the outcome `intended` before anything is changed, and one that says
+/// what came of it. Where the second is missing, the process ended in between: the releases themselves tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseChange {
+    /// `create` or `activate`.
+    pub action: String,
+    /// Stable code of the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// One sentence about the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its models; those of an activation once the release is read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ReleasedModel>,
+    /// `intended`, `done`, `failed`, or `unknown`: the store did not say whether it was done.
+    pub outcome: String,
+    /// Who does it, as they say themselves.
+    pub principal: String,
+    /// The release; of a creation once it has its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// The alias's revision that the activation made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
+/// A model of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedModel {
+    /// The digest of the artifact's signed files that the release pins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The model that it stands in for when that one fails; none of a live model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_for: Option<String>,
+    /// `name@version`.
+    pub model: String,
 }
 
 /// Something that only a fault or an attack explains.

@@ -4,7 +4,8 @@
 
 use audit::event::{
     EventBody, Failure, ModelAccess, ModelRef, Outcome, Prediction, ProcessStarted, ProcessStopped,
-    RecordedExplanation, RecordedList, RecordedTensor, Refusal, Replay, Security, Unavailable,
+    RecordedExplanation, RecordedList, RecordedTensor, Refusal, ReleaseChange, ReleasedModel,
+    Replay, Security, Unavailable,
 };
 use audit::{
     LeafHash, PublicKey, Receipt, Record, SignedRegistration, Stream, StreamFault, StreamId,
@@ -402,6 +403,24 @@ fn any_body() -> impl Strategy<Value = EventBody> {
             duration_us: time.into(),
         })
     });
+    let released = any::<([String; 5], bool, u32)>().prop_map(
+        |([action, outcome, principal, model, name], whole, revision)| {
+            EventBody::Release(ReleaseChange {
+                action,
+                code: (!whole).then(|| "c".to_owned()),
+                error: (!whole).then(|| "e".to_owned()),
+                models: vec![ReleasedModel {
+                    digest: whole.then(|| "00".repeat(32)),
+                    fallback_for: (!whole).then_some(name),
+                    model,
+                }],
+                outcome,
+                principal,
+                release: whole.then(|| "r-000001".to_owned()),
+                revision: whole.then_some(revision.into()),
+            })
+        },
+    );
     let stopped = text.prop_map(|reason| EventBody::ProcessStopped(ProcessStopped { reason }));
     prop_oneof![
         prediction,
@@ -410,6 +429,7 @@ fn any_body() -> impl Strategy<Value = EventBody> {
         started,
         replay,
         access,
+        released,
         stopped,
         (0_usize..9).prop_map(body)
     ]

@@ -47,11 +47,17 @@ impl<L: Fn(&str) -> Option<String>> SettingsReader<L> {
 
     /// The same, for a setting that must be an ARN.
     pub fn required_arn(&mut self, name: &str, expected: &str) -> String {
-        let arn = self.required(name, expected);
-        if !arn.is_empty() && !arn.starts_with("arn:") {
+        self.required(name, expected);
+        self.optional_arn(name).unwrap_or_default()
+    }
+
+    /// The setting, if it is there; it must be an ARN.
+    pub fn optional_arn(&mut self, name: &str) -> Option<String> {
+        let arn = self.optional(name)?;
+        if !arn.starts_with("arn:") {
             self.refuse(name, "expected an ARN, not an id or an alias");
         }
-        arn
+        Some(arn)
     }
 
     /// Verifier keys in the form `name+id+base64`, with commas between them; none where the setting is not there.

@@ -11,6 +11,8 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
+#[cfg(feature = "sts")]
+use crate::attempt::Access;
 use crate::attempt::Patience;
 #[cfg(any(feature = "s3", feature = "kms", feature = "dynamodb"))]
 use crate::dependency;
@@ -40,6 +42,8 @@ pub struct Connection {
     dynamodb: aws_sdk_dynamodb::Client,
     #[cfg(feature = "lambda")]
     lambda: aws_sdk_lambda::Client,
+    #[cfg(feature = "sts")]
+    sts: aws_sdk_sts::Client,
 }
 
 impl Connection {
@@ -97,6 +101,8 @@ impl Connection {
                 }
                 aws_sdk_lambda::Client::from_conf(config.build())
             },
+            #[cfg(feature = "sts")]
+            sts: aws_sdk_sts::Client::new(config),
         }
     }
 }
@@ -246,5 +252,21 @@ impl Connection {
         let (client, patience) = (self.lambda.clone(), self.patience.clone());
         let function = function_name.to_owned();
         Arc::new(crate::LambdaAliases::new(client, patience, function))
+    }
+}
+
+#[cfg(feature = "sts")]
+impl Connection {
+    /// The ARN of whoever makes these calls, as AWS knows them; no permission is needed to ask.
+    ///
+    /// # Errors
+    /// [`StoreError`](domain::StoreError) where STS refuses the credentials, or does not answer.
+    pub async fn caller(&self) -> Result<String, domain::StoreError> {
+        let call = || self.sts.get_caller_identity().send();
+        let what = "ask who calls".to_owned();
+        let reply = self.patience.attempt(Access::Read, what, call).await?;
+        reply
+            .arn
+            .ok_or_else(|| domain::StoreError::Corrupt("STS does not say who calls".to_owned()))
     }
 }

@@ -1,7 +1,7 @@
-//! The ports on S3, KMS, `DynamoDB` and Lambda: the only crate that names an AWS SDK.
+//! The ports on S3, KMS, `DynamoDB`, Lambda and STS: the only crate that names an AWS SDK.
 //!
 //! Each client stands behind a feature of its name (`s3`, `kms`, `dynamodb`,
-//! `lambda`), so that a function links only what it uses. [`Connection`] holds
+//! `lambda`, `sts`), so that a function links only what it uses. [`Connection`] holds
 //! the clients; its methods give the adapters.
 //!
 //! The SDK's own retries and time limits are off. Every call goes through one
