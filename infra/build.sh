@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A limit_bytes=([predict]=12000000 [health]=5000000 [audit-seal]=6000000 [audit-query]=6000000 [audit-watch]=5000000)
+declare -A limit_bytes=([predict]=12000000 [health]=6000000 [audit-seal]=6000000 [audit-query]=6000000 [audit-watch]=5000000)
 functions=("$@")
 [ ${#functions[@]} -gt 0 ] || functions=(predict health audit-seal audit-query audit-watch)
 
