@@ -60,7 +60,8 @@ fn stands_in_for(role: &ReleaseRole) -> Option<String> {
     }
 }
 
-/// Makes a change in this place: records what is intended, does it, and records what came of it. `describe` says what was done.
+/// Makes a change in this place: records what is intended, does it, and records what came of it. `describe` says what
+/// was done.
 ///
 /// Where the intention is not durable, nothing is done. Where what came of it is not, that is the failure, and says
 /// what was done all the same.

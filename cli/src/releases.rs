@@ -105,8 +105,6 @@ pub(crate) async fn find_targets(
 pub(crate) struct Activated {
     pub(crate) release: Release,
     pub(crate) alias: Alias,
-    /// The versions of the function that serve; none where there is no function.
-    pub(crate) targets: Vec<Target>,
 }
 
 /// Points `live` to the release, once each of its models verifies and still has the digest that was pinned.
@@ -139,12 +137,7 @@ pub(crate) async fn activate_release(
         }
     }
     let alias = move_alias(&releases, expected, id).await?;
-    let targets = find_targets(releases.routing.as_deref()).await?;
-    Ok(Activated {
-        release,
-        alias,
-        targets,
-    })
+    Ok(Activated { release, alias })
 }
 
 async fn move_alias(releases: &Releases, expected: u64, id: ReleaseId) -> Result<Alias, Failure> {

@@ -171,11 +171,13 @@ fn activate(arguments: &ActivateArguments) -> Result<Report, Failure> {
             revision: Some(activated.alias.revision),
         },
     ))?;
+    let routing = stores.releases()?.routing;
+    let targets = stores.wait(releases::find_targets(routing.as_deref()))?;
     let text = describe(&activated.release)
         .field("live", describe_alias(&activated.alias))
-        .optional("versions", describe_targets(&activated.targets));
+        .optional("versions", describe_targets(&targets));
     let mut value = json!({ "release": activated.release, "live": activated.alias });
-    add_targets(&mut value, &activated.targets);
+    add_targets(&mut value, &targets);
     Report::new(&value, text)
 }
 
