@@ -47,6 +47,8 @@ pub(crate) fn limits() -> Limits {
 pub(crate) enum Change {
     /// Its entry is another one.
     Entry(Vec<u8>),
+    /// Its signature is another one.
+    Signature([u8; 64]),
     /// It is gone.
     Gone,
     /// It cannot be read, and so neither can any run of rows that it is in.
@@ -57,6 +59,7 @@ pub(crate) enum Change {
 pub(crate) struct Tampered {
     inner: Arc<dyn AuditReader>,
     changes: Mutex<BTreeMap<(StreamId, u64), Change>>,
+    registrations: Mutex<BTreeMap<StreamId, Change>>,
 }
 
 #[async_trait]
@@ -83,7 +86,17 @@ impl AuditReader for Tampered {
     }
 
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {
-        self.inner.registration(stream).await
+        let mut signed = self.inner.registration(stream).await?;
+        match self.registrations.lock().unwrap().get(&stream) {
+            None => {}
+            Some(Change::Entry(entry)) => signed.registration.clone_from(entry),
+            Some(Change::Signature(signature)) => signed.signature = *signature,
+            Some(Change::Gone) => return Err(StoreError::NotFound(stream.to_string())),
+            Some(Change::Corrupt) => {
+                return Err(StoreError::Corrupt("a row is no row".to_owned()));
+            }
+        }
+        Ok(signed)
     }
 
     async fn read(
@@ -100,6 +113,10 @@ impl AuditReader for Tampered {
                 None => kept.push(record),
                 Some(Change::Entry(entry)) => {
                     record.entry.clone_from(entry);
+                    kept.push(record);
+                }
+                Some(Change::Signature(signature)) => {
+                    record.signature = *signature;
                     kept.push(record);
                 }
                 Some(Change::Gone) => {}
@@ -132,21 +149,27 @@ pub(crate) fn site() -> Site {
 }
 
 pub(crate) fn site_with(limits: Limits) -> Site {
-    build(limits, 9, Vec::new())
+    build(ORIGIN, limits, 9, Vec::new())
+}
+
+/// A site over a log with another name.
+pub(crate) fn site_named(origin: &str) -> Site {
+    build(origin, limits(), 9, Vec::new())
 }
 
 /// A site whose log has another key by now than the one that its checkpoints are signed with.
 pub(crate) fn site_trusting(earlier_keys: Vec<VerifierKey>) -> Site {
-    build(limits(), 8, earlier_keys)
+    build(ORIGIN, limits(), 8, earlier_keys)
 }
 
-fn build(limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
+fn build(origin: &str, limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::create(dir.path()).unwrap());
     let appender: Arc<Faulty<dyn AuditAppender>> = Arc::new(Faulty::new(store.audit_appender()));
     let tampered = Arc::new(Tampered {
         inner: store.audit_reader(),
         changes: Mutex::default(),
+        registrations: Mutex::default(),
     });
     let streams: Arc<Faulty<dyn AuditReader>> =
         Arc::new(Faulty::new(tampered.clone() as Arc<dyn AuditReader>));
@@ -175,7 +198,7 @@ fn build(limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
     let query = AuditQuery::new(
         ports,
         limits,
-        ORIGIN.to_owned(),
+        origin.to_owned(),
         Arc::clone(&recorder),
         clock.clone(),
     );
@@ -337,6 +360,12 @@ impl Site {
     pub(crate) fn change(&self, record: &Record, change: Change) {
         let mut changes = self.tampered.changes.lock().unwrap();
         changes.insert((record.stream, record.seq), change);
+    }
+
+    /// Lets the registration be other than it was written.
+    pub(crate) fn change_registration(&self, stream: StreamId, change: Change) {
+        let mut changes = self.tampered.registrations.lock().unwrap();
+        changes.insert(stream, change);
     }
 
     /// Puts other bytes in the place of an object of the log; `None` removes it.
