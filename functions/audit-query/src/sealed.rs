@@ -10,6 +10,7 @@ use audit::tree::Hash;
 use audit::verify::is_signed;
 use audit::{PublicKey, Record, StreamId};
 use domain::LogPath;
+use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use web::ApiError;
 
@@ -344,13 +345,12 @@ impl AuditQuery {
 
     /// Records what is wrong with events.
     pub(crate) async fn raise_faults(&self, events: &[FoundEvent]) {
-        for event in events {
-            if let Some(fault) = &event.fault {
-                let subject = format!("{}:{}", event.stream, event.seq);
-                self.alarms
-                    .raise(fault.code, subject, fault.detail.clone())
-                    .await;
-            }
-        }
+        let faults = events.iter().filter_map(|event| {
+            let fault = event.fault.as_ref()?;
+            let subject = format!("{}:{}", event.stream, event.seq);
+            Some(self.alarms.raise(fault.code, subject, fault.detail.clone()))
+        });
+        // At once: they become durable together, and a page full of them is answered in time all the same.
+        join_all(faults).await;
     }
 }

@@ -166,6 +166,35 @@ async fn a_cursor_keeps_the_range_that_began_an_hour_before_the_first_page() {
     assert_eq!(record.filters["until"], "2026-01-01T01:00:00.000000Z");
 }
 
+#[tokio::test]
+async fn an_event_of_an_earlier_minute_that_comes_late_is_in_no_later_page_and_in_the_next_question()
+ {
+    let site = site();
+    site.clock.advance(3600 * SECOND);
+    let (mut early, mut late) = (site.stream(1).await, site.stream(2).await);
+    for minute in [1, 3, 5] {
+        let at_us = minute * 60 * SECOND;
+        site.append(&mut early, prediction("a", &["SPX"]), at_us)
+            .await;
+    }
+    let path = format!("/v1/audit/events?{RANGE}&symbol=SPX&limit=2");
+    let first = site.ok(&path).await;
+    assert_eq!(first.places().len(), 2);
+    // Before where the paging is, and after.
+    for (id, minute) in [("b", 2), ("c", 4)] {
+        let at_us = minute * 60 * SECOND;
+        site.append(&mut late, prediction(id, &["SPX"]), at_us)
+            .await;
+    }
+    let next = first.header("sealcast-next");
+    let rest = site.ok(&format!("{path}&cursor={next}")).await.places();
+    let (early, late) = (early.stream.id(), late.stream.id());
+    assert_eq!(rest, [(late, 1), (early, 2)], "none twice");
+    let again = site.ok(&path.replace("&limit=2", "")).await;
+    let all = [(early, 0), (late, 0), (early, 1), (late, 1), (early, 2)];
+    assert_eq!(again.places(), all);
+}
+
 /// What happens between pages.
 #[derive(Debug, Clone)]
 struct Append {

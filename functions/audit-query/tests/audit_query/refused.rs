@@ -256,6 +256,24 @@ async fn paths_that_name_nothing_are_refused_by_what_they_should_name() {
             "stream",
         ),
         (
+            "/v1/audit/events/%FF/0".to_owned(),
+            400,
+            "query.stream_invalid",
+            "stream",
+        ),
+        (
+            "/v1/audit/streams/%FF/registration".to_owned(),
+            400,
+            "query.stream_invalid",
+            "stream",
+        ),
+        (
+            "/v1/audit/tile/0/%FF".to_owned(),
+            400,
+            "query.tile_invalid",
+            "path",
+        ),
+        (
             format!("/v1/audit/events/{STREAM}/-1"),
             400,
             "query.seq_invalid",

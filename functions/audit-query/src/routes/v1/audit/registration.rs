@@ -3,22 +3,19 @@
 use std::sync::Arc;
 
 use audit::export::registration_line;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use web::ApiError;
 
-use super::{filters, read_stream, without_parameters};
+use super::{OneStream, filters};
 use crate::function::AuditQuery;
 use crate::routes::{self, Auditor, JSON, NO_STORE};
 
 pub(in crate::routes) async fn registration(
     auditor: Auditor,
+    OneStream(stream): OneStream,
     State(query): State<Arc<AuditQuery>>,
-    Path(stream): Path<String>,
-    RawQuery(parameters): RawQuery,
 ) -> Result<Response, ApiError> {
-    without_parameters(parameters.as_deref())?;
-    let stream = read_stream(&stream)?;
     let _place = query.admit()?;
     let head = query.head().await?;
     let Some(signed) = query.read_registration(stream, &head).await? else {
