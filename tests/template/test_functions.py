@@ -215,31 +215,31 @@ def metrics_of(log: str, line: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_tampering_and_callers_who_are_not_let_in_are_counted_apart(function):
+def test_tampering_and_what_callers_do_are_counted_apart(function):
     log = log_of(function)
-    for code in ("model.digest_mismatch", "audit.event_altered", "spill.position_taken", "request.id_reused", "authority.x"):
+    for code in ("model.digest_mismatch", "audit.event_altered", "spill.position_taken", "authority.x", "requests.x"):
         assert "SecurityEvents" in metrics_of(log, {"security.code": code})
-        assert "AuthFailures" not in metrics_of(log, {"security.code": code})
-    has_callers = ["AuthFailures"] if "SEALCAST_IAM_ROLES" in SETTINGS_OF_ALL | SETTINGS[function] else []
-    for code in ("auth.missing", "auth.invalid", "auth.role_missing"):
+        assert "RefusedCallers" not in metrics_of(log, {"security.code": code})
+    has_callers = ["RefusedCallers"] if "SEALCAST_IAM_ROLES" in SETTINGS_OF_ALL | SETTINGS[function] else []
+    for code in ("auth.missing", "auth.invalid", "auth.role_missing", "request.id_reused"):
         assert metrics_of(log, {"security.code": code}) == has_callers
     assert metrics_of(log, {"code": "auth.missing", "level": "ERROR"}) == []
 
 
 def test_whom_the_gateway_turns_away_is_counted_and_whom_a_function_does_not_twice():
     for status in ("401", "403"):
-        assert metrics_of("ApiLog", {"status": status, "function_status": "-"}) == ["AuthFailures"]
+        assert metrics_of("ApiLog", {"status": status, "function_status": "-"}) == ["RefusedCallers"]
         assert metrics_of("ApiLog", {"status": status, "function_status": status}) == []
     for status in ("200", "404", "429"):
         assert metrics_of("ApiLog", {"status": status, "function_status": "-"}) == []
     assert metrics_of("ApiLog", {"status": "503", "function_status": "-"}) == ["Unavailable"]
 
 
-def test_one_sign_of_tampering_is_an_alarm_and_callers_who_are_not_let_in_beyond_a_number():
+def test_one_sign_of_tampering_is_an_alarm_and_refused_callers_beyond_a_number():
     tampering = TEMPLATE["Resources"]["SecurityAlarm"]["Properties"]
     assert (tampering["MetricName"], tampering["Threshold"], tampering["EvaluationPeriods"]) == ("SecurityEvents", 0, 1)
-    callers = TEMPLATE["Resources"]["AuthFailuresAlarm"]["Properties"]
-    assert (callers["MetricName"], callers["Threshold"]) == ("AuthFailures", {"Ref": "AuthFailuresAlarmCount"})
+    callers = TEMPLATE["Resources"]["RefusedCallersAlarm"]["Properties"]
+    assert (callers["MetricName"], callers["Threshold"]) == ("RefusedCallers", {"Ref": "RefusedCallersAlarmCount"})
     assert (callers["Period"], callers["Statistic"], callers["ComparisonOperator"]) == (300, "Sum", "GreaterThanThreshold")
 
 
