@@ -99,6 +99,19 @@ async fn a_cursor_that_was_made_up_is_refused_or_opens_what_anybody_may_ask() {
             assert_eq!(reply.error_code(), "query.cursor_invalid");
         }
     }
+    // A range that may not be asked for may not be gone on with either.
+    let wide = Cursor {
+        from_us: NOW - 2 * 86_400 * SECOND,
+        until_us: NOW,
+        after: EventPosition {
+            time_us: NOW - 1,
+            stream: StreamId([0; 16]),
+            seq: 0,
+        },
+        filters: audit_query::cursor::digest_of("log=sealcast.test\n"),
+    };
+    let reply = site.get(&format!("/v1/audit/events?cursor={wide}")).await;
+    assert_eq!(reply.error(), (400, "query.range_too_wide".to_owned()));
     site.ok(&path).await;
 }
 

@@ -119,31 +119,38 @@ async fn a_registration_that_the_log_does_not_show_is_its_row_and_a_finding() {
     }
 }
 
+/// Where the stream's registration is sealed, as the index of the log says.
+async fn registered_at(site: &Site, stream: StreamId) -> (SealedStream, u64) {
+    let state = site.store.seal_index().state(stream).await;
+    let state = state.unwrap().unwrap();
+    match state.standing {
+        Standing::Registered { index, .. } => (state, index),
+        Standing::Refused => panic!("{state:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_leaf_that_is_no_registration_of_the_stream_is_not_given_as_one() {
-    let (site, record, registration) = one_stream(true).await;
-    let index = site.store.seal_index();
-    let state = index.state(record.stream).await.unwrap().unwrap();
+    let (site, record, registration) = one_stream(false).await;
+    let other = site.stream(2).await.stream.id();
+    site.seal().await;
+    let (state, index) = registered_at(&site, record.stream).await;
     let Standing::Registered { public_key, .. } = state.standing else {
         panic!("{state:?}");
     };
-    let moved = SealedStream {
-        standing: Standing::Registered {
-            index: 1,
-            public_key,
-        },
-        tree_size: state.tree_size + 1,
-        ..state
-    };
-    index.put(&[moved], &[]).await.unwrap();
-    assert_eq!(given(&site, record.stream).await, registration);
-    let [(code, place)] = &site.security().await[..] else {
-        panic!("{:?}", site.security().await);
-    };
-    assert_eq!(
-        (&**code, place),
-        ("audit.log_corrupt", &record.stream.to_string())
-    );
+    let (_, others) = registered_at(&site, other).await;
+    // An event, and another stream's registration.
+    for (later, index) in [(1, index + 1), (2, others)] {
+        let moved = SealedStream {
+            standing: Standing::Registered { index, public_key },
+            tree_size: state.tree_size + later,
+            ..state.clone()
+        };
+        site.store.seal_index().put(&[moved], &[]).await.unwrap();
+        assert_eq!(given(&site, record.stream).await, registration);
+        let finding = ("audit.log_corrupt".to_owned(), record.stream.to_string());
+        assert_eq!(site.security().await, [finding]);
+    }
 }
 
 #[tokio::test]

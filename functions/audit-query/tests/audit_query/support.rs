@@ -16,7 +16,7 @@ use domain::ports::{
     AuditAppender, AuditReader, AuditSearch, LogPublisher, LogReader, LogWriter, SealIndexReader,
     SealIndexWriter, Signer,
 };
-use domain::{LogPath, Principal, PrincipalId, Recorder, Role, StoreError};
+use domain::{EventPage, EventQuery, LogPath, Principal, PrincipalId, Recorder, Role, StoreError};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -129,6 +129,23 @@ impl AuditReader for Tampered {
     }
 }
 
+/// An index of events that gives one page only, where a test says so.
+pub(crate) struct Stuck {
+    inner: Arc<dyn AuditSearch>,
+    page: Mutex<Option<EventPage>>,
+}
+
+#[async_trait]
+impl AuditSearch for Stuck {
+    async fn search(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let page = self.page.lock().unwrap().clone();
+        match page {
+            Some(page) => Ok(page),
+            None => self.inner.search(query).await,
+        }
+    }
+}
+
 pub(crate) struct Site {
     dir: tempfile::TempDir,
     pub(crate) store: Arc<EmbeddedStore>,
@@ -141,6 +158,7 @@ pub(crate) struct Site {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) router: Router,
     tampered: Arc<Tampered>,
+    stuck: Arc<Stuck>,
     edge: Mutex<LogEdge>,
 }
 
@@ -173,7 +191,12 @@ fn build(origin: &str, limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) 
     });
     let streams: Arc<Faulty<dyn AuditReader>> =
         Arc::new(Faulty::new(tampered.clone() as Arc<dyn AuditReader>));
-    let search: Arc<Faulty<dyn AuditSearch>> = Arc::new(Faulty::new(store.audit_search()));
+    let stuck = Arc::new(Stuck {
+        inner: store.audit_search(),
+        page: Mutex::default(),
+    });
+    let search: Arc<Faulty<dyn AuditSearch>> =
+        Arc::new(Faulty::new(stuck.clone() as Arc<dyn AuditSearch>));
     let index: Arc<Faulty<dyn SealIndexReader>> =
         Arc::new(Faulty::new(store.seal_index() as Arc<dyn SealIndexReader>));
     let log: Arc<Faulty<dyn LogReader>> = Arc::new(Faulty::new(store.log() as Arc<dyn LogReader>));
@@ -216,6 +239,7 @@ fn build(origin: &str, limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) 
         clock,
         router,
         tampered,
+        stuck,
         edge: Mutex::new(LogEdge::new()),
     }
 }
@@ -360,6 +384,11 @@ impl Site {
     pub(crate) fn change(&self, record: &Record, change: Change) {
         let mut changes = self.tampered.changes.lock().unwrap();
         changes.insert((record.stream, record.seq), change);
+    }
+
+    /// Lets every search give this page.
+    pub(crate) fn find_only(&self, page: EventPage) {
+        *self.stuck.page.lock().unwrap() = Some(page);
     }
 
     /// Lets the registration be other than it was written.

@@ -141,6 +141,30 @@ async fn an_index_that_says_that_an_event_stands_elsewhere_does_not_make_its_row
 }
 
 #[tokio::test]
+async fn a_sealed_entry_that_is_not_its_leaf_is_not_given() {
+    let (site, records) = tampered().await;
+    let checkpoint = site.ok("/v1/audit/checkpoint").await;
+    let path = format!(
+        "tile/entries/000.p/{}",
+        checkpoint.header("sealcast-tree-size")
+    );
+    let bundle = site.ok(&format!("/v1/audit/{path}")).await.bytes;
+    let (rows, others) = (b"\"rows\":1", b"\"rows\":2");
+    let mut altered = bundle.clone();
+    for at in 0..altered.len() - rows.len() {
+        if altered[at..].starts_with(rows) {
+            altered[at..at + rows.len()].copy_from_slice(others);
+        }
+    }
+    assert_ne!(altered, bundle);
+    site.change_object(&path, Some(&altered));
+    site.change(&records[3], Change::Gone);
+    let events = listed(&site).await;
+    assert_eq!(faults(&events), [(3, "audit.log_corrupt")]);
+    assert!(events[3].get("entry").is_none());
+}
+
+#[tokio::test]
 async fn an_event_that_is_found_by_what_it_is_not_about_is_marked() {
     let site = site();
     site.clock.advance(60 * SECOND);
