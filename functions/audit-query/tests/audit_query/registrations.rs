@@ -22,11 +22,11 @@ async fn given(site: &Site, stream: StreamId) -> SignedRegistration {
     let path = format!("/v1/audit/streams/{stream}/registration");
     let reply = site.ok(&path).await;
     let head = site.get("/v1/audit/checkpoint").await;
-    let size = match head.header("sealcast-tree-size") {
+    let leaves = match head.header("sealcast-tree-size") {
         "" => "0",
-        size => size,
+        leaves => leaves,
     };
-    assert_eq!(reply.header("sealcast-tree-size"), size);
+    assert_eq!(reply.header("sealcast-tree-size"), leaves);
     export::parse_registration_line(&reply.bytes).unwrap()
 }
 

@@ -174,11 +174,11 @@ async fn an_event_that_is_found_by_what_it_is_not_about_is_marked() {
     let paths = ["symbol=SPX", "kind=prediction"].map(|asked| format!("/v1/audit/events?{asked}"));
     // An index over both, before anybody changes one.
     site.ok(&paths[0]).await;
-    let text = String::from_utf8(record.entry.clone()).unwrap();
-    let other = text.replace("SPX", "NDX");
-    let later = text.replace("00:00:00.000000Z", "00:00:07.000000Z");
-    for (path, entry) in paths.iter().zip([other, later]) {
-        site.change(&record, Change::Entry(entry.into_bytes()));
+    let entry = String::from_utf8(record.entry.clone()).unwrap();
+    let other = entry.replace("SPX", "NDX");
+    let later = entry.replace("00:00:00.000000Z", "00:00:07.000000Z");
+    for (path, changed) in paths.iter().zip([other, later]) {
+        site.change(&record, Change::Entry(changed.into_bytes()));
         let json = site.ok(path).await.json();
         let events = json["events"].as_array().unwrap();
         assert_eq!(faults(events), [(0, "audit.event_misplaced")], "{path}");
