@@ -67,6 +67,9 @@ pub(crate) struct Page {
     pub(crate) events: Vec<Box<RawValue>>,
     #[serde(default)]
     pub(crate) next: Option<String>,
+    /// Before which time events are found no more, where the question begins before it.
+    #[serde(default)]
+    pub(crate) expired_before: Option<String>,
     pub(crate) as_of: AsOf,
 }
 
@@ -76,6 +79,7 @@ pub(crate) struct CsvPage {
     pub(crate) header: String,
     pub(crate) lines: String,
     pub(crate) next: Option<String>,
+    pub(crate) expired_before: Option<String>,
     pub(crate) as_of: Option<u64>,
 }
 
@@ -133,14 +137,10 @@ impl Question {
     pub(crate) fn ask_csv(&self, client: &Client, limit: Option<u64>) -> Result<CsvPage, Failure> {
         let route = self.route("csv", limit.unwrap_or(MAX_LINES).min(MAX_LINES));
         let fetched = persist(|| client.get(&route, MAX_PAGE))?;
-        let (next, size) = (
-            fetched.header("sealcast-next"),
-            fetched.header("sealcast-tree-size"),
-        );
-        let (next, as_of) = (
-            next.map(str::to_owned),
-            size.and_then(|size| size.parse().ok()),
-        );
+        let header = |name| fetched.header(name).map(str::to_owned);
+        let (next, expired_before) = (header("sealcast-next"), header("sealcast-expired-before"));
+        let size = fetched.header("sealcast-tree-size");
+        let as_of = size.and_then(|size| size.parse().ok());
         let text = String::from_utf8(fetched.body).ok();
         let (header, lines) = text
             .as_deref()
@@ -153,6 +153,7 @@ impl Question {
             header: header.to_owned(),
             lines: lines.to_owned(),
             next,
+            expired_before,
             as_of,
         })
     }

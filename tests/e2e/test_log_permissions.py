@@ -134,6 +134,10 @@ def read_event(stack, who):
     return get_row(stack, who, "AUDIT_TABLE", KEY["pk"]["S"])
 
 
+def read_directory_of_streams(stack, who):
+    return get_row(stack, who, "AUDIT_TABLE", "G#")
+
+
 def delete_event(stack, who):
     return stack.client("dynamodb", who).delete_item(TableName=stack["AUDIT_TABLE"], Key=KEY)
 
@@ -171,6 +175,10 @@ def read_log_key(stack, who):
     return stack.client("kms", who).get_public_key(KeyId=stack["LOG_KEY"])
 
 
+def read_stream_key(stack, who):
+    return stack.client("kms", who).get_public_key(KeyId=stack["STREAM_KEY"])
+
+
 def list_log(stack, who):
     return stack.client("s3", who).list_objects_v2(Bucket=stack["LOG_BUCKET"], MaxKeys=1)
 
@@ -178,17 +186,17 @@ def list_log(stack, who):
 ALLOWED = {
     "audit-seal": [
         put_tile, list_log, lock, read_lock, index, read_index, close_stream, sign_checkpoint, read_log_key,
-        append_event, read_event, register_stream, set_aside, delete_spilled,
+        append_event, read_event, read_directory_of_streams, register_stream, read_stream_key, set_aside, delete_spilled,
     ],
-    "audit-query": [list_log, read_lock, read_index, read_log_key, append_event, read_event, find_events, register_stream],
+    "audit-query": [list_log, read_index, read_log_key, append_event, read_event, find_events, register_stream],
     "audit-watch": [append_event, register_stream],
 }  # fmt: skip
 EVERYTHING = [
     put_tile, put_tile_over_another, put_staged_over_another, put_beside_the_log, delete_tile, delete_staged, list_log,
     read_model, put_spilled, set_aside, delete_spilled, delete_what_was_set_aside,
     lock, read_lock, forget_lock, index, read_index, forget_index, close_stream,
-    append_event, read_event, delete_event, find_events, scan_events, claim_request,
-    sign_checkpoint, register_stream, sign_model, read_log_key,
+    append_event, read_event, read_directory_of_streams, delete_event, find_events, scan_events, claim_request,
+    sign_checkpoint, register_stream, sign_model, read_log_key, read_stream_key,
 ]  # fmt: skip
 REFUSED = [(function, call) for function in FUNCTIONS for call in EVERYTHING if call not in ALLOWED[function]]
 GRANTED = [(function, call) for function in FUNCTIONS for call in ALLOWED[function]]

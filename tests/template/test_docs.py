@@ -47,6 +47,14 @@ def test_every_permission_of_a_function_stands_in_its_table(function):
         assert action in told, f"{function}: {row['action']}"
 
 
+def test_what_watching_costs_is_added_up_from_what_there_is():
+    alarms = len(resources_of(TEMPLATE, "AWS::CloudWatch::Alarm"))
+    filters = resources_of(TEMPLATE, "AWS::Logs::MetricFilter").values()
+    metrics = len({found["Properties"]["MetricTransformations"][0]["MetricName"] for found in filters})
+    told = f"{alarms} alarms and {metrics} metrics {alarms * 0.10 + metrics * 0.30:.2f}"
+    assert told in " ".join(PAGE.split())
+
+
 def test_every_policy_for_people_is_told():
     text = section("People")
     for policy in resources_of(TEMPLATE, "AWS::IAM::ManagedPolicy"):

@@ -1,11 +1,12 @@
 """Functions, the alias that nobody but an activation moves, and what a deployment tells others."""
 
+import fnmatch
 import json
 import os
 import re
 
 import pytest
-from cloudformation import functions_of, read_template, render, resources_of
+from cloudformation import ROOT, functions_of, read_template, render, resources_of
 from permissions import name_of
 from samtranslator.translator.translator import Translator
 from samtranslator.parser.parser import Parser
@@ -15,7 +16,9 @@ FUNCTIONS = functions_of(TEMPLATE)
 SETTINGS_OF_ALL = {"SEALCAST_AUDIT_TABLE", "SEALCAST_STREAM_KEY", "SEALCAST_LOG"}
 SETTINGS_OF_CALLERS = {"SEALCAST_IAM_ROLES", "SEALCAST_JWT_ROLES_CLAIM"}
 SETTINGS_OF_STORES = {"SEALCAST_MODELS_BUCKET", "SEALCAST_REGISTRY_TABLE", "SEALCAST_REQUESTS_TABLE"}
-SETTINGS_OF_THE_LOG = {"SEALCAST_LOG_BUCKET", "SEALCAST_LOG_TABLE", "SEALCAST_LOG_KEY", "SEALCAST_LOG_ORIGIN"}
+SETTINGS_OF_THE_LOG = {
+    "SEALCAST_LOG_BUCKET", "SEALCAST_LOG_TABLE", "SEALCAST_LOG_KEY", "SEALCAST_LOG_ORIGIN", "SEALCAST_EARLIER_LOG_KEYS",
+}
 SETTINGS_OF_THE_SPILL = {"SEALCAST_AUDIT_MODE", "SEALCAST_SPILL_BUCKET"}
 SETTINGS = {
     "PredictFunction": SETTINGS_OF_CALLERS | SETTINGS_OF_STORES | SETTINGS_OF_THE_SPILL | {"SEALCAST_TRUSTED_KEYS"},
@@ -75,7 +78,7 @@ LONGEST = {
     "SEALCAST_RELEASE": "r-" + "9" * 20,
 }
 # What Lambda measures is JSON: a quote takes two bytes there. Only IamRoles may have any.
-LONGEST_OF_PARAMETERS = {"IamRoles": '"', "JwtRolesClaim": "c", "LogLevel": "l", "TrustedModelKeys": "k"}
+LONGEST_OF_PARAMETERS = {"IamRoles": '"', "JwtRolesClaim": "c", "LogLevel": "l", "TrustedModelKeys": "k", "EarlierLogKeys": "k"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -120,6 +123,15 @@ def test_what_a_shell_or_a_parser_left_of_roles_is_refused(value):
 def test_keys_are_allowed_as_the_command_line_prints_them():
     key = "A+/b" * 31 + ";from=2026-11-22T12:00:00.123456Z;until=2027-11-22T12:00:00+01:00"
     assert allows("TrustedModelKeys", ",".join([key] * 3))
+
+
+def test_earlier_keys_of_the_log_are_allowed_as_the_api_gives_them_and_reach_who_reads_checkpoints():
+    key = "sealcast.prod.us-gov-west-1.111122223333+0a1b2c3d+" + "A+/b" * 11
+    assert allows("EarlierLogKeys", ", ".join([key] * 4))
+    setting = {"Fn::If": ["HasEarlierLogKeys", {"Ref": "EarlierLogKeys"}, {"Ref": "AWS::NoValue"}]}
+    assert TEMPLATE["Conditions"]["HasEarlierLogKeys"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "EarlierLogKeys"}, ""]}]}
+    for function in ("AuditSealFunction", "AuditQueryFunction"):
+        assert FUNCTIONS[function]["Properties"]["Environment"]["Variables"]["SEALCAST_EARLIER_LOG_KEYS"] == setting
 
 
 def test_no_deployment_moves_the_alias_of_predict():
@@ -175,9 +187,77 @@ def test_what_a_filter_counts_has_an_alarm_and_security_events_are_counted_of_ev
         assert [alarm for alarm in alarms
                 if (alarm.get("Namespace"), alarm.get("MetricName")) == (count["MetricNamespace"], count["MetricName"])]
         counted.setdefault(count["MetricName"], []).append(found["LogGroupName"]["Ref"])
-    logs = [function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"] for function in FUNCTIONS.values()]
-    assert sorted(counted["SecurityEvents"]) == sorted(logs)
+    assert sorted(counted["SecurityEvents"]) == sorted(log_of(name) for name in FUNCTIONS)
     assert counted["Unavailable"] == ["ApiLog"]
+
+
+def log_of(function: str) -> str:
+    return FUNCTIONS[function]["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
+
+
+def matches(pattern: str, line: dict) -> bool:
+    """Whether CloudWatch Logs' pattern for JSON takes the line: comparisons of a field, with && and || between."""
+    def compare(found: re.Match) -> str:
+        field, operator, wanted = found[1] or found[2], found[3], found[4].strip('"')
+        equal = field in line and fnmatch.fnmatchcase(line[field], wanted)
+        return str(equal if operator == "=" else not equal)
+
+    comparison = r"""\$\.(?:\['([^']+)'\]|(\w+)) (!?=) (\*|"[^"]*")"""
+    expression = re.sub(comparison, compare, pattern.removeprefix("{").removesuffix("}").strip())
+    assert not re.sub(r"True|False|&&|\|\||[() ]", "", expression), pattern
+    return eval(expression.replace("&&", "and").replace("||", "or"))  # noqa: S307: nothing but booleans
+
+
+def metrics_of(log: str, line: dict) -> list[str]:
+    """The metrics that count the line of this log group."""
+    filters = [found["Properties"] for found in resources_of(TEMPLATE, "AWS::Logs::MetricFilter").values()]
+    return sorted(found["MetricTransformations"][0]["MetricName"] for found in filters
+                  if found["LogGroupName"] == {"Ref": log} and matches(found["FilterPattern"], line))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_tampering_and_what_callers_do_are_counted_apart(function):
+    log = log_of(function)
+    for code in ("model.digest_mismatch", "audit.event_altered", "spill.position_taken", "authority.x", "requests.x"):
+        assert "SecurityEvents" in metrics_of(log, {"security.code": code})
+        assert "RefusedCallers" not in metrics_of(log, {"security.code": code})
+    has_callers = ["RefusedCallers"] if "SEALCAST_IAM_ROLES" in SETTINGS_OF_ALL | SETTINGS[function] else []
+    for code in ("auth.missing", "auth.invalid", "auth.role_missing", "request.id_reused"):
+        assert metrics_of(log, {"security.code": code}) == has_callers
+    assert metrics_of(log, {"code": "auth.missing", "level": "ERROR"}) == []
+
+
+def test_whom_the_gateway_turns_away_is_counted_and_whom_a_function_does_not_twice():
+    for status in ("401", "403"):
+        assert metrics_of("ApiLog", {"status": status, "function_status": "-"}) == ["RefusedCallers"]
+        assert metrics_of("ApiLog", {"status": status, "function_status": status}) == []
+    for status in ("200", "404", "429"):
+        assert metrics_of("ApiLog", {"status": status, "function_status": "-"}) == []
+    assert metrics_of("ApiLog", {"status": "503", "function_status": "-"}) == ["Unavailable"]
+
+
+def test_one_sign_of_tampering_is_an_alarm_and_refused_callers_beyond_a_number():
+    tampering = TEMPLATE["Resources"]["SecurityAlarm"]["Properties"]
+    assert (tampering["MetricName"], tampering["Threshold"], tampering["EvaluationPeriods"]) == ("SecurityEvents", 0, 1)
+    callers = TEMPLATE["Resources"]["RefusedCallersAlarm"]["Properties"]
+    assert (callers["MetricName"], callers["Threshold"]) == ("RefusedCallers", {"Ref": "RefusedCallersAlarmCount"})
+    assert (callers["Period"], callers["Statistic"], callers["ComparisonOperator"]) == (300, "Sum", "GreaterThanThreshold")
+
+
+def test_what_the_alarm_for_tampering_leaves_out_is_what_callers_alone_cause():
+    """Codes that begin with `auth.` are those of requests: nothing else may hide behind them on Lambda."""
+    sources = [path for folder in ("functions", "shared") for path in (ROOT / folder).glob("*/src/**/*.rs")]
+    found = {(path.relative_to(ROOT).as_posix(), code) for path in sources
+             for code in re.findall(r'"(auth\.\w+)"', path.read_text(encoding="utf-8"))}
+    assert found == {("shared/web/src/caller.rs", code) for code in ("auth.missing", "auth.invalid", "auth.role_missing")}
+
+
+def test_a_line_of_the_access_log_is_json_whatever_stands_in_it():
+    """`messageString` brings quotation marks of its own."""
+    text = TEMPLATE["Resources"]["ApiStage"]["Properties"]["AccessLogSettings"]["Format"]
+    variables = json.loads(text)
+    assert all(re.fullmatch(r"\$context\.[\w.]+", value) and not value.endswith("String") for value in variables.values())
+    assert variables["function_status"] == "$context.integration.status"
 
 
 def test_outputs_are_what_the_settings_of_a_stack_consist_of():

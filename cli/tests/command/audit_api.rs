@@ -333,6 +333,9 @@ fn a_server_that_proves_another_event_is_found_out() {
     assert_eq!(found["verdict"], "tampered");
 }
 
+/// Before when the server of [`page`] finds no events.
+const EXPIRED: &str = "2023-08-16T00:00:00.000000Z";
+
 /// Pages of three events each: the cursor is where to go on.
 fn page(sealed: &Sealed, stream: &Written, path: &str) -> Response {
     let cursor = path.split_once("cursor=").map_or(0, |(_, rest)| {
@@ -346,7 +349,8 @@ fn page(sealed: &Sealed, stream: &Written, path: &str) -> Response {
             .collect();
         let rows = rows.concat();
         let header = next.map_or_else(String::new, |next| format!("sealcast-next: {next}\r\n"));
-        let headers = format!("sealcast-tree-size: 455\r\n{header}");
+        let headers =
+            format!("sealcast-tree-size: 455\r\nsealcast-expired-before: {EXPIRED}\r\n{header}");
         return (
             200,
             headers,
@@ -359,7 +363,7 @@ fn page(sealed: &Sealed, stream: &Written, path: &str) -> Response {
     let next = next.map_or_else(String::new, |next| format!(",\"next\":\"{next}\""));
     let as_of = json!({ "origin": "example.com/audit", "size": 455, "root": "r" });
     ok(format!(
-        "{{\"events\":[{}],\"as_of\":{as_of}{next}}}",
+        "{{\"events\":[{}],\"as_of\":{as_of},\"expired_before\":\"{EXPIRED}\"{next}}}",
         events.join(",")
     ))
 }
@@ -389,6 +393,7 @@ fn every_page_of_a_query_is_listed_in_every_form() {
         (&json["as_of"]["size"], &json["next"]),
         (&455.into(), &Value::Null)
     );
+    assert_eq!(json["expired_before"], EXPIRED);
     assert_eq!(
         asked.lock().unwrap()[..2],
         [
@@ -397,23 +402,21 @@ fn every_page_of_a_query_is_listed_in_every_form() {
         ]
     );
     let run_line = |rest: &str| run(&sealed, &address, &format!("{line} {rest}")).ends_with(0);
+    let notes = format!(
+        "note: 8 events, 1 of them not sealed yet, as of tree size 455\n\
+         note: events before {EXPIRED} are found no more: a copy of the log has them\n"
+    );
     let ndjson = run_line("--format ndjson");
     let lines: Vec<&str> = ndjson.stdout.lines().collect();
     assert_eq!(lines.len(), 8);
     // The signed bytes stand in each line.
     let entry = String::from_utf8(streams[0].records[5].entry.clone()).unwrap();
     assert!(lines[5].contains(&entry), "{}", lines[5]);
-    assert_eq!(
-        ndjson.stderr,
-        "note: 8 events, 1 of them not sealed yet, as of tree size 455\n"
-    );
+    assert_eq!(ndjson.stderr, notes);
     let csv = run_line("--format csv");
     assert!(csv.stdout.starts_with("seq,text,sealed\r\n0,"), "{csv:?}");
     assert_eq!(csv.stdout.matches("seq,text").count(), 1);
-    assert_eq!(
-        csv.stderr,
-        "note: 8 events, 1 of them not sealed yet, as of tree size 455\n"
-    );
+    assert_eq!(csv.stderr, notes);
     let table = run_line("--limit 4");
     assert_eq!(
         table.stdout.lines().count(),

@@ -1,5 +1,5 @@
-//! Cursors: where a question goes on. Opaque to callers, the same for every process, and bound to the question: each
-//! holds a digest of its filters and a checksum over all of it.
+//! Cursors: where a question goes on. Opaque to callers, the same for every process, and bound to the question and the
+//! log: each holds a digest of them and a checksum over all of it.
 //!
 //! A cursor is no secret and opens nothing: whoever made one up could have asked the same question from the beginning.
 
@@ -14,6 +14,9 @@ const V1: u8 = 1;
 const BODY: usize = 1 + 8 + 8 + 8 + 16 + 8 + 8;
 const CHECKSUM: usize = 8;
 
+/// 10000-01-01T00:00:00Z in microseconds since 1970: RFC 3339 has no such time.
+const END_OF_TIME_US: u64 = 253_402_300_800_000_000;
+
 /// Where a question goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
@@ -23,7 +26,7 @@ pub struct Cursor {
     pub until_us: u64,
     /// After which event.
     pub after: EventPosition,
-    /// Beginning of the digest of the question's filters.
+    /// Beginning of the digest of the question's filters and of the log that was asked.
     pub filters: [u8; 8],
 }
 
@@ -31,7 +34,7 @@ pub struct Cursor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseCursorError;
 
-/// The beginning of the digest of a question's filters, as their canonical text writes them.
+/// The beginning of the digest of what a cursor is bound to, as its canonical text writes that.
 pub fn digest_of(filters: &str) -> [u8; 8] {
     first_8(&[b"sealcast.filters/v1\n", filters.as_bytes()].concat())
 }
@@ -67,6 +70,9 @@ impl Cursor {
             Ok(u64::from_be_bytes(*eight))
         };
         let (from_us, until_us, time_us) = (number()?, number()?, number()?);
+        if from_us >= until_us || until_us.max(time_us) >= END_OF_TIME_US {
+            return Err(ParseCursorError);
+        }
         let (high, low, seq) = (number()?, number()?, number()?);
         let filters = number()?.to_be_bytes();
         let stream = (u128::from(high) << 64) | u128::from(low);
@@ -106,11 +112,12 @@ mod tests {
     use super::*;
 
     fn cursor() -> impl Strategy<Value = Cursor> {
-        let position = (any::<u64>(), any::<[u8; 16]>(), any::<u64>());
-        (any::<u64>(), any::<u64>(), position, any::<[u8; 8]>()).prop_map(
-            |(from_us, until_us, (time_us, stream, seq), filters)| Cursor {
+        let position = (0..END_OF_TIME_US, any::<[u8; 16]>(), any::<u64>());
+        let range = (0..END_OF_TIME_US - 1, 1_u64..86_400_000_000);
+        (range, position, any::<[u8; 8]>()).prop_map(
+            |((from_us, length_us), (time_us, stream, seq), filters)| Cursor {
                 from_us,
-                until_us,
+                until_us: (from_us + length_us).min(END_OF_TIME_US - 1),
                 after: EventPosition {
                     time_us,
                     stream: StreamId(stream),

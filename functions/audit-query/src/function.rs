@@ -51,6 +51,8 @@ pub struct Limits {
     pub range_us: u64,
     /// Longest range of a symbol or model, in microseconds.
     pub range_of_one_us: u64,
+    /// How long events are found, in microseconds; for good where it is not said.
+    pub kept_us: Option<u64>,
     /// Longest time that finding events may take; an answer ends early then.
     pub find: Duration,
     /// Longest time that any other question to a store may take.
@@ -69,6 +71,7 @@ impl Limits {
         streams: true,
         range_us: 86_400_000_000,
         range_of_one_us: 31 * 86_400_000_000,
+        kept_us: None,
         find: Duration::from_secs(10),
         ask: Duration::from_secs(5),
         at_once: 16,

@@ -17,6 +17,7 @@ mod head;
 mod parameters;
 mod proof;
 mod read;
+mod registration;
 mod sealed;
 
 pub use cursor::Cursor;

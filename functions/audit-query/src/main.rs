@@ -11,8 +11,7 @@ use web::Edge;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
-    let (config, host) = match lambda_host::start(Config::from_env(env), env) {
+    let (config, host) = match lambda_host::start(Config::from_env) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
@@ -32,7 +31,11 @@ async fn main() -> ExitCode {
         log_key: aws.signer(&config.log_key, SigningAlgorithm::Ed25519),
     };
     let origin = config.log_origin.clone();
-    let query = AuditQuery::new(ports, Limits::WHOLE, origin, recorder.clone(), clock)
+    let limits = Limits {
+        kept_us: Some(store_aws::EVENTS_KEPT_S * 1_000_000),
+        ..Limits::WHOLE
+    };
+    let query = AuditQuery::new(ports, limits, origin, recorder.clone(), clock)
         .trusting(config.earlier_log_keys.clone());
     let query = Arc::new(query);
     let software = concat!("sealcast audit-query ", env!("CARGO_PKG_VERSION"));

@@ -59,6 +59,10 @@ pub struct Question {
     pub limit: usize,
     /// How they are written.
     pub format: Format,
+    /// Earliest time that events are still found of, where the question begins before it, in microseconds since 1970.
+    pub expired_before_us: Option<u64>,
+    /// What its cursors are bound to.
+    pub bound_to: [u8; 8],
 }
 
 impl Filters {
@@ -119,10 +123,11 @@ impl Filters {
         filters.into_iter().filter_map(given).collect()
     }
 
-    /// What a cursor is bound to.
-    fn digest(&self) -> [u8; 8] {
+    /// What a cursor is bound to: these filters, and the log with this name.
+    fn digest(&self, origin: &str) -> [u8; 8] {
         let mut lines = String::new();
-        for (name, value) in self.as_map() {
+        let origin = ("log".to_owned(), origin.to_owned());
+        for (name, value) in self.as_map().into_iter().chain([origin]) {
             // No value has a line feed in it.
             lines.extend([&name, "=", &value, "\n"]);
         }
@@ -131,7 +136,7 @@ impl Filters {
 }
 
 impl Question {
-    /// Reads a question that is asked at `now_us`.
+    /// Reads a question that is asked of the log `origin` at `now_us`.
     ///
     /// # Errors
     /// 400 with the parameter at fault, or 406 `query.not_acceptable`.
@@ -139,6 +144,7 @@ impl Question {
         query: Option<&str>,
         headers: &HeaderMap,
         limits: &Limits,
+        origin: &str,
         now_us: u64,
     ) -> Result<Self, ApiError> {
         let parameters = Parameters::read(query, &PARAMETERS)?;
@@ -151,9 +157,10 @@ impl Question {
             None => range::read(times, now_us)?,
             Some(cursor) => range::read_again(times, (cursor.from_us, cursor.until_us))?,
         };
-        if cursor.is_some_and(|cursor| cursor.filters != filters.digest()) {
+        let bound_to = filters.digest(origin);
+        if cursor.is_some_and(|cursor| cursor.filters != bound_to) {
             let message = "the cursor goes on with another question: expected the same symbol, model, request_id and \
-                           kind as in the request that gave it";
+                           kind as in the request that gave it, and the same log";
             return Err(ApiError::bad_field(
                 "query.cursor_mismatch",
                 "cursor",
@@ -161,6 +168,7 @@ impl Question {
             ));
         }
         range::check(&filters, (from_us, until_us), limits)?;
+        let expired_before_us = range::check_kept((from_us, until_us), limits, now_us)?;
         Ok(Self {
             filters,
             from_us,
@@ -168,6 +176,8 @@ impl Question {
             after: cursor.map(|cursor| cursor.after),
             limit,
             format,
+            expired_before_us,
+            bound_to,
         })
     }
 
@@ -189,7 +199,7 @@ impl Question {
             from_us: self.from_us,
             until_us: self.until_us,
             after,
-            filters: self.filters.digest(),
+            filters: self.bound_to,
         }
     }
 

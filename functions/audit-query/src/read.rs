@@ -129,18 +129,19 @@ impl AuditQuery {
         positions: &[EventPosition],
         head: &Head,
     ) -> Result<Vec<FoundEvent>, ApiError> {
-        let rows = self.read_rows(positions).await?;
         let places: Vec<Place> = positions.iter().map(|p| (p.stream, p.seq)).collect();
-        let indices = self.sealed_at(&places, head).await?;
-        let sealed = indices.iter().flatten().flatten().copied();
-        let mut leaves = self.read_leaves(sealed, head).await?;
-        let found = places.into_iter().zip(indices).map(|(place, index)| {
+        let (rows, known) =
+            tokio::try_join!(self.read_rows(positions), self.known_of(&places, head))?;
+        let sealed = known.indices.iter().flatten().flatten().copied();
+        let leaves = self.read_leaves(sealed, head).await?;
+        let found = places.into_iter().zip(known.indices).map(|(place, index)| {
             let row = rows.0.get(&place).cloned();
             let sealed = match index {
-                Ok(index) => index.and_then(|index| Some((index, leaves.remove(&index)?))),
+                Ok(index) => index.and_then(|index| Some((index, leaves.get(&index)?.clone()))),
                 Err(why) => Some((0, Err(why))),
             };
-            self.complete(place, row, sealed, head)
+            let key = known.keys.get(&place.0).copied();
+            self.complete(place, row, key, sealed, head)
         });
         stream::iter(found).buffered(AT_ONCE).try_collect().await
     }

@@ -27,6 +27,9 @@ pub const ROOT_HEADER: HeaderName = HeaderName::from_static("sealcast-root");
 /// Where the question goes on, where it does.
 pub const NEXT_HEADER: HeaderName = HeaderName::from_static("sealcast-next");
 
+/// Before which time events are found no more, where the question begins before it: RFC 3339.
+pub const EXPIRED_HEADER: HeaderName = HeaderName::from_static("sealcast-expired-before");
+
 /// Every route, as (method, path): what the `OpenAPI` document must describe. `GET` takes `HEAD` too.
 pub const ROUTES: [(&str, &str); 7] = [
     ("get", "/v1/audit/events"),

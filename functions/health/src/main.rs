@@ -14,8 +14,7 @@ use web::Edge;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
-    let (config, host) = match lambda_host::start(Config::from_env(env), env) {
+    let (config, host) = match lambda_host::start(Config::from_env) {
         Ok(settings) => settings,
         Err(code) => return code,
     };

@@ -23,8 +23,7 @@ const LOAD_TIME_LIMIT: Duration = Duration::from_secs(12);
 #[tokio::main]
 async fn main() -> ExitCode {
     let began = Instant::now();
-    let env = |name: &str| std::env::var(name).ok();
-    let (config, host) = match lambda_host::start(Config::from_env(env), env) {
+    let (config, host) = match lambda_host::start(Config::from_env) {
         Ok(settings) => settings,
         Err(code) => return code,
     };

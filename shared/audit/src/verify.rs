@@ -203,8 +203,8 @@ pub fn check_signatures(
     }
 }
 
-/// Whether a key, given in its 32 bytes, signed a message.
-pub(crate) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+/// Whether a key, given in its 32 bytes, signed a message (Ed25519, RFC 8032, strict).
+pub fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
     let signature = Signature::from_bytes(signature);
     VerifyingKey::from_bytes(&key.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
 }

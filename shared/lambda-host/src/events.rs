@@ -68,22 +68,10 @@ where
     Failure: Into<Diagnostic> + std::fmt::Debug,
     Handling: Future<Output = Result<Answer, Failure>>,
 {
-    let stop = stop::ending().await;
     let serve = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| {
         let request_id = &event.context.request_id;
         let span = tracing::info_span!("event", lambda.request_id = request_id);
         handle(event).instrument(span)
     }));
-    tokio::select! {
-        biased;
-        reason = stop => {
-            stop::record(&recorder, reason).await;
-            ExitCode::SUCCESS
-        }
-        ended = serve => {
-            let error = ended.err().map(|error| error.to_string());
-            tracing::error!(error, "the function ends: Lambda's runtime interface is gone");
-            ExitCode::FAILURE
-        }
-    }
+    stop::serve_until_the_end(serve, &recorder).await
 }

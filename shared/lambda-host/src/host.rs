@@ -147,7 +147,7 @@ async fn response_of(response: Response<axum::body::Body>) -> Response<Body> {
         &parts,
         StatusCode::PAYLOAD_TOO_LARGE,
         "answer.too_large",
-        "the answer is recorded but longer than a function can give: send fewer rows",
+        "the answer is recorded but longer than a function can give: send fewer rows, or ask for less at once",
     )
 }
 

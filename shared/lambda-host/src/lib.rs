@@ -38,22 +38,10 @@ use lambda_http::service_fn;
 ///
 /// Call it within 10 seconds of the process's start: until then Lambda takes the function to be initialising.
 pub async fn run(router: Router, settings: HostSettings, recorder: Arc<Recorder>) -> ExitCode {
-    let stop = stop::ending().await;
     let host = Host::new(router, settings);
     let serve = lambda_http::run_concurrent(service_fn(move |event| {
         let host = host.clone();
         async move { host.answer(event).await }
     }));
-    tokio::select! {
-        biased;
-        reason = stop => {
-            stop::record(&recorder, reason).await;
-            ExitCode::SUCCESS
-        }
-        ended = serve => {
-            let error = ended.err().map(|error| error.to_string());
-            tracing::error!(error, "the function ends: Lambda's runtime interface is gone");
-            ExitCode::FAILURE
-        }
-    }
+    stop::serve_until_the_end(serve, &recorder).await
 }

@@ -15,18 +15,18 @@ use crate::settings::HostSettings;
 /// Longest time that a function prepares itself before it takes requests; Lambda ends it after 10 s.
 pub const INIT_TIME: Duration = Duration::from_secs(8);
 
-/// Starts the log: one JSON object a line on standard output. Gives the function's own settings and the host's, or
-/// says everything that is wrong with both.
+/// Starts the log: one JSON object a line on standard output. Gives the function's own settings, which `from_env` reads
+/// by the names of variables, and the host's, or says everything that is wrong with both.
 ///
 /// A function that is set up wrongly ends here: only a new deployment can mend it, and its log says what to mend.
 ///
 /// # Errors
 /// The exit code to end with.
 pub fn start<Config, Faults: Display>(
-    config: Result<Config, Faults>,
-    lookup: impl Fn(&str) -> Option<String>,
+    from_env: impl FnOnce(fn(&str) -> Option<String>) -> Result<Config, Faults>,
 ) -> Result<(Config, HostSettings), ExitCode> {
-    let host = HostSettings::from_env(lookup);
+    let lookup: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
+    let (config, host) = (from_env(lookup), HostSettings::from_env(lookup));
     start_log(host.as_ref().map_or("info", |host| &host.log));
     match (config, host) {
         (Ok(config), Ok(host)) => Ok((config, host)),

@@ -1,5 +1,7 @@
 //! The end of an environment: SIGTERM, and what is recorded in the moment that is left.
 
+use std::fmt::Display;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use audit::EventBody;
@@ -14,11 +16,31 @@ const TIME_TO_RECORD: Duration = Duration::from_millis(300);
 /// Longest time that Lambda may take to register the extension.
 const TIME_TO_REGISTER: Duration = Duration::from_secs(1);
 
+/// Serves until the environment ends, which is then recorded, or until `serve` does, which it never should.
+pub(crate) async fn serve_until_the_end<Failure: Display>(
+    serve: impl Future<Output = Result<(), Failure>>,
+    recorder: &Recorder,
+) -> ExitCode {
+    let end = ending().await;
+    tokio::select! {
+        biased;
+        reason = end => {
+            record(recorder, reason).await;
+            ExitCode::SUCCESS
+        }
+        ended = serve => {
+            let error = ended.err().map(|error| error.to_string());
+            tracing::error!(error, "the function ends: Lambda's runtime interface is gone");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Ready when the environment ends; gives the reason.
 ///
 /// Lambda sends SIGTERM only where an extension is registered, so one that takes no events is. A host that has no
 /// extensions is no fault: there the environment ends without notice.
-pub(crate) async fn ending() -> impl Future<Output = &'static str> {
+async fn ending() -> impl Future<Output = &'static str> {
     let listening = listen();
     let extension = Extension::new()
         .with_events(&[])
@@ -58,7 +80,7 @@ async fn received(mut terminate: Signal, mut interrupt: Signal) -> &'static str 
 }
 
 /// Records the end, where anything was recorded before.
-pub(crate) async fn record(recorder: &Recorder, reason: &'static str) {
+async fn record(recorder: &Recorder, reason: &'static str) {
     if recorder.newest_event_us().is_none() {
         return;
     }

@@ -32,6 +32,7 @@ use domain::ports::AuditAppender;
 use futures::future::{BoxFuture, FutureExt, join, ready};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::rows::EVENTS_KEPT_S;
 use self::rows::RegistrationRows;
 use self::writer::{Job, Writer};
 use crate::attempt::Patience;

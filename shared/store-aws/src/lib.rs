@@ -48,7 +48,7 @@ pub use aliases::LambdaAliases;
 #[cfg(feature = "s3")]
 pub use artifacts::S3Artifacts;
 #[cfg(feature = "dynamodb")]
-pub use audit::DynamoAudit;
+pub use audit::{DynamoAudit, EVENTS_KEPT_S};
 #[cfg(feature = "dynamodb")]
 pub use claims::DynamoClaims;
 pub use connection::{Connection, Endpoints};

@@ -73,6 +73,7 @@ struct Listed {
     unsealed: u64,
     as_of: Option<AsOf>,
     next: Option<String>,
+    expired_before: Option<String>,
 }
 
 /// Lists the events.
@@ -111,10 +112,12 @@ pub(crate) fn run(arguments: &QueryArguments, form: Form) -> Result<Report, Fail
 fn collect(client: &Client, mut question: Question, limit: Option<u64>) -> Result<Report, Failure> {
     let mut events: Vec<Box<RawValue>> = Vec::new();
     let mut first: Option<AsOf> = None;
+    let mut expired_before: Option<String> = None;
     loop {
         let left = limit.map(|limit| limit - events.len() as u64);
         let page = question.ask(client, left)?;
         let as_of = first.get_or_insert(page.as_of).clone();
+        expired_before = expired_before.or(page.expired_before);
         events.extend(page.events);
         question.cursor = page.next;
         let full = limit.is_some_and(|limit| events.len() as u64 >= limit);
@@ -122,6 +125,9 @@ fn collect(client: &Client, mut question: Question, limit: Option<u64>) -> Resul
             let mut value = json!({ "events": [], "as_of": as_of });
             if let Some(next) = &question.cursor {
                 value["next"] = next.clone().into();
+            }
+            if let Some(time) = expired_before {
+                value["expired_before"] = time.into();
             }
             // The events stand in it character by character as they came.
             let events: Vec<&str> = events.iter().map(|event| event.get()).collect();
@@ -150,6 +156,7 @@ fn list(
             .ask(client, left)
             .map_err(|failure| go_on(failure, &question))?;
         listed.as_of.get_or_insert(page.as_of);
+        listed.expired_before = listed.expired_before.or(page.expired_before);
         let mut lines = String::new();
         for event in &page.events {
             lines.push_str(&describe(event)?);
@@ -183,6 +190,7 @@ fn list_csv(
         if listed.as_of.is_none() {
             print(&format!("{}\r\n", page.header))?;
         }
+        listed.expired_before = listed.expired_before.or(page.expired_before);
         let size = page.as_of.unwrap_or_default();
         listed.as_of.get_or_insert_with(|| AsOf {
             origin: String::new(),
@@ -242,6 +250,11 @@ fn finish(listed: Result<Listed, Failure>) -> Result<Report, Failure> {
         "{} events, {} of them not sealed yet, as of tree size {size}",
         listed.events, listed.unsealed
     ));
+    if let Some(time) = listed.expired_before {
+        output::note(format!(
+            "events before {time} are found no more: a copy of the log has them"
+        ));
+    }
     if let Some(next) = listed.next {
         output::note(format!("there are more: --cursor {next}"));
     }

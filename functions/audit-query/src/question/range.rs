@@ -88,6 +88,28 @@ pub(super) fn check(
     ))
 }
 
+/// Refuses a range of which no event is found any more; of one that begins before, gives from when on they are.
+pub(super) fn check_kept(
+    (from_us, until_us): (u64, u64),
+    limits: &Limits,
+    now_us: u64,
+) -> Result<Option<u64>, ApiError> {
+    let Some(kept_us) = limits.kept_us else {
+        return Ok(None);
+    };
+    let oldest_us = now_us.saturating_sub(kept_us);
+    if until_us > oldest_us {
+        return Ok((from_us < oldest_us).then_some(oldest_us));
+    }
+    let message = format!(
+        "events are found for {}, now those from {} on: expected a later time. An earlier event that is sealed is still \
+         given by its place, /v1/audit/events/{{stream}}/{{seq}}, and a copy of the log's bucket has all of them",
+        days(kept_us),
+        rfc3339(oldest_us),
+    );
+    Err(ApiError::bad_field("query.range_expired", "until", message))
+}
+
 /// Begun days count as whole ones.
 fn days(us: u64) -> String {
     match us.div_ceil(86_400_000_000) {

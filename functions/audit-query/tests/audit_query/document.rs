@@ -3,10 +3,11 @@
 use axum::body::Body;
 use http::Request;
 use serde_json::Value;
+use testkit::build::event;
 use testkit::openapi::{check, response_schema};
 
 use crate::events::filled;
-use crate::support::{Reply, principal};
+use crate::support::{Change, Reply, SECOND, limits, principal, site_with};
 
 const DOCUMENT: &str = include_str!("../../../predict/openapi.json");
 
@@ -31,6 +32,7 @@ fn assert_described(document: &Value, route: &str, reply: &Reply) {
         "sealcast-tree-size",
         "sealcast-root",
         "sealcast-next",
+        "sealcast-expired-before",
         "retry-after",
     ] {
         let described = response["headers"][name].is_object();
@@ -104,6 +106,44 @@ async fn every_answer_has_the_form_that_the_document_gives() {
             let reply = site.get(&format!("/v1/audit/events?{query}")).await;
             assert_described(&document, "/v1/audit/events", &reply);
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_says_what_is_wrong_has_the_form_that_the_document_gives() {
+    let document = document();
+    for damage in [
+        Change::Entry(b"{}".to_vec()),
+        Change::Signature([7; 64]),
+        Change::Gone,
+    ] {
+        let site = site_with(audit_query::Limits {
+            kept_us: Some(1),
+            ..limits()
+        });
+        let mut test = site.stream(1).await;
+        let sealed = site.append(&mut test, event("x"), 0).await;
+        site.seal().await;
+        let later = site.append(&mut test, event("y"), 1).await;
+        site.clock.advance(SECOND);
+        site.ok("/v1/audit/events?kind=security").await;
+        site.change(&sealed, damage.clone());
+        site.change(&later, damage);
+        let list = site.ok("/v1/audit/events?kind=security").await;
+        assert_eq!(list.places().len(), 2);
+        assert!(list.text().contains("\"fault\":"), "{}", list.text());
+        assert_described(&document, "/v1/audit/events", &list);
+        let route = "/v1/audit/events/{stream}/{seq}";
+        for record in [&sealed, &later] {
+            let path = format!("/v1/audit/events/{}/{}", record.stream, record.seq);
+            assert_described(&document, route, &site.get(&path).await);
+            let proof = site.get(&format!("{path}/proof")).await;
+            assert_described(&document, &format!("{route}/proof"), &proof);
+        }
+        let expired = "/v1/audit/events?from=2025-12-31T23:00:00Z&until=2025-12-31T23:30:00Z";
+        let expired = site.get(expired).await;
+        assert_eq!(expired.error_code(), "query.range_expired");
+        assert_described(&document, "/v1/audit/events", &expired);
     }
 }
 

@@ -78,6 +78,22 @@ async fn events_are_found_by_time_symbol_model_request_and_kind_and_by_several_a
 }
 
 #[tokio::test]
+async fn a_question_may_be_percent_encoded() {
+    let site = filled().await;
+    for (filters, count) in [
+        ("&symbol=S%50X", 12),
+        ("&%73ymbol=NDX", 6),
+        ("&request_id=request%2D1-3", 1),
+        ("&model=spx-direction%401.0.0&kind=%70rediction", 12),
+    ] {
+        let path = format!("/v1/audit/events?{RANGE}{filters}");
+        assert_eq!(site.ok(&path).await.places().len(), count, "{filters}");
+    }
+    let range = "from=2026-01-01T00%3A00%3A00Z&until=2026-01-01T00%3A10%3A00%2E000001Z";
+    site.ok(&format!("/v1/audit/events?{range}")).await;
+}
+
+#[tokio::test]
 async fn a_range_has_its_beginning_and_not_its_end() {
     let site = site();
     site.clock.advance(3600 * SECOND);

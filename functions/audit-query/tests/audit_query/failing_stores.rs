@@ -1,11 +1,12 @@
 use std::time::{Duration, Instant};
 
-use domain::StoreError;
+use audit::StreamId;
+use domain::{EventPage, EventPosition, StoreError};
 use testkit::Fault;
 use testkit::build::{event, prediction};
 
 use crate::events::{RANGE, filled};
-use crate::support::{SECOND, limits, site_with};
+use crate::support::{NOW, SECOND, limits, site_with};
 
 fn down() -> Fault {
     Fault::Before(StoreError::Unavailable("down".to_owned()))
@@ -82,6 +83,46 @@ async fn the_logs_key_is_asked_for_until_it_is_there_and_then_no_more() {
     site.ok("/v1/audit/checkpoint").await;
     assert_eq!(site.log_key.calls("Signer::public_key_pem"), 2);
     assert_eq!(site.log_key.calls("Signer::sign"), 0);
+}
+
+#[tokio::test]
+async fn an_index_that_does_not_get_on_is_503() {
+    let site = filled().await;
+    let next = EventPosition {
+        time_us: NOW,
+        stream: StreamId([1; 16]),
+        seq: 0,
+    };
+    site.find_only(EventPage {
+        events: Vec::new(),
+        next: Some(next),
+    });
+    let (status, code) = site.get("/v1/audit/events").await.error();
+    assert_eq!((status, &*code), UNAVAILABLE);
+    assert_eq!(site.search.calls("AuditSearch::search"), 2);
+}
+
+#[tokio::test]
+async fn a_finding_that_could_not_be_recorded_is_recorded_when_it_is_found_again() {
+    let site = filled().await;
+    site.seal().await;
+    let path = "/v1/audit/checkpoint";
+    site.change_object("checkpoint", Some(b"x"));
+    for method in ["AuditAppender::append", "AuditAppender::register"] {
+        site.appender.fail_always(method, down());
+    }
+    let error = site.get(path).await.error();
+    assert_eq!(error, (503, "audit.unavailable".to_owned()));
+    for method in ["AuditAppender::append", "AuditAppender::register"] {
+        site.appender.heal(method);
+    }
+    for _ in 0..2 {
+        let error = site.get(path).await.error();
+        assert_eq!(error, (503, "audit.checkpoint_invalid".to_owned()));
+    }
+    let finding = ("audit.checkpoint_invalid", "sealcast.test");
+    let finding = (finding.0.to_owned(), finding.1.to_owned());
+    assert_eq!(site.security().await, [finding]);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ async fn every_format_has_the_same_events() {
     let json = site.ok(&path).await;
     assert_eq!(json.header("content-type"), "application/json");
     assert_eq!(json.header("cache-control"), "no-store");
+    assert_eq!(json.header("x-content-type-options"), "nosniff");
 
     let lines = site.ok(&format!("{path}&format=ndjson")).await;
     assert_eq!(lines.header("content-type"), "application/x-ndjson");

@@ -10,5 +10,6 @@ mod paging;
 mod proofs;
 mod recorded;
 mod refused;
+mod registrations;
 mod support;
 mod tampered;

@@ -16,7 +16,7 @@ use domain::ports::{
     AuditAppender, AuditReader, AuditSearch, LogPublisher, LogReader, LogWriter, SealIndexReader,
     SealIndexWriter, Signer,
 };
-use domain::{LogPath, Principal, PrincipalId, Recorder, Role, StoreError};
+use domain::{EventPage, EventQuery, LogPath, Principal, PrincipalId, Recorder, Role, StoreError};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -47,6 +47,8 @@ pub(crate) fn limits() -> Limits {
 pub(crate) enum Change {
     /// Its entry is another one.
     Entry(Vec<u8>),
+    /// Its signature is another one.
+    Signature([u8; 64]),
     /// It is gone.
     Gone,
     /// It cannot be read, and so neither can any run of rows that it is in.
@@ -57,6 +59,7 @@ pub(crate) enum Change {
 pub(crate) struct Tampered {
     inner: Arc<dyn AuditReader>,
     changes: Mutex<BTreeMap<(StreamId, u64), Change>>,
+    registrations: Mutex<BTreeMap<StreamId, Change>>,
 }
 
 #[async_trait]
@@ -83,7 +86,17 @@ impl AuditReader for Tampered {
     }
 
     async fn registration(&self, stream: StreamId) -> Result<SignedRegistration, StoreError> {
-        self.inner.registration(stream).await
+        let mut signed = self.inner.registration(stream).await?;
+        match self.registrations.lock().unwrap().get(&stream) {
+            None => {}
+            Some(Change::Entry(entry)) => signed.registration.clone_from(entry),
+            Some(Change::Signature(signature)) => signed.signature = *signature,
+            Some(Change::Gone) => return Err(StoreError::NotFound(stream.to_string())),
+            Some(Change::Corrupt) => {
+                return Err(StoreError::Corrupt("a row is no row".to_owned()));
+            }
+        }
+        Ok(signed)
     }
 
     async fn read(
@@ -102,6 +115,10 @@ impl AuditReader for Tampered {
                     record.entry.clone_from(entry);
                     kept.push(record);
                 }
+                Some(Change::Signature(signature)) => {
+                    record.signature = *signature;
+                    kept.push(record);
+                }
                 Some(Change::Gone) => {}
                 Some(Change::Corrupt) => {
                     return Err(StoreError::Corrupt("a row is no row".to_owned()));
@@ -109,6 +126,23 @@ impl AuditReader for Tampered {
             }
         }
         Ok(kept)
+    }
+}
+
+/// An index of events that gives one page only, where a test says so.
+pub(crate) struct Stuck {
+    inner: Arc<dyn AuditSearch>,
+    page: Mutex<Option<EventPage>>,
+}
+
+#[async_trait]
+impl AuditSearch for Stuck {
+    async fn search(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let page = self.page.lock().unwrap().clone();
+        match page {
+            Some(page) => Ok(page),
+            None => self.inner.search(query).await,
+        }
     }
 }
 
@@ -124,6 +158,7 @@ pub(crate) struct Site {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) router: Router,
     tampered: Arc<Tampered>,
+    stuck: Arc<Stuck>,
     edge: Mutex<LogEdge>,
 }
 
@@ -132,25 +167,36 @@ pub(crate) fn site() -> Site {
 }
 
 pub(crate) fn site_with(limits: Limits) -> Site {
-    build(limits, 9, Vec::new())
+    build(ORIGIN, limits, 9, Vec::new())
+}
+
+/// A site over a log with another name.
+pub(crate) fn site_named(origin: &str) -> Site {
+    build(origin, limits(), 9, Vec::new())
 }
 
 /// A site whose log has another key by now than the one that its checkpoints are signed with.
 pub(crate) fn site_trusting(earlier_keys: Vec<VerifierKey>) -> Site {
-    build(limits(), 8, earlier_keys)
+    build(ORIGIN, limits(), 8, earlier_keys)
 }
 
-fn build(limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
+fn build(origin: &str, limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::create(dir.path()).unwrap());
     let appender: Arc<Faulty<dyn AuditAppender>> = Arc::new(Faulty::new(store.audit_appender()));
     let tampered = Arc::new(Tampered {
         inner: store.audit_reader(),
         changes: Mutex::default(),
+        registrations: Mutex::default(),
     });
     let streams: Arc<Faulty<dyn AuditReader>> =
         Arc::new(Faulty::new(tampered.clone() as Arc<dyn AuditReader>));
-    let search: Arc<Faulty<dyn AuditSearch>> = Arc::new(Faulty::new(store.audit_search()));
+    let stuck = Arc::new(Stuck {
+        inner: store.audit_search(),
+        page: Mutex::default(),
+    });
+    let search: Arc<Faulty<dyn AuditSearch>> =
+        Arc::new(Faulty::new(stuck.clone() as Arc<dyn AuditSearch>));
     let index: Arc<Faulty<dyn SealIndexReader>> =
         Arc::new(Faulty::new(store.seal_index() as Arc<dyn SealIndexReader>));
     let log: Arc<Faulty<dyn LogReader>> = Arc::new(Faulty::new(store.log() as Arc<dyn LogReader>));
@@ -175,7 +221,7 @@ fn build(limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
     let query = AuditQuery::new(
         ports,
         limits,
-        ORIGIN.to_owned(),
+        origin.to_owned(),
         Arc::clone(&recorder),
         clock.clone(),
     );
@@ -193,6 +239,7 @@ fn build(limits: Limits, key: u8, earlier_keys: Vec<VerifierKey>) -> Site {
         clock,
         router,
         tampered,
+        stuck,
         edge: Mutex::new(LogEdge::new()),
     }
 }
@@ -337,6 +384,17 @@ impl Site {
     pub(crate) fn change(&self, record: &Record, change: Change) {
         let mut changes = self.tampered.changes.lock().unwrap();
         changes.insert((record.stream, record.seq), change);
+    }
+
+    /// Lets every search give this page.
+    pub(crate) fn find_only(&self, page: EventPage) {
+        *self.stuck.page.lock().unwrap() = Some(page);
+    }
+
+    /// Lets the registration be other than it was written.
+    pub(crate) fn change_registration(&self, stream: StreamId, change: Change) {
+        let mut changes = self.tampered.registrations.lock().unwrap();
+        changes.insert(stream, change);
     }
 
     /// Puts other bytes in the place of an object of the log; `None` removes it.

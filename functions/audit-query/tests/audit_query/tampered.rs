@@ -84,20 +84,118 @@ async fn an_altered_row_of_a_sealed_event_is_found_and_what_was_sealed_is_given(
 }
 
 #[tokio::test]
-async fn an_altered_row_that_is_not_sealed_yet_is_given_as_it_is_for_its_signature_to_be_verified()
-{
+async fn an_altered_row_that_is_not_sealed_yet_is_given_as_it_is_with_the_mark_that_it_is_not_signed()
+ {
     let (site, records) = tampered().await;
     site.change(&records[8], Change::Entry(altered(&records[8])));
+    site.change(&records[9], Change::Signature([7; 64]));
     let events = listed(&site).await;
-    assert_eq!(
-        (faults(&events), &events[8]["sealed"]),
-        (vec![], &Value::from(false))
-    );
+    let code = "audit.event_signature_invalid";
+    assert_eq!(faults(&events), [(8, code), (9, code)]);
+    assert_eq!(events[8]["sealed"], false);
     assert_eq!(events[8]["entry"]["data"]["rows"], 2);
     assert_ne!(
         events[8]["leaf_hash"],
         records[8].receipt().leaf_hash.to_string()
     );
+    assert_eq!(events[9]["entry"]["data"]["rows"], 1);
+    let places = [8, 9].map(|seq| (code.to_owned(), format!("{}:{seq}", records[8].stream)));
+    assert_eq!(site.security().await, places);
+}
+
+#[tokio::test]
+async fn a_row_of_a_sealed_event_with_another_signature_is_found_and_the_sealed_one_is_given() {
+    let (site, records) = tampered().await;
+    site.change(&records[3], Change::Signature(records[4].signature));
+    let events = listed(&site).await;
+    assert_eq!(faults(&events), [(3, "audit.event_altered")]);
+    let sig = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        records[3].signature,
+    );
+    assert_eq!(events[3]["sig"], sig);
+    assert_eq!(events[3]["sealed"], true);
+}
+
+#[tokio::test]
+async fn an_index_that_says_that_an_event_stands_elsewhere_does_not_make_its_row_a_forgery() {
+    use domain::ports::SealIndexWriter;
+    let (site, records) = tampered().await;
+    let elsewhere = audit::seal::LeafRange {
+        stream: records[4].stream,
+        seq_lo: 4,
+        index: 0,
+        count: 1,
+    };
+    site.store
+        .seal_index()
+        .put(&[], &[elsewhere])
+        .await
+        .unwrap();
+    let events = listed(&site).await;
+    assert_eq!(faults(&events)[0], (4, "audit.log_corrupt"));
+    assert_eq!(events[4]["sealed"], false);
+    assert_eq!(events[4]["entry"]["data"]["request_id"], "r-4");
+    let detail = events[4]["fault"]["detail"].as_str().unwrap();
+    assert!(detail.contains("leaf 0, which is another"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_sealed_entry_that_is_not_its_leaf_is_not_given() {
+    let (site, records) = tampered().await;
+    let checkpoint = site.ok("/v1/audit/checkpoint").await;
+    let path = format!(
+        "tile/entries/000.p/{}",
+        checkpoint.header("sealcast-tree-size")
+    );
+    let bundle = site.ok(&format!("/v1/audit/{path}")).await.bytes;
+    let (rows, others) = (b"\"rows\":1", b"\"rows\":2");
+    let mut altered = bundle.clone();
+    for at in 0..altered.len() - rows.len() {
+        if altered[at..].starts_with(rows) {
+            altered[at..at + rows.len()].copy_from_slice(others);
+        }
+    }
+    assert_ne!(altered, bundle);
+    site.change_object(&path, Some(&altered));
+    site.change(&records[3], Change::Gone);
+    let events = listed(&site).await;
+    assert_eq!(faults(&events), [(3, "audit.log_corrupt")]);
+    assert!(events[3].get("entry").is_none());
+}
+
+#[tokio::test]
+async fn an_event_that_is_found_by_what_it_is_not_about_is_marked() {
+    let site = site();
+    site.clock.advance(60 * SECOND);
+    let mut test = site.stream(1).await;
+    let record = site.append(&mut test, prediction("a", &["SPX"]), 0).await;
+    site.append(&mut test, prediction("b", &["SPX"]), 1).await;
+    let paths = ["symbol=SPX", "kind=prediction"].map(|asked| format!("/v1/audit/events?{asked}"));
+    // An index over both, before anybody changes one.
+    site.ok(&paths[0]).await;
+    let entry = String::from_utf8(record.entry.clone()).unwrap();
+    let other = entry.replace("SPX", "NDX");
+    let later = entry.replace("00:00:00.000000Z", "00:00:07.000000Z");
+    for (path, changed) in paths.iter().zip([other, later]) {
+        site.change(&record, Change::Entry(changed.into_bytes()));
+        let json = site.ok(path).await.json();
+        let events = json["events"].as_array().unwrap();
+        assert_eq!(faults(events), [(0, "audit.event_misplaced")], "{path}");
+        assert!(events[0]["entry"].is_object());
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_event_whose_row_is_gone_is_held_against_every_filter() {
+    let (site, records) = tampered().await;
+    site.change(&records[2], Change::Gone);
+    site.change(&records[3], Change::Gone);
+    let path = "/v1/audit/events?model=spx-direction@1.0.0&symbol=";
+    for (symbol, count) in [("SPX", 10), ("NDX", 0)] {
+        let places = site.ok(&format!("{path}{symbol}")).await.places();
+        assert_eq!(places.len(), count, "{symbol}");
+    }
 }
 
 #[tokio::test]

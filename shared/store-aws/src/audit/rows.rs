@@ -5,8 +5,9 @@ use domain::{EventKeys, EventPosition, StoreError, lookup};
 
 use crate::table::{Item, array_of, bytes, bytes_of, number, row, text, text_of};
 
-/// How long an event's row is kept, in seconds: 90 days.
-const KEPT_S: u64 = 90 * 86_400;
+/// How long the audit table keeps the row of an event, in seconds: 90 days, after which it may be gone at any time.
+/// Registrations are kept for good.
+pub const EVENTS_KEPT_S: u64 = 90 * 86_400;
 /// Sort key of a registration.
 pub(super) const REGISTRATION: &str = "registration";
 /// Partition key of the directory.
@@ -142,7 +143,7 @@ pub(super) fn event_row(record: &Record) -> Result<Item, StoreError> {
     put("entry", bytes(entry.clone()));
     put("sig", bytes(*signature));
     put("kind", text(&keys.kind));
-    put("ttl", number(keys.time_us / 1_000_000 + KEPT_S));
+    put("ttl", number(keys.time_us / 1_000_000 + EVENTS_KEPT_S));
     for (pk, sk, key) in [
         ("t_pk", "t_sk", Some(stands.time)),
         ("y_pk", "y_sk", stands.symbol),

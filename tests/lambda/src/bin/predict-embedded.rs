@@ -19,9 +19,10 @@ use web::Edge;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
-    let config = env("SEALCAST_DATA").ok_or("SEALCAST_DATA: expected a directory");
-    let (data, host) = match lambda_host::start(config, env) {
+    let data = |env: fn(&str) -> Option<String>| {
+        env("SEALCAST_DATA").ok_or("SEALCAST_DATA: expected a directory")
+    };
+    let (data, host) = match lambda_host::start(data) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
@@ -32,7 +33,7 @@ async fn main() -> ExitCode {
     let clock = Arc::new(SystemClock);
     let gone = |name: &str| Path::new(&data).join(format!("{name}.gone"));
     let log = Arc::new(Gone::while_exists(gone("log"), store.audit_appender()));
-    let mut read = SettingsReader::new(env);
+    let mut read = SettingsReader::new(|name| std::env::var(name).ok());
     let recorder = match AuditMode::from_settings(&mut read) {
         AuditMode::Strict => Arc::new(Recorder::new(
             host.arn("arn:aws:kms:eu-west-1:111122223333:key/test"),

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use audit::StreamId;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use web::ApiError;
 
-use super::{filters, read_seq, read_stream, without_parameters};
+use super::OneEvent;
 use crate::function::AuditQuery;
 use crate::head::Head;
 use crate::read::FoundEvent;
@@ -16,22 +15,18 @@ use crate::sealed::MISSING;
 
 pub(in crate::routes) async fn one(
     auditor: Auditor,
+    asked: OneEvent,
     State(query): State<Arc<AuditQuery>>,
-    Path((stream, seq)): Path<(String, String)>,
-    RawQuery(parameters): RawQuery,
 ) -> Result<Response, ApiError> {
-    without_parameters(parameters.as_deref())?;
-    let (stream, seq) = (read_stream(&stream)?, read_seq(&seq)?);
     let _place = query.admit()?;
     let head = query.head().await?;
-    let event = find(&query, stream, seq, &head).await?;
+    let event = find(&query, &asked, &head).await?;
     let proof = match (event.leaf_hash(), event.index) {
         (Some(leaf), Some(index)) => Some(query.prove(leaf, index, &head).await?.to_string()),
         _ => None,
     };
-    let asked = filters([("stream", stream.to_string()), ("seq", seq.to_string())]);
     let size = head.checkpoint.size;
-    let durability = query.record(&auditor, asked, 1, size).await?;
+    let durability = query.record(&auditor, asked.filters(), 1, size).await?;
     let body = dto::OneEventResponse {
         event: dto::EventResponse::of(&event),
         proof,
@@ -44,11 +39,10 @@ pub(in crate::routes) async fn one(
 /// The event as of `head`, what is wrong with it recorded.
 pub(super) async fn find(
     query: &AuditQuery,
-    stream: StreamId,
-    seq: u64,
+    asked: &OneEvent,
     head: &Head,
 ) -> Result<FoundEvent, ApiError> {
-    let event = query.read_event((stream, seq), head).await?;
+    let event = query.read_event(asked.0, head).await?;
     if event
         .fault
         .as_ref()

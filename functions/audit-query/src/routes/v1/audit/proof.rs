@@ -2,27 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use web::ApiError;
 
-use super::{event, filters, read_seq, read_stream, without_parameters};
+use super::{OneEvent, event};
 use crate::function::AuditQuery;
 use crate::routes::{self, Auditor, NO_STORE, TEXT};
 
 pub(in crate::routes) async fn prove(
     auditor: Auditor,
+    asked: OneEvent,
     State(query): State<Arc<AuditQuery>>,
-    Path((stream, seq)): Path<(String, String)>,
-    RawQuery(parameters): RawQuery,
 ) -> Result<Response, ApiError> {
-    without_parameters(parameters.as_deref())?;
-    let (stream, seq) = (read_stream(&stream)?, read_seq(&seq)?);
     let _place = query.admit()?;
     let head = query.head().await?;
     let size = head.checkpoint.size;
-    let event = event::find(&query, stream, seq, &head).await?;
+    let event = event::find(&query, &asked, &head).await?;
     let (Some(leaf), Some(index)) = (event.leaf_hash(), event.index) else {
         return Err(match event.fault {
             Some(fault) => ApiError::new(StatusCode::CONFLICT, fault.code, fault.detail),
@@ -30,8 +27,7 @@ pub(in crate::routes) async fn prove(
         });
     };
     let proof = query.prove(leaf, index, &head).await?;
-    let asked = filters([("stream", stream.to_string()), ("seq", seq.to_string())]);
-    let durability = query.record(&auditor, asked, 1, size).await?;
+    let durability = query.record(&auditor, asked.filters(), 1, size).await?;
     let response = routes::response(proof.to_string().into(), TEXT, NO_STORE);
     let response = routes::as_of(response, &head);
     Ok(routes::recorded(response, durability))

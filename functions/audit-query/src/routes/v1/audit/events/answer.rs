@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use audit::stream::rfc3339;
 use axum::body::Body;
 use bytes::Bytes;
 use domain::EventPosition;
@@ -21,8 +22,8 @@ use crate::read::{BATCH, FoundEvent};
 use crate::routes::dto::{AsOfResponse, EventResponse};
 
 /// What is answered: the first events as they are written, and those that are still to be read.
-pub(super) struct Answer {
-    format: Format,
+pub(super) struct Answer<'a> {
+    question: &'a Question,
     head: Head,
     written: Vec<Vec<u8>>,
     rest: Vec<EventPosition>,
@@ -34,15 +35,17 @@ struct EventsResponse<'a> {
     events: Vec<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_before: Option<String>,
     as_of: AsOfResponse<'a>,
 }
 
-impl Answer {
+impl<'a> Answer<'a> {
     /// Reads the first events: all of them, or as many as an answer may hold in memory. Where it cannot go on from
     /// there it ends there.
     pub(super) async fn begin(
         query: &AuditQuery,
-        question: &Question,
+        question: &'a Question,
         found: Found,
         head: &Head,
     ) -> Result<Self, ApiError> {
@@ -53,7 +56,7 @@ impl Answer {
             mut next,
         } = found;
         'read: for batch in positions.chunks(BATCH) {
-            for (event, position) in read(query, batch, head).await?.iter().zip(batch) {
+            for (event, position) in read(query, question, batch, head).await?.iter().zip(batch) {
                 let bytes = write(format, event)?;
                 end += 1;
                 length += bytes.len();
@@ -71,7 +74,7 @@ impl Answer {
             rest.clear();
         }
         Ok(Self {
-            format,
+            question,
             head: head.clone(),
             written,
             rest,
@@ -97,7 +100,8 @@ impl Answer {
         next: Option<&str>,
         place: OwnedSemaphorePermit,
     ) -> Result<Body, ApiError> {
-        let first = match self.format {
+        let format = self.question.format;
+        let first = match format {
             Format::Json => {
                 let events: Result<_, _> = self
                     .written
@@ -107,6 +111,7 @@ impl Answer {
                 let body = EventsResponse {
                     events: events.map_err(|_| ApiError::internal())?,
                     next,
+                    expired_before: self.question.expired_before_us.map(rfc3339),
                     as_of: AsOfResponse::of(head),
                 };
                 serde_json::to_vec(&body).map_err(|_| ApiError::internal())?
@@ -118,9 +123,9 @@ impl Answer {
             return Ok(first.into());
         }
         let state = Some((Bytes::from(first), self.rest.into_iter(), place));
-        let (format, head) = (self.format, self.head);
+        let (question, head) = (self.question.clone(), self.head);
         let body = stream::try_unfold(state, move |state| {
-            let (query, head) = (Arc::clone(&query), head.clone());
+            let (query, head, question) = (Arc::clone(&query), head.clone(), question.clone());
             async move {
                 let Some((chunk, mut rest, place)) = state else {
                     return Ok(None);
@@ -129,7 +134,7 @@ impl Answer {
                 if batch.is_empty() {
                     return Ok(Some((chunk, None)));
                 }
-                let next = write_batch(&query, format, &batch, &head).await;
+                let next = write_batch(&query, &question, &batch, &head).await;
                 let next = next.map_err(|error| std::io::Error::other(error.code))?;
                 Ok::<_, std::io::Error>(Some((chunk, Some((next, rest, place)))))
             }
@@ -140,23 +145,24 @@ impl Answer {
 
 async fn read(
     query: &AuditQuery,
+    question: &Question,
     batch: &[EventPosition],
     head: &Head,
 ) -> Result<Vec<FoundEvent>, ApiError> {
-    let events = query.read_events(batch, head).await?;
+    let events = query.read_found(question, batch, head).await?;
     query.raise_faults(&events).await;
     Ok(events)
 }
 
 async fn write_batch(
     query: &AuditQuery,
-    format: Format,
+    question: &Question,
     batch: &[EventPosition],
     head: &Head,
 ) -> Result<Bytes, ApiError> {
     let mut bytes = Vec::new();
-    for event in read(query, batch, head).await? {
-        bytes.extend(write(format, &event)?);
+    for event in read(query, question, batch, head).await? {
+        bytes.extend(write(question.format, &event)?);
     }
     Ok(bytes.into())
 }
