@@ -13,8 +13,11 @@ mod verify;
 use audit::StreamId;
 use clap::Subcommand;
 
+use crate::arguments::StoreArguments;
 use crate::failure::{Exit, Failure};
+use crate::log_trust::{Trust, TrustArguments};
 use crate::output::{Form, Report};
+use crate::sealed_log::{LogArguments, Source};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -45,6 +48,25 @@ pub(crate) fn run(command: &AuditCommand, form: Form) -> Result<Report, Failure>
         AuditCommand::Query(arguments) => query::run(arguments, form),
         AuditCommand::Tail(arguments) => tail::run(arguments, form),
         AuditCommand::Show(arguments) => show::run(arguments),
+    }
+}
+
+/// The log that was named, and the keys that make its checkpoint trusted.
+fn open_log(
+    log: &LogArguments,
+    store: &StoreArguments,
+    trust: &TrustArguments,
+) -> Result<(Source, Trust), Failure> {
+    let source = log.open(store).map_err(not_verified)?;
+    let trust = trust.read_for(&source).map_err(not_verified)?;
+    Ok((source, trust))
+}
+
+/// A failure to write a file that was asked for: the local disk says nothing about the log.
+fn not_written(failure: Failure) -> Failure {
+    Failure {
+        exit: Exit::Unavailable,
+        ..failure
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::ask::{self, Client};
-use crate::events::{AsOf, EventLine, FilterArguments, Question};
-use crate::failure::Failure;
+use crate::events::{AsOf, EventLine, FilterArguments, Question, before, write_time};
+use crate::failure::{Exit, Failure};
 use crate::output::{self, Form, Report};
 use crate::sealed_log::ApiArguments;
 
@@ -78,12 +78,8 @@ struct Listed {
 /// Lists the events.
 pub(crate) fn run(arguments: &QueryArguments, form: Form) -> Result<Report, Failure> {
     let client = open(&arguments.api)?;
-    let from = arguments.last.map(|last| {
-        let time = SystemTime::now()
-            .checked_sub(last)
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        humantime::format_rfc3339_micros(time).to_string()
-    });
+    let last = arguments.last;
+    let from = last.map(|last| write_time(before(SystemTime::now(), last)));
     let question = Question {
         filter: arguments.filter.clone(),
         from: from.or_else(|| arguments.from.clone()),
@@ -95,6 +91,9 @@ pub(crate) fn run(arguments: &QueryArguments, form: Form) -> Result<Report, Fail
     } else {
         arguments.format
     };
+    let range = [&arguments.from, &arguments.until, &arguments.cursor];
+    let default_range = last.is_none() && range.iter().all(|given| given.is_none());
+    let finish = |listed| finish(listed, default_range);
     match format {
         QueryFormat::Json => collect(&client, question, arguments.limit),
         QueryFormat::Csv => finish(list_csv(&client, question, arguments.limit)),
@@ -212,12 +211,12 @@ fn list_csv(
 /// Says where a query goes on that was interrupted after some of its pages.
 fn go_on(failure: Failure, question: &Question) -> Failure {
     match &question.cursor {
-        Some(cursor) => Failure {
+        Some(cursor) if failure.exit == Exit::Unavailable => Failure {
             message: format!("{}; go on with --cursor {cursor}", failure.message),
             ..failure
         }
         .with("cursor", cursor.clone()),
-        None => failure,
+        _ => failure,
     }
 }
 
@@ -235,11 +234,16 @@ pub(super) fn print(lines: &str) -> Result<bool, Failure> {
 }
 
 /// Says, beside the events, as of when they are.
-fn finish(listed: Result<Listed, Failure>) -> Result<Report, Failure> {
+fn finish(listed: Result<Listed, Failure>, default_range: bool) -> Result<Report, Failure> {
     let listed = listed?;
     let size = listed.as_of.map_or(0, |as_of| as_of.size);
+    let range = if default_range {
+        " of the last hour (--last, --from)"
+    } else {
+        ""
+    };
     output::note(format!(
-        "{} events, {} of them not sealed yet, as of tree size {size}",
+        "{} events{range}, {} of them not sealed yet, as of tree size {size}",
         listed.events, listed.unsealed
     ));
     if let Some(next) = listed.next {

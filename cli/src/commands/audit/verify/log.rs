@@ -7,7 +7,7 @@ use audit::whole_log::{LogFault, LogReport, verify_log, verify_part};
 use serde_json::{Value, json};
 
 use super::super::checkpoint::{self, check_grown, describe_growth, read_kept};
-use super::super::not_verified;
+use super::super::{not_verified, open_log};
 use super::VerifyArguments;
 use crate::failure::{Exit, Failure};
 use crate::log_proof::newest_seal;
@@ -48,14 +48,32 @@ impl Verdict {
     }
 }
 
+/// Whether the log grew from a checkpoint that was kept.
+struct Growth {
+    older: Opened,
+    /// Why not, or why nobody knows.
+    failure: Option<Failure>,
+}
+
+impl Growth {
+    fn holds(&self) -> bool {
+        self.failure.is_none()
+    }
+}
+
+/// What is known of the log before its entries are read.
+struct Found {
+    opened: Opened,
+    growth: Option<Growth>,
+    tiles: Tiles,
+}
+
 /// What was found, and what it was found with.
 struct Outcome<'a> {
     place: String,
     opened: Opened,
     trust: &'a Trust,
-    older: Option<Opened>,
-    /// The log did not grow from the kept checkpoint.
-    growth: Option<Failure>,
+    growth: Option<Growth>,
     range: (u64, u64),
     report: LogReport,
     tiles: Tiles,
@@ -65,10 +83,8 @@ struct Outcome<'a> {
 
 /// Verifies the log.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let source = arguments.log.open(&arguments.store);
-    let source = source.map_err(not_verified)?;
-    let trust = arguments.trust.read_all_for(&source);
-    let trust = trust.map_err(not_verified)?;
+    let (source, mut trust) = open_log(&arguments.log, &arguments.store, &arguments.trust)?;
+    trust.add_registrars_of(&source).map_err(not_verified)?;
     let mut objects = source.objects();
     let mirror = match &arguments.mirror {
         Some(dir) => {
@@ -82,34 +98,66 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     let opened = trust
         .open(&note)
         .map_err(|error| describe_open_error(&error).while_doing(objects.place()))?;
-    if let Some(mirror) = &mirror {
+    let mut tiles = Tiles::new(&objects);
+    let growth = check_all_growth(arguments, mirror.as_deref(), &trust, &opened, &mut tiles)?;
+    let holds = growth.as_ref().is_none_or(Growth::holds);
+    if let (Some(mirror), true) = (&mirror, holds) {
+        // Where the log did not grow from it, the copy's own checkpoint is the evidence.
         mirror.keep_checkpoint(&note)?;
     }
-    let outcome = verify(arguments, &trust, opened, &objects, &source)?;
+    let found = Found {
+        opened,
+        growth,
+        tiles,
+    };
+    let outcome = verify(arguments, &trust, found, &objects, &source)?;
     outcome.report(arguments.streams)
+}
+
+/// Holds the log against the checkpoints that were kept: the one that is named, and that of the copy. Gives the one
+/// that it did not grow from, else the first.
+fn check_all_growth(
+    arguments: &VerifyArguments,
+    mirror: Option<&Mirror>,
+    trust: &Trust,
+    opened: &Opened,
+    tiles: &mut Tiles,
+) -> Result<Option<Growth>, Failure> {
+    let named = arguments.since.clone().map(|path| (path, "--since"));
+    let copied = mirror.and_then(Mirror::kept_checkpoint);
+    let copied = copied.map(|path| (path, "--mirror"));
+    let mut first = None;
+    for (path, option) in named.into_iter().chain(copied) {
+        let older = read_kept(trust, &path, option)?;
+        let failure = check_grown(&older, opened, tiles).err();
+        let growth = Growth { older, failure };
+        if !growth.holds() {
+            return Ok(Some(growth));
+        }
+        first = first.or(Some(growth));
+    }
+    Ok(first)
 }
 
 fn verify<'a>(
     arguments: &VerifyArguments,
     trust: &'a Trust,
-    opened: Opened,
+    found: Found,
     objects: &Arc<dyn LogObjects>,
     source: &Source,
 ) -> Result<Outcome<'a>, Failure> {
     let started = Instant::now();
+    let Found {
+        opened,
+        growth,
+        mut tiles,
+    } = found;
     let size = opened.checkpoint.size;
-    let mut tiles = Tiles::new(objects);
-    let older = match &arguments.since {
-        Some(path) => Some(read_kept(trust, path)?),
-        None => None,
-    };
-    let growth = match &older {
-        Some(older) => check_grown(older, &opened, &mut tiles).err(),
-        None => None,
-    };
     let newest_seal = newest_seal(&mut tiles, &opened.checkpoint).map(|seal| seal.time);
-    let kept = older.as_ref().map(|older| older.checkpoint.size);
-    let range = choose_range(arguments, kept.filter(|_| growth.is_none()), size)?;
+    let grown = growth.as_ref().filter(|growth| growth.holds());
+    let since = grown.filter(|_| arguments.since.is_some());
+    let kept = since.map(|growth| growth.older.checkpoint.size);
+    let range = choose_range(arguments, kept, size)?;
     let mut tiles = tiles.fetching_ahead(reading_order(range.0, range.1, size));
     let mut progress = Progress::counting("verifying", range.1 - range.0);
     let mut done = 0;
@@ -141,7 +189,6 @@ fn verify<'a>(
         place: objects.place(),
         opened,
         trust,
-        older,
         growth,
         range,
         report,
@@ -162,7 +209,8 @@ fn choose_range(
         let message = format!("--until {until}: the log has {size} entries");
         return Err(Failure::usage("--until", message));
     }
-    if from > until || (from == until && kept.is_none() && from > 0) {
+    let nothing_new = kept == Some(until) && arguments.from.is_none();
+    if from > until || (from == until && size > 0 && !nothing_new) {
         let message = format!("--from {from}: expected an index before {until}");
         return Err(Failure::usage("--from", message));
     }
@@ -170,8 +218,13 @@ fn choose_range(
 }
 
 impl Outcome<'_> {
+    /// Why the growth does not hold, or is not known.
+    fn not_grown(&self) -> Option<&Failure> {
+        self.growth.as_ref()?.failure.as_ref()
+    }
+
     fn verdict(&self) -> Verdict {
-        let growth = self.growth.as_ref().map(|failure| failure.exit);
+        let growth = self.not_grown().map(|failure| failure.exit);
         if growth == Some(Exit::Refused) || !self.report.is_sound() {
             Verdict::Tampered
         } else if growth == Some(Exit::Unavailable) || self.tiles.lost().is_some() {
@@ -226,7 +279,7 @@ impl Outcome<'_> {
         if !report.root_verified && report.is_sound() {
             said.push("that the entries lead to the checkpoint's root".to_owned());
         }
-        if let Some(failure) = &self.growth
+        if let Some(failure) = self.not_grown()
             && failure.exit != Exit::Refused
         {
             said.push(format!("the growth: {}", failure.message));
@@ -254,6 +307,7 @@ impl Outcome<'_> {
             "verified": verdict == Verdict::Verified,
             "place": self.place,
             "checkpoint": self.opened.to_json(self.trust.from),
+            "registration_key_from": self.trust.registrars_from,
             "newest_seal": self.newest_seal,
             "from": self.range.0,
             "until": self.range.1,
@@ -275,11 +329,12 @@ impl Outcome<'_> {
             "duration_ms": (self.duration_s * 1e3).round() as u64,
             "entries_per_s": self.rate().round() as u64,
         });
-        if let Some(older) = &self.older {
-            value["growth"] = match &self.growth {
-                None => json!({ "from": older.checkpoint.size, "holds": true }),
+        if let Some(Growth { older, failure }) = &self.growth {
+            let from = older.checkpoint.size;
+            value["growth"] = match failure {
+                None => json!({ "from": from, "holds": true }),
                 Some(failure) => json!({
-                    "from": older.checkpoint.size,
+                    "from": from,
                     "holds": false,
                     "code": failure.code,
                     "error": failure.message,
@@ -302,35 +357,28 @@ impl Outcome<'_> {
 
     fn describe(&self, list_streams: bool) -> Text {
         let report = &self.report;
-        let what = if self.range == (0, self.opened.checkpoint.size) {
-            "the whole log".to_owned()
-        } else {
-            format!(
-                "entries {} to {}",
-                self.range.0,
-                self.range.1.saturating_sub(1)
-            )
+        let what = match self.range {
+            (0, until) if until == self.opened.checkpoint.size => "the whole log".to_owned(),
+            (from, until) if from == until => "the growth; no entry is new".to_owned(),
+            (from, until) => format!("entries {from} to {}", until - 1),
         };
         let verdict = match self.verdict() {
             Verdict::Verified => what,
             Verdict::Tampered => format!("NO: evidence of tampering in {what}"),
-            Verdict::Incomplete => format!("not all: something that {what} takes is not there"),
-            Verdict::Unreachable => format!("not all: {what} could not be read to its end"),
+            Verdict::Incomplete => format!("NOT ALL of {what}: what is not there is listed below"),
+            Verdict::Unreachable => {
+                format!("NOT ALL of {what}: it could not be read to its end, see below")
+            }
         };
         let streams = report.streams.values();
         let closed = streams.clone().filter(|stream| stream.closed).count();
         let events: u64 = streams.map(|stream| stream.events).sum();
         let rate = self.rate();
+        let grown = self.growth.as_ref().filter(|growth| growth.holds());
         let mut text = Text::new().field("verified", verdict);
         text = checkpoint::describe(text, &self.opened, self.trust.from)
             .optional("newest seal", self.newest_seal.as_ref())
-            .optional(
-                "grown",
-                self.older
-                    .as_ref()
-                    .filter(|_| self.growth.is_none())
-                    .map(describe_growth),
-            )
+            .optional("grown", grown.map(|growth| describe_growth(&growth.older)))
             .field(
                 "entries",
                 format!(
@@ -345,6 +393,7 @@ impl Outcome<'_> {
                 format!("{}, {closed} of them ended", report.streams.len()),
             )
             .field("signatures", format!("{} verified", report.signatures))
+            .optional("but", self.trust.registrars_from.registrar_caveat())
             .field(
                 "took",
                 format!("{:.1} s, {rate:.0} entries/s", self.duration_s),
@@ -373,8 +422,7 @@ impl Outcome<'_> {
         }
         let mut found: Vec<Vec<String>> = Vec::new();
         if let Some(failure) = self
-            .growth
-            .as_ref()
+            .not_grown()
             .filter(|failure| failure.exit == Exit::Refused)
         {
             found.push(vec![failure.code.clone(), failure.message.clone()]);
