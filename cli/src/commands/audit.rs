@@ -11,7 +11,7 @@ mod tail;
 mod verify;
 
 use audit::StreamId;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::arguments::StoreArguments;
 use crate::failure::{Exit, Failure};
@@ -51,15 +51,24 @@ pub(crate) fn run(command: &AuditCommand, form: Form) -> Result<Report, Failure>
     }
 }
 
-/// The log that was named, and the keys that make its checkpoint trusted.
-fn open_log(
-    log: &LogArguments,
-    store: &StoreArguments,
-    trust: &TrustArguments,
-) -> Result<(Source, Trust), Failure> {
-    let source = log.open(store).map_err(not_verified)?;
-    let trust = trust.read_for(&source).map_err(not_verified)?;
-    Ok((source, trust))
+/// Which log a command reads, and what makes it trusted.
+#[derive(Debug, Args)]
+struct LogChoice {
+    #[command(flatten)]
+    log: LogArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
+}
+
+impl LogChoice {
+    /// The log that was named, and the keys that make its checkpoint trusted.
+    fn open(&self) -> Result<(Source, Trust), Failure> {
+        let source = self.log.open(&self.store).map_err(not_verified)?;
+        let trust = self.trust.read_for(&source).map_err(not_verified)?;
+        Ok((source, trust))
+    }
 }
 
 /// A failure to write a file that was asked for: the local disk says nothing about the log.

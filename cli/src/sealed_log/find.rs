@@ -131,6 +131,7 @@ pub(crate) fn find_event(
             let found = bundles.scan(block, stream, seq, &mut progress)?;
             return found.map(Some).ok_or(FindError::NotWhereSealed(end - 1));
         }
+        progress.advance(end - seal.previous_size);
         end = seal.previous_size;
     }
     Ok(None)

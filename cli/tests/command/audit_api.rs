@@ -183,6 +183,37 @@ fn a_server_that_now_and_then_refuses_is_asked_again_and_one_that_is_gone_is_no_
 }
 
 #[test]
+fn a_growth_that_is_shown_once_and_then_otherwise_is_not_written() {
+    let (sealed, _) = Sealed::three_streams();
+    let (log, count) = (serve_log(&sealed), AtomicUsize::new(0));
+    let address = start(move |path| {
+        let (status, headers, mut body) = log(path);
+        if path.ends_with("tile/0/000") && count.fetch_add(1, Ordering::Relaxed) > 0 {
+            body[8] ^= 1;
+        }
+        (status, headers, body)
+    });
+    let line = "audit checkpoint SERVER KEYS --since {}/kept --growth {}/growth --json";
+    let (exit, code, _) = run(&sealed, &address, line).failure();
+    assert_eq!((exit, code.as_str()), (1, "audit.tile_differs"));
+    assert!(!sealed.path("growth").exists());
+}
+
+#[test]
+fn whoever_may_not_ask_proves_nothing() {
+    let (sealed, streams) = Sealed::three_streams();
+    let address = start(|_| refuse(403, "auth.role_missing"));
+    let receipt = streams[0].receipt(7);
+    let line = format!("audit prove {receipt} SERVER KEYS --json");
+    let (exit, code, error) = run(&sealed, &address, &line).failure();
+    assert_eq!((exit, code.as_str()), (4, "auth.role_missing"));
+    assert!(error.contains(&format!("{}:7", streams[0].id())), "{error}");
+    let line = format!("audit verify SERVER KEYS --receipt {receipt} --json");
+    let found = run(&sealed, &address, &line).ends_with(4).json();
+    assert_eq!(found["verdict"], "unreachable");
+}
+
+#[test]
 fn registrations_before_a_range_are_asked_of_the_api_and_else_found_in_the_log() {
     let (sealed, streams) = Sealed::three_streams();
     let lines: Vec<(String, Vec<u8>)> = streams

@@ -463,6 +463,76 @@ fn an_event_is_proven_by_files_that_verify_offline() {
 }
 
 #[test]
+fn no_file_is_written_of_another_event_than_the_receipts_or_of_half_a_proof() {
+    let (sealed, streams) = Sealed::three_streams();
+    let other = stream(1, 150, "other").receipt(7);
+    let line = format!("audit prove {other} --log {{}}/log KEYS --out {{}}/p --json");
+    let (exit, code, _) = run(&sealed, &line).failure();
+    assert_eq!((exit, code.as_str()), (1, "audit.receipt_mismatch"));
+    assert!(!sealed.path("p").exists());
+    fs::create_dir(sealed.path("p")).unwrap();
+    fs::write(sealed.path("p/e.tlog-proof"), "kept").unwrap();
+    let line = format!(
+        "audit prove {} --log {{}}/log KEYS --out {{}}/p --name e --json",
+        streams[0].receipt(7)
+    );
+    let (exit, code, _) = run(&sealed, &line).failure();
+    assert_eq!((exit, code.as_str()), (4, "file.exists"));
+    assert!(!sealed.path("p/e.json").exists());
+    let kept = fs::read_to_string(sealed.path("p/e.tlog-proof")).unwrap();
+    assert_eq!(kept, "kept");
+    // Where no folder can be made, nothing is said about the log either.
+    let line = line.replace("{}/p ", "{}/log.vkey/p ");
+    assert_eq!(run(&sealed, &line).failure().0, 4);
+}
+
+#[test]
+fn the_time_of_a_seal_that_is_not_proven_is_not_told() {
+    let (sealed, _) = Sealed::three_streams();
+    change_bundle(&sealed, 454, |entries| {
+        let entry = &mut entries[454 % 256];
+        let text = String::from_utf8(entry.clone()).unwrap();
+        *entry = text
+            .replace("2023-11-14T22:15:20", "2026-11-14T22:15:20")
+            .into_bytes();
+    });
+    let line = "audit checkpoint --log {}/log KEYS --json";
+    let found = run(&sealed, line).ends_with(0).json();
+    assert_eq!(
+        (&found["newest_seal"], &found["age_s"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn a_growth_that_cannot_be_checked_is_no_evidence() {
+    let (sealed, _) = Sealed::three_streams();
+    let line = "audit checkpoint --log {}/log KEYS --since {}/kept --json";
+    let path = sealed.log("tile/0/000");
+    let tile = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let (exit, code, _) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (3, "audit.log_unreadable"));
+    // Where it is there and is none, somebody made it so.
+    fs::write(&path, &tile[1..]).unwrap();
+    assert_eq!(run(&sealed, line).failure().0, 1);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(run(&sealed, line).failure().0, 4);
+}
+
+#[test]
+fn an_older_checkpoint_is_verified_by_the_wider_tiles_of_the_grown_log() {
+    let (sealed, _) = Sealed::three_streams();
+    fs::copy(sealed.path("kept"), sealed.log("checkpoint")).unwrap();
+    for kind in ["0", "entries", "signatures"] {
+        fs::remove_dir_all(sealed.log(&format!("tile/{kind}/000.p"))).unwrap();
+    }
+    let found = run(&sealed, "audit verify --log {}/log KEYS --json").ends_with(0);
+    assert_eq!(found.json()["entries"], 124);
+}
+
+#[test]
 fn a_seal_is_proven_by_its_index_and_what_is_not_sealed_is_not() {
     let (sealed, streams) = Sealed::three_streams();
     let line = "audit prove --index 454 --log {}/log --key {}/log.vkey --out {}/p --json";
@@ -501,6 +571,13 @@ fn receipts_are_held_against_the_log() {
     let found = run(&sealed, &line).ends_with(1).json();
     assert_eq!(found["verdict"], "tampered");
     assert_eq!(found["receipts"][0]["code"], "audit.receipt_mismatch");
+    // Beside one that is not there, evidence stays evidence.
+    let absent = stream(4, 1, "never sealed").receipt(0);
+    let line = format!(
+        "audit verify --log {{}}/log --key {{}}/log.vkey --receipt {absent} --receipt {other} --json"
+    );
+    let found = run(&sealed, &line).ends_with(1).json();
+    assert_eq!(found["verdict"], "tampered");
 }
 
 #[test]
@@ -635,6 +712,14 @@ fn a_cosignature_that_is_asked_for_must_be_there() {
     let found = run(&sealed, line).ends_with(0).json();
     let signers = serde_json::json!(["example.com/audit", "witness.example"]);
     assert_eq!(found["signed_by"], signers);
+
+    // Keys of two logs: which of them is meant?
+    let public = PublicKey(SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes());
+    let second = VerifierKey::ed25519(KeyName::parse("b.example").unwrap(), &public).unwrap();
+    fs::write(sealed.path("b.vkey"), second.to_string()).unwrap();
+    let both = "audit checkpoint --log {}/log --key {}/b.vkey --key {}/log.vkey --json";
+    assert_eq!(run(&sealed, both).failure().0, 2);
+    run(&sealed, &format!("{both} --origin example.com/audit")).ends_with(0);
 
     // A witness alone is no log, and two of one are too few.
     for (wrong, exit) in [

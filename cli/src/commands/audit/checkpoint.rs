@@ -9,13 +9,13 @@ use audit::tree::verify_consistency;
 use clap::Args;
 use serde_json::json;
 
-use crate::arguments::StoreArguments;
+use super::LogChoice;
 use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::log_proof::newest_seal;
-use crate::log_trust::{KeyFrom, Opened, Trust, TrustArguments, describe_open_error, encode_root};
+use crate::log_trust::{KeyFrom, Opened, Trust, describe_open_error, encode_root};
 use crate::output::{Report, Text};
-use crate::sealed_log::{self, LogArguments, Tiles};
+use crate::sealed_log::{self, Tiles};
 
 const EXIT_CODES: &str = "Exit codes:
   0  the checkpoint is signed by a trusted key, and with --since the log has only grown
@@ -30,11 +30,7 @@ const EXIT_CODES: &str = "Exit codes:
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct CheckpointArguments {
     #[command(flatten)]
-    log: LogArguments,
-    #[command(flatten)]
-    store: StoreArguments,
-    #[command(flatten)]
-    trust: TrustArguments,
+    log: LogChoice,
     /// A checkpoint that was kept: the log must have grown from it.
     #[arg(long, value_name = "CHECKPOINT")]
     since: Option<PathBuf>,
@@ -49,7 +45,7 @@ pub(crate) struct CheckpointArguments {
 
 /// Reads, verifies and shows the checkpoint.
 pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
-    let (source, trust) = super::open_log(&arguments.log, &arguments.store, &arguments.trust)?;
+    let (source, trust) = arguments.log.open()?;
     let objects = source.objects();
     let note = sealed_log::read_checkpoint(objects.as_ref())?;
     let opened = trust

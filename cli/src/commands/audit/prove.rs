@@ -10,13 +10,13 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::arguments::StoreArguments;
+use super::LogChoice;
 use crate::ask::Client;
 use crate::failure::Failure;
 use crate::log_proof::{Proven, prove_event, prove_index, verify_entry};
-use crate::log_trust::{KeyFrom, Trust, TrustArguments, encode_root};
+use crate::log_trust::{KeyFrom, Trust, encode_root};
 use crate::output::{Report, Text};
-use crate::sealed_log::{self, LogArguments, Source, Tiles};
+use crate::sealed_log::{self, Source, Tiles};
 use crate::{files, stream_file};
 
 /// Longest event with its proof that is read, in bytes.
@@ -44,11 +44,7 @@ pub(crate) struct ProveArguments {
     #[arg(long, value_name = "INDEX")]
     index: Option<u64>,
     #[command(flatten)]
-    log: LogArguments,
-    #[command(flatten)]
-    store: StoreArguments,
-    #[command(flatten)]
-    trust: TrustArguments,
+    log: LogChoice,
     /// The folder for NAME.json and NAME.tlog-proof, which are never overwritten.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -108,7 +104,7 @@ struct SealedEvent {
 
 /// Proves, verifies, and writes both files.
 pub(crate) fn run(arguments: &ProveArguments) -> Result<Report, Failure> {
-    let (source, trust) = super::open_log(&arguments.log, &arguments.store, &arguments.trust)?;
+    let (source, trust) = arguments.log.open()?;
     trust.require()?;
     let started = Instant::now();
     let proven = loop {

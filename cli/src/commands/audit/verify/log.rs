@@ -7,7 +7,7 @@ use audit::whole_log::{LogFault, LogReport, verify_log, verify_part};
 use serde_json::{Value, json};
 
 use super::super::checkpoint::{self, check_grown, describe_growth, read_kept};
-use super::super::{not_verified, open_log};
+use super::super::not_verified;
 use super::VerifyArguments;
 use crate::failure::{Exit, Failure};
 use crate::log_proof::newest_seal;
@@ -83,7 +83,7 @@ struct Outcome<'a> {
 
 /// Verifies the log.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let (source, mut trust) = open_log(&arguments.log, &arguments.store, &arguments.trust)?;
+    let (source, mut trust) = arguments.log.open()?;
     trust.add_registrars_of(&source).map_err(not_verified)?;
     let mut objects = source.objects();
     let mirror = match &arguments.mirror {

@@ -3,7 +3,6 @@
 use audit::Receipt;
 use serde_json::{Value, json};
 
-use super::super::open_log;
 use super::super::prove::{Event, prove};
 use super::VerifyArguments;
 use crate::failure::{Exit, Failure};
@@ -20,7 +19,7 @@ struct Outcome {
 
 /// Proves each receipt; the worst of them decides how the process ends.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let (source, trust) = open_log(&arguments.log, &arguments.store, &arguments.trust)?;
+    let (source, trust) = arguments.log.open()?;
     trust.require()?;
     let outcomes: Vec<Outcome> = arguments
         .receipts

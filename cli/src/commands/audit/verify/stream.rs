@@ -14,13 +14,13 @@ use crate::stream_file::{self, Verification};
 
 /// Verifies the stream to its end, in constant memory.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let keys = arguments.trust.read_of_stream();
+    let keys = arguments.log.trust.read_of_stream();
     let mut keys = keys.map_err(not_verified)?;
     let mut from = KeyFrom::Given;
     let stream = if let Some(path) = &arguments.file {
         stream_file::open(path)?
     } else {
-        let stores = Stores::open(&arguments.store)?;
+        let stores = Stores::open(&arguments.log.store)?;
         if keys.is_empty() {
             keys = stores.wait(stores.trusted_stream_keys())?;
             from = KeyFrom::Store;
