@@ -110,10 +110,8 @@ pub(crate) fn run(arguments: &QueryArguments, form: Form) -> Result<Report, Fail
         QueryFormat::Csv => {
             let mut begun = false;
             finish(list(question, arguments.limit, |question, left| {
-                print_csv(
-                    question.ask_csv(&client, left)?,
-                    std::mem::replace(&mut begun, true),
-                )
+                let page = question.ask_csv(&client, left)?;
+                Ok(print_csv(page, std::mem::replace(&mut begun, true)))
             }))
         }
         QueryFormat::Ndjson => finish(list(question, arguments.limit, |question, left| {
@@ -203,7 +201,7 @@ fn print_page(
 }
 
 /// The rows as they came, below the names of the columns where nothing was printed yet.
-fn print_csv(page: CsvPage, begun: bool) -> Result<Printed, Failure> {
+fn print_csv(page: CsvPage, begun: bool) -> Printed {
     let mut printed = Printed {
         lines: String::new(),
         events: 0,
@@ -224,7 +222,7 @@ fn print_csv(page: CsvPage, begun: bool) -> Result<Printed, Failure> {
     } else {
         format!("{}\r\n{}", page.header, page.lines)
     };
-    Ok(printed)
+    printed
 }
 
 /// Says where a query goes on that was interrupted after some of its pages.
