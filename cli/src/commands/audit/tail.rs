@@ -141,7 +141,7 @@ impl Follower {
                     }
                     silent = true;
                     failures += 1;
-                    std::thread::sleep((self.interval * failures).min(MAX_PAUSE));
+                    std::thread::sleep(self.interval.saturating_mul(failures).min(MAX_PAUSE));
                 }
                 Err(failure) => return Err(failure),
             }
