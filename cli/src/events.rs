@@ -1,5 +1,7 @@
 //! Events as an API gives them, page by page.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use artifact::Symbol;
 use clap::Args;
 use domain::RequestId;
@@ -10,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::arguments::ModelLabel;
 use crate::ask::{Client, Fetched};
 use crate::failure::Failure;
+use crate::output::printable;
 use crate::sealed_log::persist;
 
 const ROUTE: &str = "/v1/audit/events";
@@ -159,6 +162,17 @@ impl Question {
     }
 }
 
+/// A time some span before another; the beginning of 1970 where that is earlier than clocks know.
+pub(crate) fn before(time: SystemTime, span: Duration) -> SystemTime {
+    let before = time.checked_sub(span).unwrap_or(UNIX_EPOCH);
+    before.max(UNIX_EPOCH)
+}
+
+/// A time as questions have it.
+pub(crate) fn write_time(time: SystemTime) -> String {
+    humantime::format_rfc3339_micros(time).to_string()
+}
+
 /// A value in the query of an address.
 fn encode(value: &str) -> String {
     value
@@ -240,14 +254,16 @@ impl EventLine {
             .flatten()
             .filter(|text| !text.is_empty())
             .collect();
-        format!(
+        let line = format!(
             "{:<27} {:<15} {sealed:>10}  {}:{}  {}",
             self.time(),
             self.kind(),
             self.stream,
             self.seq,
             about.join(" ")
-        )
+        );
+        // A label is whatever a caller reported.
+        printable(&line, &[])
     }
 }
 
@@ -302,5 +318,15 @@ mod tests {
         let line = EventLine::parse(&RawValue::from_string(event).unwrap()).unwrap();
         let shown = line.describe();
         assert!(shown.ends_with("  anna activate r-000002 done"), "{shown}");
+        // Of several lines it would be taken for several events.
+        let forged = format!(
+            r#"{{"stream":"{stream}","seq":3,"entry":{{"kind":"outcome","time":"t","data":{{"outcome":"a\nb\u001b[2J"}}}}}}"#
+        );
+        let line = EventLine::parse(&RawValue::from_string(forged).unwrap()).unwrap();
+        assert!(
+            line.describe().ends_with(r"  a\nb\u{1b}[2J"),
+            "{}",
+            line.describe()
+        );
     }
 }

@@ -10,7 +10,7 @@ use audit::{LeafHash, StreamId};
 
 use crate::failure::Failure;
 use crate::log_trust::{Trust, describe_open_error};
-use crate::sealed_log::{ObjectError, Place, Tiles, find_event};
+use crate::sealed_log::{FindError, ObjectError, Place, Tiles, find_event};
 
 /// An entry with its proof, verified.
 #[derive(Debug)]
@@ -36,7 +36,20 @@ pub(crate) fn prove_event(
     match find_event(tiles, size, stream, seq) {
         Ok(None) => Ok(None),
         Ok(Some(Place { index, entry })) => prove_entry(tiles, trust, note, index, entry).map(Some),
-        Err(error) => Err(describe_object_error(&error, "the entries")),
+        Err(FindError::Bundle(tile, error)) => {
+            Err(describe_object_error(&error, &tile.to_string()))
+        }
+        Err(FindError::Unreadable(tile, reason)) => Err(Failure::refused(
+            "audit.tile_unreadable",
+            format!("{tile}: {reason}: it was altered"),
+        )),
+        Err(FindError::NotWhereSealed(seal)) => {
+            let message = format!(
+                "the seal at entry {seal} covers event {stream}:{seq}, and no entry that it covers is that event: one \
+                 of them was altered (verify the log to see which)"
+            );
+            Err(Failure::refused("audit.seal_differs", message).with("index", seal))
+        }
     }
 }
 

@@ -54,6 +54,13 @@ pub(crate) enum KeyFrom {
 }
 
 impl KeyFrom {
+    /// What registration keys are good for that nobody brought.
+    pub(crate) fn registrar_caveat(self) -> Option<&'static str> {
+        (self == Self::Store).then_some(
+            "the registration key was taken from the store itself: this proves only consistency",
+        )
+    }
+
     /// What such a key is good for; nothing where it is good for all.
     pub(crate) fn caveat(self) -> Option<&'static str> {
         match self {
@@ -76,6 +83,8 @@ pub(crate) struct Trust {
     pub(crate) from: KeyFrom,
     /// Registration keys: (id, key).
     pub(crate) registrars: Vec<(String, PublicKey)>,
+    /// Where the registration keys came from.
+    pub(crate) registrars_from: KeyFrom,
 }
 
 impl TrustArguments {
@@ -91,16 +100,34 @@ impl TrustArguments {
                 }
             }
         }
-        let from = if keys.is_empty() {
-            KeyFrom::Nowhere
-        } else {
-            KeyFrom::Given
+        let from = |none: bool| {
+            if none {
+                KeyFrom::Nowhere
+            } else {
+                KeyFrom::Given
+            }
         };
         Ok(Trust {
+            from: from(keys.is_empty()),
             log: self.trusted(keys)?,
-            from,
+            registrars_from: from(registrars.is_empty()),
             registrars,
         })
+    }
+
+    /// The registration keys that were given, for a stream; it has no checkpoint that the other options are about.
+    pub(crate) fn read_of_stream(&self) -> Result<Vec<(String, PublicKey)>, Failure> {
+        let others = [
+            ("--witness", !self.witnesses.is_empty()),
+            ("--origin", self.origin.is_some()),
+        ];
+        if let Some((option, _)) = others.iter().find(|(_, given)| *given) {
+            let message = format!(
+                "{option}: a stream has no checkpoint; it goes with --log, --server or --proof"
+            );
+            return Err(Failure::usage(option, message));
+        }
+        stream_file::read_keys(&self.keys)
     }
 
     /// The keys that were given, else those that the source itself has: the report says so.
@@ -124,15 +151,6 @@ impl TrustArguments {
             if trust.log.is_some() {
                 trust.from = from;
             }
-        }
-        Ok(trust)
-    }
-
-    /// As [`read_for`](Self::read_for), with the registration keys that the source itself has, where none is given.
-    pub(crate) fn read_all_for(&self, source: &Source) -> Result<Trust, Failure> {
-        let mut trust = self.read_for(source)?;
-        if let (true, Source::Store(stores, _)) = (trust.registrars.is_empty(), source) {
-            trust.registrars = stores.wait(stores.trusted_stream_keys())?;
         }
         Ok(trust)
     }
@@ -234,10 +252,20 @@ impl Trust {
         })
     }
 
+    /// Adds the registration keys that the source itself has, where none is given.
+    pub(crate) fn add_registrars_of(&mut self, source: &Source) -> Result<(), Failure> {
+        if let (true, Source::Store(stores, _)) = (self.registrars.is_empty(), source) {
+            self.registrars = stores.wait(stores.trusted_stream_keys())?;
+            self.registrars_from = KeyFrom::Store;
+        }
+        Ok(())
+    }
+
     /// The log's trusted keys, which there must be.
     pub(crate) fn require(&self) -> Result<&TrustedLog, Failure> {
         self.log.as_ref().ok_or_else(|| {
-            let message = "whose signature counts? give the log's verifier key with --key log.vkey";
+            let message = "whose signature counts? give the log's verifier key with --key, a file with the one line \
+                           that `sealcast key show log` prints; a key in PEM registers streams";
             Failure::usage("--key", message)
         })
     }

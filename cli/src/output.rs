@@ -89,6 +89,20 @@ fn write_readable(text: &mut String, value: &Value, line: &str) {
     }
 }
 
+/// Text with its control characters written as escapes, but for those that are kept: names, labels and errors are what
+/// callers, files and servers say, and shall neither forge a line nor steer a terminal.
+pub(crate) fn printable(text: &str, kept: &[char]) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !kept.contains(&character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// Text for people: lines, aligned fields and tables.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Text(String);
@@ -107,15 +121,17 @@ impl Text {
         self.0
     }
 
-    /// A line of its own.
-    pub(crate) fn line(mut self, line: impl fmt::Display) -> Self {
+    /// A line of its own, or several.
+    pub(crate) fn line(mut self, lines: impl fmt::Display) -> Self {
+        let lines = printable(&lines.to_string(), &['\n']);
         // Writing to a string does not fail.
-        let _ = writeln!(self.0, "{line}");
+        let _ = writeln!(self.0, "{lines}");
         self
     }
 
     /// A named value; the values of one report stand below each other.
     pub(crate) fn field(mut self, name: &str, value: impl fmt::Display) -> Self {
+        let value = printable(&value.to_string(), &[]);
         let _ = writeln!(self.0, "{name:<NAME_WIDTH$} {value}");
         self
     }
@@ -133,6 +149,10 @@ impl Text {
         if rows.is_empty() {
             return self;
         }
+        let print = |row: &Vec<String>| -> Vec<String> {
+            row.iter().map(|cell| printable(cell, &[])).collect()
+        };
+        let rows: Vec<Vec<String>> = rows.iter().map(print).collect();
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
             .map(|at| {
@@ -144,7 +164,7 @@ impl Text {
             })
             .collect();
         let _ = writeln!(self.0, "{title}");
-        for row in rows {
+        for row in &rows {
             let mut line = String::from(" ");
             for (cell, width) in row.iter().zip(&widths) {
                 let _ = write!(line, " {cell:<width$} ");
@@ -201,12 +221,14 @@ fn to_stderr(failure: &Failure) -> io::Result<()> {
         Some(field) if !sentence.contains(field.as_str()) => format!("{field}: "),
         _ => String::new(),
     };
-    writeln!(io::stderr(), "error: {place}{sentence} [{}]", failure.code)
+    let said = format!("error: {place}{sentence} [{}]", failure.code);
+    writeln!(io::stderr(), "{}", printable(&said, &['\n', '\t']))
 }
 
 /// Says something that is neither a result nor an error on standard error.
 pub(crate) fn note(message: impl fmt::Display) {
     // A note that cannot be printed changes nothing.
+    let message = printable(&message.to_string(), &['\n']);
     let _ = writeln!(io::stderr(), "note: {message}");
 }
 
@@ -222,6 +244,19 @@ mod tests {
         ];
         let text = Text::new().field("name", 1).table("rows", &rows);
         assert_eq!(text.0, "name               1\nrows\n  a    1\n  bcd  2\n");
+    }
+
+    #[test]
+    fn what_others_say_forges_no_line_and_steers_no_terminal() {
+        let said = "a\n\u{1b}[2Jb\u{9b}";
+        let text = Text::new()
+            .field("name", said)
+            .table("rows", &[vec![said.to_owned()]])
+            .line(said);
+        let shown = "a\\n\\u{1b}[2Jb\\u{9b}";
+        let expected =
+            format!("name               {shown}\nrows\n  {shown}\na\n\\u{{1b}}[2Jb\\u{{9b}}\n");
+        assert_eq!(text.0, expected);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A progress bar or a spinner on standard error, for jobs that turn out to be long, where a person watches.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// A job shorter than this shows no bar.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -55,7 +56,7 @@ impl Progress {
     /// Starts a job of `total` things, of which a person wants to know how many are done in a second.
     pub(crate) fn counting(what: &'static str, total: u64) -> Self {
         let mut progress = Self::start(what, total);
-        progress.template = "{msg} {human_pos} of {human_len} {wide_bar} {per_sec} ({eta} left)";
+        progress.template = "{msg} {human_pos} of {human_len} {wide_bar} {rate} ({eta} left)";
         progress
     }
 
@@ -68,7 +69,12 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
         } else if self.total > 0 && self.started.elapsed() > PATIENCE {
+            let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // What cannot be drawn is not drawn.
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            };
             let style = ProgressStyle::with_template(self.template);
+            let style = style.map(|style| style.with_key("rate", rate));
             let bar = ProgressBar::new(self.total).with_message(self.what);
             self.bar = Some(match style {
                 Ok(style) => bar.with_style(style),

@@ -22,7 +22,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use self::api::ApiLog;
 pub(crate) use self::api::persist;
-pub(crate) use self::find::{Place, Registrations, find_event};
+pub(crate) use self::find::{FindError, Place, Registrations, find_event};
 pub(crate) use self::folder::FolderLog;
 pub(crate) use self::mirror::Mirror;
 pub(crate) use self::port::PortLog;

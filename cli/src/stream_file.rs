@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
+use audit::note::VerifierKey;
 use audit::{Event, LeafHash, PublicKey, Receipt, Record, StreamReport, StreamVerifier, export};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -268,7 +269,13 @@ fn read_key(given: &str) -> Result<(String, PublicKey), Failure> {
     let pem = files::read_text(path, MAX_KEY_FILE)?;
     let refuse = || {
         let place = path.display().to_string();
-        let message = format!("{place}: expected an Ed25519 public key as SPKI in PEM");
+        let other = match VerifierKey::parse(pem.trim()) {
+            Ok(_) => {
+                "; this is the verifier key of a log, which goes with --log, --server or --proof"
+            }
+            Err(_) => "",
+        };
+        let message = format!("{place}: expected an Ed25519 public key as SPKI in PEM{other}");
         Failure::refused("audit.key_malformed", message).at(place)
     };
     let (key, derived) = parse_key(&pem).ok_or_else(refuse)?;

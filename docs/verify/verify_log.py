@@ -23,8 +23,10 @@ def node(left, right):
 
 
 def checkpoint(text):
-    origin, size, root = text.split("\n")[:3]
-    return origin, int(size), base64.b64decode(root, validate=True)
+    lines = text.split("\n")
+    if len(lines) < 5 or not lines[1].isdecimal() or lines[3]:
+        raise ValueError("not a checkpoint: expected origin, size, root, an empty line and signatures")
+    return lines[0], int(lines[1]), base64.b64decode(lines[2], validate=True)
 
 
 def root_of_entries(directory, size):
@@ -80,11 +82,11 @@ def main(command, *paths):
         found, what = root_of_entries(paths[0], size), f"log {origin} of {size} entries"
     else:
         with open(paths[0], encoding="utf-8") as file:
-            head, note = file.read().split("\n\n", 1)
+            head, _, note = file.read().partition("\n\n")
         with open(paths[1], "rb") as file:
             entry = file.read()
         lines = [line for line in head.split("\n") if not line.startswith("extra ")]
-        if lines[0] != "c2sp.org/tlog-proof@v1":
+        if len(lines) < 2 or lines[0] != "c2sp.org/tlog-proof@v1":
             raise ValueError("not a proof file of version 1")
         index, (origin, size, root) = int(lines[1].removeprefix("index ")), checkpoint(note)
         proof = [base64.b64decode(line, validate=True) for line in lines[2:]]

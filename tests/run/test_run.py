@@ -94,6 +94,34 @@ def check(name, condition, detail=""):
 check.passed = 0
 
 
+def commands(page, after, block=0):
+    """The lines of a block of commands of a page, the block being counted from the sentence `after` on."""
+    text = (ROOT / page).read_text().split(after, 1)[1]
+    return re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.M | re.S)[block]
+
+
+def documented(data, port, receipt):
+    """What the pages show is run as it stands there, beside a folder `.sealcast`."""
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, ".sealcast").symlink_to(data)
+        pathlib.Path(folder, "docs").symlink_to(ROOT / "docs")
+        env = os.environ | {"PATH": f"{BINARIES}:{os.environ['PATH']}"}
+
+        def run(name, script):
+            # The server of this test has another port than that of the pages, which is also the command's default.
+            script = script.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+            script = script.replace("audit query --token", f"audit query --server http://127.0.0.1:{port} --token")
+            done = subprocess.run(["bash", "-euxc", script], cwd=folder, env=env, capture_output=True, text=True)
+            check(name, done.returncode == 0, done.stdout + done.stderr)
+
+        page = "docs/audit.md"
+        run("the README's questions are answered", commands("README.md", "Asking what was recorded").replace("RECEIPT", receipt))
+        position = receipt.rsplit(":", 1)[0]
+        script = commands(page, "What they take, brought along").replace("STREAM:SEQ", position)
+        run("what verifiers of others take is written", script)
+        run("Python's standard library verifies it", commands(page, "[`verify/verify_log.py`](verify/verify_log.py) computes"))
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         data, port = pathlib.Path(folder, "data"), free_port()
@@ -135,6 +163,8 @@ def scenario(first, data, port):
             return json.load(reply)
 
     check("what the curl line asks is answered", answer()["label"] in ("sell", "hold", "buy"))
+
+    documented(data, port, receipt[0])
 
     server = first.server()
     os.killpg(first.process.pid, signal.SIGHUP)

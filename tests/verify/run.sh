@@ -29,6 +29,9 @@ event=$(python3 -c 'import json, sys; e = json.load(open(sys.argv[1])); print(e[
 "$sealcast" audit prove "$event" --log "$work/good/log" --key "$work/good/log.vkey" --out "$work/good" --name proven > /dev/null
 "$sealcast" audit prove --index 0 --log "$work/good/log" --key "$work/good/log.vkey" --out "$work/good" --name first > /dev/null
 
+"$sealcast" audit checkpoint --log "$work/good/log" --key "$work/good/log.vkey" --since "$work/good/older-checkpoint" \
+    --out "$work/good/newer" --growth "$work/good/written-growth" > /dev/null
+
 failed=0
 by_go() { "$work/verify_log" "$1/log.vkey" "${@:2}"; }
 by_python() { python3 docs/verify/verify_log.py "$@"; }
@@ -78,6 +81,8 @@ done < <(commands "$work/good")
 for name in json tlog-proof; do
     cmp "$work/good/event.$name" "$work/good/proven.$name" || failed=1
 done
+cmp "$work/good/growth" "$work/good/written-growth" || failed=1
+cmp "$work/good/log/checkpoint" "$work/good/newer" || failed=1
 
 dir=$(altered event)
 flip "$dir/event.json" 40

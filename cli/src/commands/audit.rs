@@ -11,10 +11,13 @@ mod tail;
 mod verify;
 
 use audit::StreamId;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
+use crate::arguments::StoreArguments;
 use crate::failure::{Exit, Failure};
+use crate::log_trust::{Trust, TrustArguments};
 use crate::output::{Form, Report};
+use crate::sealed_log::{LogArguments, Source};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -45,6 +48,34 @@ pub(crate) fn run(command: &AuditCommand, form: Form) -> Result<Report, Failure>
         AuditCommand::Query(arguments) => query::run(arguments, form),
         AuditCommand::Tail(arguments) => tail::run(arguments, form),
         AuditCommand::Show(arguments) => show::run(arguments),
+    }
+}
+
+/// Which log a command reads, and what makes it trusted.
+#[derive(Debug, Args)]
+struct LogChoice {
+    #[command(flatten)]
+    log: LogArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    #[command(flatten)]
+    trust: TrustArguments,
+}
+
+impl LogChoice {
+    /// The log that was named, and the keys that make its checkpoint trusted.
+    fn open(&self) -> Result<(Source, Trust), Failure> {
+        let source = self.log.open(&self.store).map_err(not_verified)?;
+        let trust = self.trust.read_for(&source).map_err(not_verified)?;
+        Ok((source, trust))
+    }
+}
+
+/// A failure to write a file that was asked for: the local disk says nothing about the log.
+fn not_written(failure: Failure) -> Failure {
+    Failure {
+        exit: Exit::Unavailable,
+        ..failure
     }
 }
 

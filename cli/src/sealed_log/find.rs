@@ -14,6 +14,17 @@ use serde::Deserialize;
 use super::{LogObjects, ObjectError, Tiles};
 use crate::progress::Progress;
 
+/// Why nobody knows whether an event stands in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FindError {
+    /// A bundle of entries was not given.
+    Bundle(TileId, ObjectError),
+    /// The bytes of a bundle are none.
+    Unreadable(TileId, String),
+    /// The seal at this index says that it covers the event, and no entry that it covers is the event.
+    NotWhereSealed(u64),
+}
+
 /// Where an event stands in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -37,22 +48,23 @@ struct Bundles<'a> {
 }
 
 impl Bundles<'_> {
-    /// The entries of a bundle; none where it is no bundle.
-    fn read(&mut self, index: u64) -> Result<&[Vec<u8>], ObjectError> {
+    /// The entries of a bundle; none beyond the end of the log.
+    fn read(&mut self, index: u64) -> Result<&[Vec<u8>], FindError> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != index) {
             let mut entries = Vec::new();
             if let Some(tile) = TileId::in_tree(TileKind::Entries, index, self.size) {
-                let bytes = self.tiles.read_tile(tile)?;
-                if let Ok(read) = first_entries(&bytes, tile.width()) {
-                    entries = read.into_iter().map(<[u8]>::to_vec).collect();
-                }
+                let bytes = self.tiles.read_tile(tile);
+                let bytes = bytes.map_err(|error| FindError::Bundle(tile, error))?;
+                let read = first_entries(&bytes, tile.width())
+                    .map_err(|error| FindError::Unreadable(tile, error.to_string()))?;
+                entries = read.into_iter().map(<[u8]>::to_vec).collect();
             }
             *self.last = Some((index, entries));
         }
         Ok(self.last.as_ref().map_or(&[], |(_, entries)| entries))
     }
 
-    fn entry(&mut self, index: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+    fn entry(&mut self, index: u64) -> Result<Option<Vec<u8>>, FindError> {
         let at = (index % TILE_WIDTH as u64) as usize;
         Ok(self.read(index / TILE_WIDTH as u64)?.get(at).cloned())
     }
@@ -64,7 +76,7 @@ impl Bundles<'_> {
         stream: StreamId,
         seq: u64,
         progress: &mut Progress,
-    ) -> Result<Option<Place>, ObjectError> {
+    ) -> Result<Option<Place>, FindError> {
         let width = TILE_WIDTH as u64;
         for bundle in from / width..until.div_ceil(width) {
             let first = bundle * width;
@@ -87,12 +99,15 @@ fn is_event(entry: &[u8], stream: StreamId, seq: u64) -> bool {
 
 /// Finds an event in the log of `size` leaves: from the newest seal back to the one that covers it, and then among
 /// the entries that this seal covers. Where the seals do not lead on, all entries before are looked at.
+///
+/// Nothing is said where no seal covers it. One that covers it, over entries that do not hold it, is an error: whoever
+/// alters an event's position shall not make it one that is not sealed yet.
 pub(crate) fn find_event(
     tiles: &mut Tiles,
     size: u64,
     stream: StreamId,
     seq: u64,
-) -> Result<Option<Place>, ObjectError> {
+) -> Result<Option<Place>, FindError> {
     let mut progress = Progress::start("looking for the event", size);
     let mut last = None;
     let mut bundles = Bundles {
@@ -111,10 +126,12 @@ pub(crate) fn find_event(
             let last = run.first.saturating_add(run.count);
             run.stream == stream && (run.first..last).contains(&seq)
         });
-        let block = (seal.previous_size, end);
-        if covered && let Some(place) = bundles.scan(block, stream, seq, &mut progress)? {
-            return Ok(Some(place));
+        if covered {
+            let block = (seal.previous_size, end);
+            let found = bundles.scan(block, stream, seq, &mut progress)?;
+            return found.map(Some).ok_or(FindError::NotWhereSealed(end - 1));
         }
+        progress.advance(end - seal.previous_size);
         end = seal.previous_size;
     }
     Ok(None)

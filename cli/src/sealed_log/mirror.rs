@@ -29,7 +29,13 @@ impl Mirror {
         })
     }
 
-    /// Keeps the checkpoint that everything was verified against: the folder is a log of its own then.
+    /// The checkpoint that an earlier run kept; none where there was no run.
+    pub(crate) fn kept_checkpoint(&self) -> Option<PathBuf> {
+        let path = self.dir.join(CHECKPOINT_PATH);
+        path.exists().then_some(path)
+    }
+
+    /// Keeps the checkpoint that everything is verified against: the folder is a log of its own then.
     pub(crate) fn keep_checkpoint(&self, note: &[u8]) -> Result<(), Failure> {
         self.keep(CHECKPOINT_PATH, note).map_err(|error| {
             let path = self.dir.join(CHECKPOINT_PATH);

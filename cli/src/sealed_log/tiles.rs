@@ -128,7 +128,39 @@ pub(crate) fn reading_order(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// A log that does not answer, and how often it was asked.
+    struct Silent(AtomicUsize);
+
+    impl LogObjects for Silent {
+        fn place(&self) -> String {
+            "nowhere".to_owned()
+        }
+
+        fn read(&self, _path: &str, _max: u64) -> Result<Vec<u8>, ObjectError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(ObjectError::Unreachable("no answer".to_owned()))
+        }
+
+        fn parallel(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn a_log_that_does_not_answer_is_asked_once_and_not_for_each_tile() {
+        let silent = Arc::new(Silent(AtomicUsize::new(0)));
+        let mut tiles = Tiles::new(&(Arc::clone(&silent) as Arc<dyn LogObjects>));
+        for tile in reading_order(0, 2000, 2000) {
+            let read = tiles.read_tile(tile);
+            assert!(matches!(read, Err(ObjectError::Unreachable(_))));
+        }
+        assert_eq!(silent.0.load(Ordering::Relaxed), 1);
+        assert_eq!(tiles.lost().unwrap().0, "tile/0/000");
+    }
 
     #[test]
     fn the_reading_order_is_that_of_the_verification() {

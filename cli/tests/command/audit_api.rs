@@ -183,6 +183,37 @@ fn a_server_that_now_and_then_refuses_is_asked_again_and_one_that_is_gone_is_no_
 }
 
 #[test]
+fn a_growth_that_is_shown_once_and_then_otherwise_is_not_written() {
+    let (sealed, _) = Sealed::three_streams();
+    let (log, count) = (serve_log(&sealed), AtomicUsize::new(0));
+    let address = start(move |path| {
+        let (status, headers, mut body) = log(path);
+        if path.ends_with("tile/0/000") && count.fetch_add(1, Ordering::Relaxed) > 0 {
+            body[8] ^= 1;
+        }
+        (status, headers, body)
+    });
+    let line = "audit checkpoint SERVER KEYS --since {}/kept --growth {}/growth --json";
+    let (exit, code, _) = run(&sealed, &address, line).failure();
+    assert_eq!((exit, code.as_str()), (1, "audit.tile_differs"));
+    assert!(!sealed.path("growth").exists());
+}
+
+#[test]
+fn whoever_may_not_ask_proves_nothing() {
+    let (sealed, streams) = Sealed::three_streams();
+    let address = start(|_| refuse(403, "auth.role_missing"));
+    let receipt = streams[0].receipt(7);
+    let line = format!("audit prove {receipt} SERVER KEYS --json");
+    let (exit, code, error) = run(&sealed, &address, &line).failure();
+    assert_eq!((exit, code.as_str()), (4, "auth.role_missing"));
+    assert!(error.contains(&format!("{}:7", streams[0].id())), "{error}");
+    let line = format!("audit verify SERVER KEYS --receipt {receipt} --json");
+    let found = run(&sealed, &address, &line).ends_with(4).json();
+    assert_eq!(found["verdict"], "unreachable");
+}
+
+#[test]
 fn registrations_before_a_range_are_asked_of_the_api_and_else_found_in_the_log() {
     let (sealed, streams) = Sealed::three_streams();
     let lines: Vec<(String, Vec<u8>)> = streams
@@ -472,6 +503,143 @@ fn a_query_that_breaks_off_says_where_to_go_on() {
     }
     let (exit, ..) = run_in(sealed.temp.path(), "audit query --json").failure();
     assert_eq!(exit, 2, "nobody asks without a token");
+    // A cursor that was refused is nothing to go on with.
+    let address = start(|_| refuse(400, "query.cursor_invalid"));
+    let refused = run(&sealed, &address, "audit query SERVER --cursor x").ends_with(1);
+    assert!(!refused.stderr.contains("go on"), "{refused:?}");
+}
+
+/// An answer with these events.
+fn answer_with(events: &[String]) -> Response {
+    let as_of = json!({ "origin": "o", "size": 455, "root": "r" });
+    ok(format!(
+        "{{\"events\":[{}],\"as_of\":{as_of}}}",
+        events.join(",")
+    ))
+}
+
+/// The parameter `from` of a question.
+fn from_of(path: &str) -> Option<std::time::SystemTime> {
+    let (_, rest) = path.split_once("from=")?;
+    let from = rest.split('&').next()?.replace("%3A", ":");
+    Some(humantime::parse_rfc3339(&from).unwrap())
+}
+
+#[test]
+fn a_query_says_which_time_it_was_about_and_reaches_back_as_far_as_clocks_do() {
+    let (sealed, _) = Sealed::three_streams();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let paths = Arc::clone(&asked);
+    let address = start(move |path| {
+        paths.lock().unwrap().push(from_of(path));
+        answer_with(&[])
+    });
+    let none = run(&sealed, &address, "audit query SERVER").ends_with(0);
+    assert_eq!(
+        none.stderr,
+        "note: 0 events of the last hour (--last, --from), 0 of them not sealed yet, as of tree size 455\n"
+    );
+    let long = run(&sealed, &address, "audit query SERVER --last 100years").ends_with(0);
+    assert!(long.stderr.starts_with("note: 0 events, "), "{long:?}");
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [None, Some(std::time::SystemTime::UNIX_EPOCH)]
+    );
+}
+
+/// `audit tail` of a server that answers so.
+fn tail(sealed: &Sealed, address: &str, rest: &[&str]) -> std::process::Child {
+    fs::write(sealed.path("token"), "auditor-token\n").unwrap();
+    let line = ["audit", "tail", "--interval-ms", "100", "--server"];
+    command()
+        .args(line)
+        .arg(format!("http://{address}"))
+        .arg("--token-file")
+        .arg(sealed.path("token"))
+        .args(rest)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn ends_within(child: &mut std::process::Child, limit: Duration) -> Option<i32> {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    panic!("it runs on after {limit:?}");
+}
+
+#[test]
+fn what_is_recorded_while_an_answer_takes_long_is_asked_for_again() {
+    let (sealed, _) = Sealed::three_streams();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let times = Arc::clone(&asked);
+    let address = start(move |path| {
+        if let Some(from) = from_of(path) {
+            let first = {
+                let mut times = times.lock().unwrap();
+                times.push((std::time::SystemTime::now(), from));
+                times.len() == 1
+            };
+            if first {
+                std::thread::sleep(Duration::from_secs(4));
+            }
+        }
+        answer_with(&[])
+    });
+    let mut child = tail(&sealed, &address, &["--last", "5m"]);
+    let started = Instant::now();
+    while asked.lock().unwrap().len() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let asked = asked.lock().unwrap().clone();
+    let reaches_back = asked[0].0.duration_since(asked[1].1).unwrap();
+    assert!(reaches_back >= Duration::from_secs(9), "{reaches_back:?}");
+}
+
+#[test]
+fn following_ends_with_its_reader_although_nothing_happens() {
+    let (sealed, streams) = Sealed::three_streams();
+    let events = [event(&sealed, &streams[0], 0, None)];
+    let address = start(move |_| answer_with(&events));
+    let mut child = tail(&sealed, &address, &["--last", "5m"]);
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    reader.read_line(&mut String::new()).unwrap();
+    drop(reader);
+    assert_eq!(ends_within(&mut child, Duration::from_secs(10)), Some(0));
+}
+
+#[test]
+fn following_is_interrupted_although_its_reader_does_not_read() {
+    let (sealed, streams) = Sealed::three_streams();
+    let events: Vec<String> = (0..150)
+        .map(|seq| event(&sealed, &streams[0], seq, None))
+        .collect();
+    let round = AtomicUsize::new(0);
+    // New times each round: more than a pipe holds.
+    let address = start(move |_| {
+        let round = round.fetch_add(1, Ordering::Relaxed);
+        let year = format!("\"2{round:03}-11-14T");
+        let events: Vec<String> = events
+            .iter()
+            .map(|event| event.replace("\"2023-11-14T", &year))
+            .collect();
+        answer_with(&events)
+    });
+    let mut child = tail(&sealed, &address, &["--last", "5m"]);
+    std::thread::sleep(Duration::from_secs(3));
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(ends_within(&mut child, Duration::from_secs(10)), Some(0));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use audit::event::{EventBody, ProcessStopped, Security};
+use audit::note::{KeyName, VerifierKey};
 use audit::{Receipt, SignedRegistration, Stream, export};
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -202,7 +203,19 @@ fn another_key_does_not_vouch_for_the_stream() {
         "audit.registration_signature_invalid"
     );
     let (exit, code, error) = run("--key {}/s.jsonl").failure();
-    assert_eq!((exit, code.as_str()), (1, "audit.key_malformed"), "{error}");
+    assert_eq!((exit, code.as_str()), (2, "audit.key_malformed"), "{error}");
+    // What is about logs is refused, not passed over.
+    let public = audit::PublicKey(registrar(9).verifying_key().to_bytes());
+    let name = KeyName::parse("log.example").unwrap();
+    let log_key = VerifierKey::ed25519(name, &public).unwrap();
+    std::fs::write(temp.path().join("log.vkey"), log_key.to_string()).unwrap();
+    let (exit, _, error) = run("--key {}/log.vkey").failure();
+    assert_eq!(exit, 2);
+    assert!(error.contains("the verifier key of a log"), "{error}");
+    for other in ["--witness {}/log.vkey", "--origin log.example"] {
+        let (exit, code, error) = run(&format!("--key {{}}/key.pem {other}")).failure();
+        assert_eq!((exit, code.as_str()), (2, "usage"), "{error}");
+    }
     assert_eq!(run("").failure().0, 2);
 }
 

@@ -4,8 +4,12 @@
 use std::fs;
 
 use audit::PublicKey;
+use audit::checkpoint::Checkpoint;
 use audit::note::{KeyName, SignedNote, VerifierKey, cosigned_message};
 use audit::tiles::{TileId, TileKind, encode_entries, parse_entries};
+use audit::tree::verify_consistency;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 
@@ -347,8 +351,9 @@ fn a_checkpoint_is_shown_with_its_age_and_kept() {
         fs::read(sealed.path("new")).unwrap(),
         fs::read(sealed.log("checkpoint")).unwrap()
     );
-    // Kept once, never overwritten.
-    run(&sealed, line).ends_with(1);
+    // Kept once, never overwritten; that says nothing about the log.
+    let (exit, code, _) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (4, "file.exists"));
     // The store of a data directory is named as elsewhere.
     let found = run(
         &sealed,
@@ -357,6 +362,68 @@ fn a_checkpoint_is_shown_with_its_age_and_kept() {
     .ends_with(0)
     .json();
     assert_eq!(found["size"], 455);
+}
+
+#[test]
+fn the_proof_of_growth_is_written_for_programs_of_others() {
+    let (sealed, _) = Sealed::three_streams();
+    let line = "audit checkpoint --log {}/log KEYS --since {}/kept --growth {}/growth --json";
+    let found = run(&sealed, line).ends_with(0).json();
+    assert_eq!(
+        found["growth_file"].as_str(),
+        sealed.path("growth").to_str()
+    );
+    let text = fs::read_to_string(sealed.path("growth")).unwrap();
+    let hashes: Vec<[u8; 32]> = text
+        .lines()
+        .map(|line| STANDARD.decode(line).unwrap().try_into().unwrap())
+        .collect();
+    let read = |path: std::path::PathBuf| {
+        let note = SignedNote::parse(&fs::read(path).unwrap()).unwrap();
+        Checkpoint::parse(note.text()).unwrap()
+    };
+    let (from, to) = (read(sealed.path("kept")), read(sealed.log("checkpoint")));
+    verify_consistency((from.size, &from.root), (to.size, &to.root), &hashes).unwrap();
+    // Never overwritten, and nothing without a beginning.
+    let (exit, code, _) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (4, "file.exists"));
+    let line = "audit checkpoint --log {}/log KEYS --growth {}/other --json";
+    assert_eq!(run(&sealed, line).failure().0, 2);
+}
+
+#[test]
+fn an_event_whose_position_is_altered_is_not_called_unsealed() {
+    let (sealed, streams) = Sealed::three_streams();
+    let receipt = streams[1].receipt(100);
+    let index = index_of(&sealed, &receipt);
+    let prove = format!("audit prove {receipt} --log {{}}/log KEYS --json --out {{}}/out");
+    let verify = format!("audit verify --log {{}}/log KEYS --json --receipt {receipt}");
+    let expect = |exit: i32, code: &str| {
+        let (found, said, error) = run(&sealed, &prove).failure();
+        assert_eq!((found, said.as_str()), (exit, code), "{error}");
+        let found = run(&sealed, &verify).ends_with(exit).json();
+        assert_eq!(found["receipts"][0]["code"], code, "{found}");
+        error
+    };
+    change_bundle(&sealed, index, |entries| {
+        let entry = &mut entries[index as usize % 256];
+        let text = String::from_utf8(entry.clone()).unwrap();
+        *entry = text.replace("\"seq\":100,", "\"seq\":999,").into_bytes();
+    });
+    let error = expect(1, "audit.seal_differs");
+    assert!(error.contains("the seal at entry 454"), "{error}");
+
+    // A bundle that is none hides nothing either, and one that is not there is named.
+    let name = format!("tile/entries/00{}", index / 256);
+    let name = if index < 256 { name } else { name + ".p/199" };
+    let path = sealed.log(&name);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let error = expect(1, "audit.tile_unreadable");
+    assert!(error.contains(&name), "{error}");
+    fs::remove_file(&path).unwrap();
+    let error = expect(3, "audit.tile_not_found");
+    assert!(error.contains(&name), "{error}");
 }
 
 #[test]
@@ -396,6 +463,76 @@ fn an_event_is_proven_by_files_that_verify_offline() {
 }
 
 #[test]
+fn no_file_is_written_of_another_event_than_the_receipts_or_of_half_a_proof() {
+    let (sealed, streams) = Sealed::three_streams();
+    let other = stream(1, 150, "other").receipt(7);
+    let line = format!("audit prove {other} --log {{}}/log KEYS --out {{}}/p --json");
+    let (exit, code, _) = run(&sealed, &line).failure();
+    assert_eq!((exit, code.as_str()), (1, "audit.receipt_mismatch"));
+    assert!(!sealed.path("p").exists());
+    fs::create_dir(sealed.path("p")).unwrap();
+    fs::write(sealed.path("p/e.tlog-proof"), "kept").unwrap();
+    let line = format!(
+        "audit prove {} --log {{}}/log KEYS --out {{}}/p --name e --json",
+        streams[0].receipt(7)
+    );
+    let (exit, code, _) = run(&sealed, &line).failure();
+    assert_eq!((exit, code.as_str()), (4, "file.exists"));
+    assert!(!sealed.path("p/e.json").exists());
+    let kept = fs::read_to_string(sealed.path("p/e.tlog-proof")).unwrap();
+    assert_eq!(kept, "kept");
+    // Where no folder can be made, nothing is said about the log either.
+    let line = line.replace("{}/p ", "{}/log.vkey/p ");
+    assert_eq!(run(&sealed, &line).failure().0, 4);
+}
+
+#[test]
+fn the_time_of_a_seal_that_is_not_proven_is_not_told() {
+    let (sealed, _) = Sealed::three_streams();
+    change_bundle(&sealed, 454, |entries| {
+        let entry = &mut entries[454 % 256];
+        let text = String::from_utf8(entry.clone()).unwrap();
+        *entry = text
+            .replace("2023-11-14T22:15:20", "2026-11-14T22:15:20")
+            .into_bytes();
+    });
+    let line = "audit checkpoint --log {}/log KEYS --json";
+    let found = run(&sealed, line).ends_with(0).json();
+    assert_eq!(
+        (&found["newest_seal"], &found["age_s"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn a_growth_that_cannot_be_checked_is_no_evidence() {
+    let (sealed, _) = Sealed::three_streams();
+    let line = "audit checkpoint --log {}/log KEYS --since {}/kept --json";
+    let path = sealed.log("tile/0/000");
+    let tile = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let (exit, code, _) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (3, "audit.log_unreadable"));
+    // Where it is there and is none, somebody made it so.
+    fs::write(&path, &tile[1..]).unwrap();
+    assert_eq!(run(&sealed, line).failure().0, 1);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(run(&sealed, line).failure().0, 4);
+}
+
+#[test]
+fn an_older_checkpoint_is_verified_by_the_wider_tiles_of_the_grown_log() {
+    let (sealed, _) = Sealed::three_streams();
+    fs::copy(sealed.path("kept"), sealed.log("checkpoint")).unwrap();
+    for kind in ["0", "entries", "signatures"] {
+        fs::remove_dir_all(sealed.log(&format!("tile/{kind}/000.p"))).unwrap();
+    }
+    let found = run(&sealed, "audit verify --log {}/log KEYS --json").ends_with(0);
+    assert_eq!(found.json()["entries"], 124);
+}
+
+#[test]
 fn a_seal_is_proven_by_its_index_and_what_is_not_sealed_is_not() {
     let (sealed, streams) = Sealed::three_streams();
     let line = "audit prove --index 454 --log {}/log --key {}/log.vkey --out {}/p --json";
@@ -410,8 +547,12 @@ fn a_seal_is_proven_by_its_index_and_what_is_not_sealed_is_not() {
     );
     let (exit, code, _) = run(&sealed, &line).failure();
     assert_eq!((exit, code.as_str()), (4, "audit.event_not_sealed"));
-    let (exit, ..) = run(&sealed, "audit prove --index 0 --log {}/log --json").failure();
-    assert_eq!(exit, 2, "no key");
+    for key in ["", "--key {}/registration.pem"] {
+        let line = format!("audit prove --index 0 --log {{}}/log --json {key}");
+        let (exit, _, error) = run(&sealed, &line).failure();
+        assert_eq!(exit, 2, "no key of the log");
+        assert!(error.contains("sealcast key show log"), "{error}");
+    }
 }
 
 #[test]
@@ -430,6 +571,13 @@ fn receipts_are_held_against_the_log() {
     let found = run(&sealed, &line).ends_with(1).json();
     assert_eq!(found["verdict"], "tampered");
     assert_eq!(found["receipts"][0]["code"], "audit.receipt_mismatch");
+    // Beside one that is not there, evidence stays evidence.
+    let absent = stream(4, 1, "never sealed").receipt(0);
+    let line = format!(
+        "audit verify --log {{}}/log --key {{}}/log.vkey --receipt {absent} --receipt {other} --json"
+    );
+    let found = run(&sealed, &line).ends_with(1).json();
+    assert_eq!(found["verdict"], "tampered");
 }
 
 #[test]
@@ -441,6 +589,32 @@ fn an_interrupted_run_goes_on_from_its_copy_and_the_copy_is_a_log() {
     run(&sealed, "audit verify --log {}/log KEYS --mirror {}/copy").ends_with(0);
     run(&sealed, "audit verify --log {}/copy KEYS").ends_with(0);
     run(&sealed, "audit verify --log {}/log KEYS").ends_with(3);
+}
+
+#[test]
+fn a_copy_remembers_how_long_the_log_was() {
+    let (sealed, _) = Sealed::three_streams();
+    let line = "audit verify --log {}/log KEYS --mirror {}/copy --json";
+    run(&sealed, line).ends_with(0);
+    let newest = fs::read(sealed.log("checkpoint")).unwrap();
+    fs::copy(sealed.path("kept"), sealed.log("checkpoint")).unwrap();
+    for since in ["", " --since {}/kept"] {
+        let found = run(&sealed, &format!("{line}{since}")).ends_with(1).json();
+        assert_eq!(found["growth"]["code"], "audit.log_rolled_back", "{found}");
+        // The evidence stays.
+        assert_eq!(fs::read(sealed.path("copy/checkpoint")).unwrap(), newest);
+    }
+    fs::write(sealed.log("checkpoint"), newest).unwrap();
+    let found = run(&sealed, line).ends_with(0).json();
+    assert_eq!(
+        (&found["from"], &found["growth"]["holds"]),
+        (&0.into(), &true.into())
+    );
+    // Another log's copy is not mixed with this one.
+    fs::write(sealed.path("copy/checkpoint"), "something else").unwrap();
+    let (exit, code, error) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (2, "audit.checkpoint_malformed"));
+    assert!(error.contains("copy/checkpoint"), "{error}");
 }
 
 #[test]
@@ -494,7 +668,19 @@ fn a_range_is_verified_by_itself_and_a_fault_outside_of_it_is_not_found() {
     .ends_with(0)
     .json();
     assert_eq!(found["entries"], 0);
-    for range in ["--from 456", "--until 456", "--from 300 --until 200"] {
+    let line = "audit verify --log {}/log KEYS --since {}/log/checkpoint";
+    let text = run(&sealed, line).ends_with(0).stdout;
+    assert!(
+        text.starts_with("verified           the growth; no entry is new\n"),
+        "{text}"
+    );
+    for range in [
+        "--from 456",
+        "--until 456",
+        "--from 300 --until 200",
+        "--until 0",
+        "--since {}/log/checkpoint --from 455",
+    ] {
         let (exit, ..) = run(
             &sealed,
             &format!("audit verify --log {{}}/log KEYS --json {range}"),
@@ -526,6 +712,14 @@ fn a_cosignature_that_is_asked_for_must_be_there() {
     let found = run(&sealed, line).ends_with(0).json();
     let signers = serde_json::json!(["example.com/audit", "witness.example"]);
     assert_eq!(found["signed_by"], signers);
+
+    // Keys of two logs: which of them is meant?
+    let public = PublicKey(SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes());
+    let second = VerifierKey::ed25519(KeyName::parse("b.example").unwrap(), &public).unwrap();
+    fs::write(sealed.path("b.vkey"), second.to_string()).unwrap();
+    let both = "audit checkpoint --log {}/log --key {}/b.vkey --key {}/log.vkey --json";
+    assert_eq!(run(&sealed, both).failure().0, 2);
+    run(&sealed, &format!("{both} --origin example.com/audit")).ends_with(0);
 
     // A witness alone is no log, and two of one are too few.
     for (wrong, exit) in [

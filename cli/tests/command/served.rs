@@ -224,7 +224,22 @@ fn a_prediction_is_queried_proven_and_verified_in_the_sealed_log_of_a_running_se
         .run("audit verify --log --data {}/data --json")
         .ends_with(0)
         .json();
-    assert_eq!(own["checkpoint"]["key_from"], "store");
+    assert_eq!(
+        (
+            &own["checkpoint"]["key_from"],
+            &own["registration_key_from"]
+        ),
+        (&"store".into(), &"store".into())
+    );
+    // The log's key alone does not make the other one somebody else's.
+    let half = session
+        .run("audit verify --log --data {}/data --key {}/log.vkey")
+        .ends_with(0)
+        .stdout;
+    assert!(
+        half.contains("but                the registration key was taken from the store itself"),
+        "{half}"
+    );
     let index = proven["index"].as_u64().unwrap();
     let bundle = bundle_of(
         &dir.join("data/log/tile/entries"),

@@ -104,7 +104,16 @@ fn a_stored_stream_is_verified_under_the_stores_own_keys() {
         .json();
     assert_eq!(found["events"], 2);
     let stream = hex::encode([7; 16]);
-    assert_eq!(found["stream"], stream);
+    assert_eq!(
+        (&found["stream"], &found["key_from"]),
+        (&stream.clone().into(), &"store".into())
+    );
+    let text = run_in(dir, "audit verify --data {}/data").ends_with(0);
+    let caveat = "but                the registration key was taken from the store itself: this proves only consistency\n";
+    assert!(text.stdout.contains(caveat), "{text:?}");
+    let given = "audit verify --data {}/data --key {}/data/keys/stream-registration.pub.pem";
+    let text = run_in(dir, given).ends_with(0);
+    assert!(!text.stdout.contains("but "), "{text:?}");
     let shown = run_in(dir, "audit show --data {}/data --seq 1 --json")
         .ends_with(0)
         .json();
@@ -114,6 +123,32 @@ fn a_stored_stream_is_verified_under_the_stores_own_keys() {
         "audit show --data {{}}/data --stream {stream} --seq 1 --key {{}}/data/keys/stream-registration.pub.pem --json"
     );
     assert_eq!(run_in(dir, &line).ends_with(0).json()["verified"], true);
+    // Of several streams a receipt names one.
+    let receipt = shown["receipt"].clone();
+    let receipt = format!(
+        "{stream}:{}:{}",
+        receipt["seq"],
+        receipt["leaf_hash"].as_str().unwrap()
+    );
+    let file = dir.join(format!("data/audit/{stream}.jsonl"));
+    std::fs::copy(
+        &file,
+        file.with_file_name(format!("{}.jsonl", "0".repeat(31) + "1")),
+    )
+    .unwrap();
+    assert_eq!(
+        run_in(dir, "audit verify --data {}/data --json")
+            .failure()
+            .0,
+        2
+    );
+    let line = format!("audit verify --data {{}}/data --receipt {receipt} --json");
+    assert_eq!(
+        run_in(dir, &line).ends_with(0).json()["receipts"][0]["seq"],
+        1
+    );
+    std::fs::remove_file(file.with_file_name(format!("{}.jsonl", "0".repeat(31) + "1"))).unwrap();
+
     let absent = "audit verify --data {}/data --stream 00000000000000000000000000000000 --json";
     let (exit, code, _) = run_in(dir, absent).failure();
     assert_eq!((exit, code.as_str()), (3, "audit.stream_not_found"));

@@ -38,7 +38,16 @@ impl WriteError {
 /// Creates a directory (0700), and those above it, where they are missing. The name of one that was there is made
 /// durable too: who made it may not have come so far.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
+    let create = || DirBuilder::new().mode(0o700).create(path);
+    let created = match create() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().ok_or(error).and_then(create_dir)?;
+            // Once: there are file systems in which nobody makes a directory, and they say that it is not there.
+            create()
+        }
+        created => created,
+    };
+    match created {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
             match sync_parent(path) {
@@ -46,10 +55,6 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
                 synced => synced,
             }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            path.parent().ok_or(error).and_then(create_dir)?;
-            create_dir(path)
         }
         Err(error) => Err(error),
     }
@@ -195,6 +200,16 @@ mod tests {
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
+    }
+
+    #[test]
+    fn where_no_directory_can_be_made_that_is_an_error() {
+        // There nobody makes one, although what is above it is there.
+        assert!(create_dir(Path::new("/proc/nothing/here")).is_err());
+        assert!(create_dir(Path::new("")).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(create_dir(&dir.path().join("file/below")).is_err());
     }
 
     #[test]

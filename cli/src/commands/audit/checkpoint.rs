@@ -1,20 +1,21 @@
 //! `sealcast audit checkpoint`: how long the sealed log is, who signed that, and whether it only grew.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use audit::checkpoint::{CheckGrowthError, check_growth};
-use audit::tiles::TileReader as _;
+use audit::tiles::{TileReader as _, TreeReader};
+use audit::tree::verify_consistency;
 use clap::Args;
 use serde_json::json;
 
-use crate::arguments::StoreArguments;
+use super::LogChoice;
 use crate::failure::{Exit, Failure};
 use crate::files;
 use crate::log_proof::newest_seal;
-use crate::log_trust::{KeyFrom, Opened, Trust, TrustArguments, describe_open_error, encode_root};
+use crate::log_trust::{KeyFrom, Opened, Trust, describe_open_error, encode_root};
 use crate::output::{Report, Text};
-use crate::sealed_log::{self, LogArguments, Tiles};
+use crate::sealed_log::{self, Tiles};
 
 const EXIT_CODES: &str = "Exit codes:
   0  the checkpoint is signed by a trusted key, and with --since the log has only grown
@@ -29,25 +30,22 @@ const EXIT_CODES: &str = "Exit codes:
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct CheckpointArguments {
     #[command(flatten)]
-    log: LogArguments,
-    #[command(flatten)]
-    store: StoreArguments,
-    #[command(flatten)]
-    trust: TrustArguments,
+    log: LogChoice,
     /// A checkpoint that was kept: the log must have grown from it.
     #[arg(long, value_name = "CHECKPOINT")]
     since: Option<PathBuf>,
     /// Keep the checkpoint in this file, never overwritten, as it was published.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write the proof of the growth since --since to this file, never overwritten: its hashes, one a line in base64,
+    /// as programs of others take it.
+    #[arg(long, value_name = "FILE", requires = "since")]
+    growth: Option<PathBuf>,
 }
 
 /// Reads, verifies and shows the checkpoint.
 pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
-    let source = arguments.log.open(&arguments.store);
-    let source = source.map_err(super::not_verified)?;
-    let trust = arguments.trust.read_for(&source);
-    let trust = trust.map_err(super::not_verified)?;
+    let (source, trust) = arguments.log.open()?;
     let objects = source.objects();
     let note = sealed_log::read_checkpoint(objects.as_ref())?;
     let opened = trust
@@ -55,7 +53,7 @@ pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
         .map_err(|error| describe_open_error(&error).while_doing(objects.place()))?;
     let mut tiles = Tiles::new(&objects);
     let older = match &arguments.since {
-        Some(path) => Some(read_kept(&trust, path)?),
+        Some(path) => Some(read_kept(&trust, path, "--since")?),
         None => None,
     };
     if let Some(older) = &older {
@@ -63,7 +61,11 @@ pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
     }
     let seal = newest_seal(&mut tiles, &opened.checkpoint);
     if let Some(out) = &arguments.out {
-        files::create_public(out, &note)?;
+        files::create_public(out, &note).map_err(super::not_written)?;
+    }
+    if let (Some(path), Some(older)) = (&arguments.growth, &older) {
+        let proof = prove_growth(older, &opened, &mut tiles)?;
+        files::create_public(path, proof.as_bytes()).map_err(super::not_written)?;
     }
     let verified = !opened.signers.is_empty();
     let age_s = seal.as_ref().and_then(|seal| age_seconds(&seal.time));
@@ -78,6 +80,9 @@ pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
     if let Some(out) = &arguments.out {
         value["file"] = out.display().to_string().into();
     }
+    if let Some(growth) = &arguments.growth {
+        value["growth_file"] = growth.display().to_string().into();
+    }
     let sealed = seal.as_ref().map_or_else(
         || "unknown: the newest entry is no seal that can be verified".to_owned(),
         |seal| match age_s {
@@ -91,6 +96,10 @@ pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
     let text = describe(Text::new(), &opened, trust.from)
         .field("newest seal", sealed)
         .optional("grown", older.as_ref().map(describe_growth))
+        .optional(
+            "its proof",
+            arguments.growth.as_ref().map(|growth| growth.display()),
+        )
         .optional("kept in", arguments.out.as_ref().map(|out| out.display()));
     let report = Report::new(&value, text)?;
     Ok(if verified {
@@ -122,15 +131,13 @@ pub(super) fn describe_growth(older: &Opened) -> String {
     format!("only, from the {} entries kept", older.checkpoint.size)
 }
 
-/// A checkpoint that was kept. That it is not right says nothing about the log.
-pub(super) fn read_kept(trust: &Trust, path: &std::path::Path) -> Result<Opened, Failure> {
+/// A checkpoint that was kept, and which option named it. That it is not right says nothing about the log.
+pub(super) fn read_kept(trust: &Trust, path: &Path, option: &str) -> Result<Opened, Failure> {
     let place = path.display().to_string();
     let note = files::read(path, audit::note::MAX_NOTE_BYTES as u64);
     let note = note.map_err(super::not_verified)?;
     trust.open(&note).map_err(|error| {
-        let failure = describe_open_error(&error)
-            .while_doing(&place)
-            .at("--since");
+        let failure = describe_open_error(&error).while_doing(&place).at(option);
         Failure {
             exit: Exit::Usage,
             ..failure
@@ -161,6 +168,19 @@ pub(super) fn check_grown(
         }
         failure
     })
+}
+
+/// The hashes of the proof that the log has only grown, one a line.
+fn prove_growth(older: &Opened, newer: &Opened, tiles: &mut Tiles) -> Result<String, Failure> {
+    let mut tree = TreeReader::new(newer.checkpoint.size, |tile| tiles.read_tile(tile));
+    let hashes = tree.prove_consistency(older.checkpoint.size);
+    let hashes =
+        hashes.map_err(|error| Failure::unavailable("audit.log_unreachable", error.to_string()))?;
+    let (from, to) = (&older.checkpoint, &newer.checkpoint);
+    // The tiles were read a second time: what is written is what holds.
+    verify_consistency((from.size, &from.root), (to.size, &to.root), &hashes)
+        .map_err(|error| Failure::refused("audit.tile_differs", error.to_string()))?;
+    Ok(hashes.iter().map(|hash| encode_root(hash) + "\n").collect())
 }
 
 /// Seconds since a time of a seal; none where the clocks disagree.

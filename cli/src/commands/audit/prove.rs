@@ -10,13 +10,13 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::arguments::StoreArguments;
+use super::LogChoice;
 use crate::ask::Client;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::log_proof::{Proven, prove_event, prove_index, verify_entry};
-use crate::log_trust::{KeyFrom, Trust, TrustArguments, encode_root};
+use crate::log_trust::{KeyFrom, Trust, encode_root};
 use crate::output::{Report, Text};
-use crate::sealed_log::{self, LogArguments, Source, Tiles};
+use crate::sealed_log::{self, Source, Tiles};
 use crate::{files, stream_file};
 
 /// Longest event with its proof that is read, in bytes.
@@ -44,11 +44,7 @@ pub(crate) struct ProveArguments {
     #[arg(long, value_name = "INDEX")]
     index: Option<u64>,
     #[command(flatten)]
-    log: LogArguments,
-    #[command(flatten)]
-    store: StoreArguments,
-    #[command(flatten)]
-    trust: TrustArguments,
+    log: LogChoice,
     /// The folder for NAME.json and NAME.tlog-proof, which are never overwritten.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -108,10 +104,7 @@ struct SealedEvent {
 
 /// Proves, verifies, and writes both files.
 pub(crate) fn run(arguments: &ProveArguments) -> Result<Report, Failure> {
-    let source = arguments.log.open(&arguments.store);
-    let source = source.map_err(super::not_verified)?;
-    let trust = arguments.trust.read_for(&source);
-    let trust = trust.map_err(super::not_verified)?;
+    let (source, trust) = arguments.log.open()?;
     trust.require()?;
     let started = Instant::now();
     let proven = loop {
@@ -139,7 +132,7 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<Report, Failure> {
         });
     let event_path = arguments.out.join(format!("{name}.json"));
     let proof_path = arguments.out.join(format!("{name}.tlog-proof"));
-    write(&event_path, &proof_path, &proven)?;
+    write(&event_path, &proof_path, &proven).map_err(super::not_written)?;
     report(&proven, trust.from, &event_path, &proof_path)
 }
 
@@ -181,7 +174,8 @@ fn ask_for(client: &Client, trust: &Trust, event: Event) -> Result<Option<Proven
     let (stream, seq) = (event.stream, event.seq);
     let route = format!("/v1/audit/events/{stream}/{seq}");
     let fetched = sealed_log::persist(|| client.get(&route, MAX_EVENT));
-    let fetched = fetched.map_err(super::not_verified)?;
+    let fetched = fetched
+        .map_err(|failure| super::not_verified(failure.while_doing(format!("{stream}:{seq}"))))?;
     let no_answer = |error: String| {
         let message = format!("GET {}{route}: {error}", client.address());
         Failure::unavailable("network.no_answer", message).at("--server")
@@ -217,17 +211,10 @@ fn write(event: &Path, proof: &Path, proven: &Proven) -> Result<(), Failure> {
     if let Some(dir) = event.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).map_err(|error| Failure::file("create", dir, &error))?;
     }
-    // The local disk says nothing about the log.
-    let place = |failure: Failure| Failure {
-        exit: Exit::Unavailable,
-        ..failure
-    };
-    files::create_public(event, &proven.entry).map_err(place)?;
-    files::create_public(proof, proven.file.to_string().as_bytes())
-        .inspect_err(|_| {
-            let _ = std::fs::remove_file(event);
-        })
-        .map_err(place)
+    files::create_public(event, &proven.entry)?;
+    files::create_public(proof, proven.file.to_string().as_bytes()).inspect_err(|_| {
+        let _ = std::fs::remove_file(event);
+    })
 }
 
 fn report(proven: &Proven, from: KeyFrom, event: &Path, proof: &Path) -> Result<Report, Failure> {

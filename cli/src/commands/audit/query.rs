@@ -8,8 +8,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::ask::{self, Client};
-use crate::events::{AsOf, EventLine, FilterArguments, Question};
-use crate::failure::Failure;
+use crate::events::{
+    AsOf, CsvPage, EventLine, FilterArguments, Page, Question, before, write_time,
+};
+use crate::failure::{Exit, Failure};
 use crate::output::{self, Form, Report};
 use crate::sealed_log::ApiArguments;
 
@@ -71,7 +73,17 @@ pub(super) fn open(api: &ApiArguments) -> Result<Client, Failure> {
 struct Listed {
     events: u64,
     unsealed: u64,
-    as_of: Option<AsOf>,
+    tree_size: Option<u64>,
+    next: Option<String>,
+    expired_before: Option<String>,
+}
+
+/// A page, as it is printed.
+struct Printed {
+    lines: String,
+    events: u64,
+    unsealed: u64,
+    tree_size: u64,
     next: Option<String>,
     expired_before: Option<String>,
 }
@@ -79,12 +91,8 @@ struct Listed {
 /// Lists the events.
 pub(crate) fn run(arguments: &QueryArguments, form: Form) -> Result<Report, Failure> {
     let client = open(&arguments.api)?;
-    let from = arguments.last.map(|last| {
-        let time = SystemTime::now()
-            .checked_sub(last)
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        humantime::format_rfc3339_micros(time).to_string()
-    });
+    let last = arguments.last;
+    let from = last.map(|last| write_time(before(SystemTime::now(), last)));
     let question = Question {
         filter: arguments.filter.clone(),
         from: from.or_else(|| arguments.from.clone()),
@@ -96,14 +104,25 @@ pub(crate) fn run(arguments: &QueryArguments, form: Form) -> Result<Report, Fail
     } else {
         arguments.format
     };
+    let range = [&arguments.from, &arguments.until, &arguments.cursor];
+    let default_range = last.is_none() && range.iter().all(|given| given.is_none());
+    let finish = |listed| finish(listed, default_range);
     match format {
         QueryFormat::Json => collect(&client, question, arguments.limit),
-        QueryFormat::Csv => finish(list_csv(&client, question, arguments.limit)),
-        QueryFormat::Ndjson => finish(list(&client, question, arguments.limit, |event| {
-            Ok(event.get().to_owned())
+        QueryFormat::Csv => {
+            let mut begun = false;
+            finish(list(question, arguments.limit, |question, left| {
+                let page = question.ask_csv(&client, left)?;
+                Ok(print_csv(page, std::mem::replace(&mut begun, true)))
+            }))
+        }
+        QueryFormat::Ndjson => finish(list(question, arguments.limit, |question, left| {
+            let page = question.ask(&client, left)?;
+            print_page(page, |event, _| event.get().to_owned())
         })),
-        QueryFormat::Table => finish(list(&client, question, arguments.limit, |event| {
-            Ok(EventLine::parse(event)?.describe())
+        QueryFormat::Table => finish(list(question, arguments.limit, |question, left| {
+            let page = question.ask(&client, left)?;
+            print_page(page, |_, line| line.describe())
         })),
     }
 }
@@ -142,33 +161,25 @@ fn collect(client: &Client, mut question: Question, limit: Option<u64>) -> Resul
     }
 }
 
-/// Prints each event as it comes.
+/// Prints each page as it comes.
 fn list(
-    client: &Client,
     mut question: Question,
     limit: Option<u64>,
-    describe: impl Fn(&RawValue) -> Result<String, Failure>,
+    mut ask: impl FnMut(&Question, Option<u64>) -> Result<Printed, Failure>,
 ) -> Result<Listed, Failure> {
     let mut listed = Listed::default();
     loop {
         let left = limit.map(|limit| limit - listed.events);
-        let page = question
-            .ask(client, left)
-            .map_err(|failure| go_on(failure, &question))?;
-        listed.as_of.get_or_insert(page.as_of);
+        let page = ask(&question, left).map_err(|failure| go_on(failure, &question))?;
+        listed.tree_size.get_or_insert(page.tree_size);
         listed.expired_before = listed.expired_before.or(page.expired_before);
-        let mut lines = String::new();
-        for event in &page.events {
-            lines.push_str(&describe(event)?);
-            lines.push('\n');
-            listed.events += 1;
-            listed.unsealed += u64::from(!EventLine::parse(event)?.sealed);
-        }
-        if !print(&lines)? {
+        listed.events += page.events;
+        listed.unsealed += page.unsealed;
+        if !print(&page.lines)? {
             return Ok(listed);
         }
-        question.cursor = page.next;
-        listed.next.clone_from(&question.cursor);
+        question.cursor.clone_from(&page.next);
+        listed.next = page.next;
         let full = limit.is_some_and(|limit| listed.events >= limit);
         if full || question.cursor.is_none() {
             return Ok(listed);
@@ -176,56 +187,63 @@ fn list(
     }
 }
 
-fn list_csv(
-    client: &Client,
-    mut question: Question,
-    limit: Option<u64>,
-) -> Result<Listed, Failure> {
-    let mut listed = Listed::default();
-    loop {
-        let left = limit.map(|limit| limit - listed.events);
-        let page = question
-            .ask_csv(client, left)
-            .map_err(|failure| go_on(failure, &question))?;
-        if listed.as_of.is_none() {
-            print(&format!("{}\r\n", page.header))?;
-        }
-        listed.expired_before = listed.expired_before.or(page.expired_before);
-        let size = page.as_of.unwrap_or_default();
-        listed.as_of.get_or_insert_with(|| AsOf {
-            origin: String::new(),
-            size,
-            root: String::new(),
-        });
-        let mut rows = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .from_reader(page.lines.as_bytes());
-        let at = page.header.split(',').position(|name| name == "sealed");
-        for row in rows.records().filter_map(Result::ok) {
-            listed.events += 1;
-            listed.unsealed += u64::from(at.and_then(|at| row.get(at)) == Some("false"));
-        }
-        if !print(&page.lines)? {
-            return Ok(listed);
-        }
-        question.cursor = page.next;
-        listed.next.clone_from(&question.cursor);
-        let full = limit.is_some_and(|limit| listed.events >= limit);
-        if full || question.cursor.is_none() {
-            return Ok(listed);
-        }
+/// A line for each event.
+fn print_page(
+    page: Page,
+    describe: impl Fn(&RawValue, &EventLine) -> String,
+) -> Result<Printed, Failure> {
+    let mut printed = Printed {
+        lines: String::new(),
+        events: page.events.len() as u64,
+        unsealed: 0,
+        tree_size: page.as_of.size,
+        next: page.next,
+        expired_before: page.expired_before,
+    };
+    for event in &page.events {
+        let line = EventLine::parse(event)?;
+        printed.lines.push_str(&describe(event, &line));
+        printed.lines.push('\n');
+        printed.unsealed += u64::from(!line.sealed);
     }
+    Ok(printed)
+}
+
+/// The rows as they came, below the names of the columns where nothing was printed yet.
+fn print_csv(page: CsvPage, begun: bool) -> Printed {
+    let mut printed = Printed {
+        lines: String::new(),
+        events: 0,
+        unsealed: 0,
+        tree_size: page.as_of.unwrap_or_default(),
+        next: page.next,
+        expired_before: page.expired_before,
+    };
+    let mut rows = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(page.lines.as_bytes());
+    let at = page.header.split(',').position(|name| name == "sealed");
+    for row in rows.records().filter_map(Result::ok) {
+        printed.events += 1;
+        printed.unsealed += u64::from(at.and_then(|at| row.get(at)) == Some("false"));
+    }
+    printed.lines = if begun {
+        page.lines
+    } else {
+        format!("{}\r\n{}", page.header, page.lines)
+    };
+    printed
 }
 
 /// Says where a query goes on that was interrupted after some of its pages.
 fn go_on(failure: Failure, question: &Question) -> Failure {
     match &question.cursor {
-        Some(cursor) => Failure {
+        Some(cursor) if failure.exit == Exit::Unavailable => Failure {
             message: format!("{}; go on with --cursor {cursor}", failure.message),
             ..failure
         }
         .with("cursor", cursor.clone()),
-        None => failure,
+        _ => failure,
     }
 }
 
@@ -243,11 +261,16 @@ pub(super) fn print(lines: &str) -> Result<bool, Failure> {
 }
 
 /// Says, beside the events, as of when they are.
-fn finish(listed: Result<Listed, Failure>) -> Result<Report, Failure> {
+fn finish(listed: Result<Listed, Failure>, default_range: bool) -> Result<Report, Failure> {
     let listed = listed?;
-    let size = listed.as_of.map_or(0, |as_of| as_of.size);
+    let size = listed.tree_size.unwrap_or_default();
+    let range = if default_range {
+        " of the last hour (--last, --from)"
+    } else {
+        ""
+    };
     output::note(format!(
-        "{} events, {} of them not sealed yet, as of tree size {size}",
+        "{} events{range}, {} of them not sealed yet, as of tree size {size}",
         listed.events, listed.unsealed
     ));
     if let Some(time) = listed.expired_before {

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant, SystemTime};
 
 use audit::StreamId;
 use clap::{Args, ValueEnum};
+use tokio::io::Interest;
+use tokio::net::unix::pipe::Sender;
 
 use super::query::{self, print};
-use crate::ask::{Client, Fetched};
-use crate::events::{EventLine, FilterArguments, Page, Question};
+use crate::ask::Client;
+use crate::events::{EventLine, FilterArguments, Page, Question, before, write_time};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Form, Report};
 use crate::sealed_log::ApiArguments;
@@ -19,6 +22,8 @@ use crate::sealed_log::ApiArguments;
 const OVERLAP: Duration = Duration::from_secs(10);
 /// The longest pause while the server does not answer.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// How long an interrupted line may take to be printed.
+const LAST_LINE: Duration = Duration::from_secs(1);
 /// The kind of the events that asking leaves.
 const QUERY: &str = "query";
 
@@ -75,11 +80,28 @@ pub(crate) fn run(arguments: &TailArguments, form: Form) -> Result<Report, Failu
             ended = ended => ended
                 .unwrap_or_else(|_| Err(Failure::internal("what follows the events has stopped"))),
             _ = tokio::signal::ctrl_c() => Ok(()),
+            () = reader_gone() => Ok(()),
         }
     })?;
-    // Whoever prints has finished its line.
-    drop(io::stdout().lock());
+    let (printed, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(io::stdout().lock());
+        let _ = printed.send(());
+    });
+    // Whoever prints finishes its line, where somebody still reads it.
+    let _ = finished.recv_timeout(LAST_LINE);
     Ok(Report::silent())
+}
+
+/// Ends when whoever reads standard output is gone (`| head`), also while there is nothing to print; never where that
+/// cannot be told: of a file.
+async fn reader_gone() {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    // Nothing is written through it: standard output stays as it is, and blocks.
+    match stdout.and_then(Sender::from_owned_fd_unchecked) {
+        Ok(stdout) => drop(stdout.ready(Interest::ERROR).await),
+        Err(_) => std::future::pending().await,
+    }
 }
 
 struct Follower {
@@ -97,7 +119,8 @@ impl Follower {
     /// Asks again and again; ends where the reader has seen enough, or the server refuses.
     fn follow(mut self) -> Result<(), Failure> {
         // Times are the server's, so that this machine's clock does not matter.
-        let mut from = self.server_time()? - self.last;
+        let (_, now) = self.ask(&self.question(None), Some(1))?;
+        let mut from = before(now, self.last);
         let (mut failures, mut silent) = (0, false);
         loop {
             match self.show_since(from) {
@@ -107,8 +130,8 @@ impl Follower {
                         output::note("the server answers again");
                     }
                     (failures, silent) = (0, false);
-                    from = from.max(asked_at - OVERLAP);
-                    let from = humantime::format_rfc3339_micros(from).to_string();
+                    from = from.max(before(asked_at, OVERLAP));
+                    let from = write_time(from);
                     self.seen.retain(|(time, ..)| *time >= from);
                     std::thread::sleep(self.interval);
                 }
@@ -118,24 +141,28 @@ impl Follower {
                     }
                     silent = true;
                     failures += 1;
-                    std::thread::sleep((self.interval * failures).min(MAX_PAUSE));
+                    std::thread::sleep(self.interval.saturating_mul(failures).min(MAX_PAUSE));
                 }
                 Err(failure) => return Err(failure),
             }
         }
     }
 
-    /// The server's clock, from an answer with one event.
-    fn server_time(&self) -> Result<SystemTime, Failure> {
-        let question = self.question(None);
-        let (_, fetched) = question.ask_once(&self.client, Some(1))?;
-        Ok(time_of(&fetched))
+    /// A page, and what the server's clock showed when it was asked for; this machine's where it does not say. An
+    /// answer may take longer than what is asked for again.
+    fn ask(&self, question: &Question, limit: Option<u64>) -> Result<(Page, SystemTime), Failure> {
+        let started = Instant::now();
+        let (page, fetched) = question.ask_once(&self.client, limit)?;
+        let date = fetched.header("date");
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        let answered = date.unwrap_or_else(SystemTime::now);
+        Ok((page, before(answered, started.elapsed())))
     }
 
     fn question(&self, from: Option<SystemTime>) -> Question {
         Question {
             filter: self.filter.clone(),
-            from: from.map(|from| humantime::format_rfc3339_micros(from).to_string()),
+            from: from.map(write_time),
             until: None,
             cursor: None,
         }
@@ -147,8 +174,8 @@ impl Follower {
         let mut question = self.question(Some(from));
         let mut asked_at = None;
         loop {
-            let (page, fetched) = question.ask_once(&self.client, None)?;
-            asked_at.get_or_insert_with(|| time_of(&fetched));
+            let (page, asked) = self.ask(&question, None)?;
+            asked_at.get_or_insert(asked);
             if !print(&self.describe_new(&page)?)? {
                 return Ok(None);
             }
@@ -181,11 +208,4 @@ impl Follower {
         }
         Ok(lines)
     }
-}
-
-/// The server's clock at an answer, else this machine's.
-fn time_of(fetched: &Fetched) -> SystemTime {
-    let date = fetched.header("date");
-    date.and_then(|date| httpdate::parse_http_date(date).ok())
-        .unwrap_or_else(SystemTime::now)
 }

@@ -11,11 +11,9 @@ use std::path::PathBuf;
 use audit::{Receipt, StreamId};
 use clap::Args;
 
-use crate::arguments::StoreArguments;
+use super::LogChoice;
 use crate::failure::Failure;
-use crate::log_trust::TrustArguments;
 use crate::output::Report;
-use crate::sealed_log::LogArguments;
 use crate::stream_file;
 
 const EXIT_CODES: &str = "What is verified:
@@ -52,14 +50,10 @@ pub(crate) struct VerifyArguments {
     )]
     proof: Option<PathBuf>,
     #[command(flatten)]
-    log: LogArguments,
-    #[command(flatten)]
-    store: StoreArguments,
-    /// The store's stream; not needed where there is only one.
+    log: LogChoice,
+    /// The store's stream; not needed where there is only one, or a receipt names it.
     #[arg(long, value_parser = super::parse_stream, conflicts_with_all = ["log", "server"])]
     stream: Option<StreamId>,
-    #[command(flatten)]
-    trust: TrustArguments,
     /// A receipt whose event must be in the stream, where it is printed, or in the log. Repeatable.
     #[arg(long = "receipt", value_name = "STREAM:SEQ:HASH", value_parser = stream_file::parse_receipt)]
     receipts: Vec<Receipt>,
@@ -85,16 +79,16 @@ pub(crate) struct VerifyArguments {
 /// Verifies what was named.
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     if let (Some(proof), Some(event)) = (&arguments.proof, &arguments.file) {
-        return proof::run(&arguments.trust, proof, event);
+        return proof::run(&arguments.log.trust, proof, event);
     }
     let of_log = arguments.from.is_some()
         || arguments.until.is_some()
         || arguments.since.is_some()
         || arguments.mirror.is_some()
         || arguments.streams;
-    if arguments.log.named() && !arguments.receipts.is_empty() {
+    if arguments.log.log.named() && !arguments.receipts.is_empty() {
         receipts::run(arguments)
-    } else if arguments.log.named() || of_log {
+    } else if arguments.log.log.named() || of_log {
         log::run(arguments)
     } else {
         stream::run(arguments)

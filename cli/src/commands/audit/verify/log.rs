@@ -1,74 +1,34 @@
 //! Verification of the sealed log: all of it, or a range, from wherever it is.
 
+mod outcome;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use audit::whole_log::{LogFault, LogReport, verify_log, verify_part};
-use serde_json::{Value, json};
+use audit::whole_log::{verify_log, verify_part};
 
-use super::super::checkpoint::{self, check_grown, describe_growth, read_kept};
+use self::outcome::{Growth, Outcome};
+use super::super::checkpoint::{check_grown, read_kept};
 use super::super::not_verified;
 use super::VerifyArguments;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::log_proof::newest_seal;
 use crate::log_trust::{Opened, Trust, describe_open_error};
-use crate::output::{Report, Text};
+use crate::output::Report;
 use crate::progress::Progress;
 use crate::sealed_log::{self, LogObjects, Mirror, Registrations, Source, Tiles, reading_order};
 
-/// Most faults that are shown to people; machines get all that the report names.
-const SHOWN_FAULTS: usize = 50;
-
-/// How a verification ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Verified,
-    Tampered,
-    Incomplete,
-    Unreachable,
-}
-
-impl Verdict {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Verified => "verified",
-            Self::Tampered => "tampered",
-            Self::Incomplete => "incomplete",
-            Self::Unreachable => "unreachable",
-        }
-    }
-
-    fn exit(self) -> Exit {
-        match self {
-            Self::Verified => Exit::Done,
-            Self::Tampered => Exit::Refused,
-            Self::Incomplete => Exit::NotFound,
-            Self::Unreachable => Exit::Unavailable,
-        }
-    }
-}
-
-/// What was found, and what it was found with.
-struct Outcome<'a> {
-    place: String,
+/// What is known of the log before its entries are read.
+struct Found {
     opened: Opened,
-    trust: &'a Trust,
-    older: Option<Opened>,
-    /// The log did not grow from the kept checkpoint.
-    growth: Option<Failure>,
-    range: (u64, u64),
-    report: LogReport,
+    growth: Option<Growth>,
     tiles: Tiles,
-    newest_seal: Option<String>,
-    duration_s: f64,
 }
 
 /// Verifies the log.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let source = arguments.log.open(&arguments.store);
-    let source = source.map_err(not_verified)?;
-    let trust = arguments.trust.read_all_for(&source);
-    let trust = trust.map_err(not_verified)?;
+    let (source, mut trust) = arguments.log.open()?;
+    trust.add_registrars_of(&source).map_err(not_verified)?;
     let mut objects = source.objects();
     let mirror = match &arguments.mirror {
         Some(dir) => {
@@ -82,34 +42,66 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     let opened = trust
         .open(&note)
         .map_err(|error| describe_open_error(&error).while_doing(objects.place()))?;
-    if let Some(mirror) = &mirror {
+    let mut tiles = Tiles::new(&objects);
+    let growth = check_all_growth(arguments, mirror.as_deref(), &trust, &opened, &mut tiles)?;
+    let holds = growth.as_ref().is_none_or(Growth::holds);
+    if let (Some(mirror), true) = (&mirror, holds) {
+        // Where the log did not grow from it, the copy's own checkpoint is the evidence.
         mirror.keep_checkpoint(&note)?;
     }
-    let outcome = verify(arguments, &trust, opened, &objects, &source)?;
+    let found = Found {
+        opened,
+        growth,
+        tiles,
+    };
+    let outcome = verify(arguments, &trust, found, &objects, &source)?;
     outcome.report(arguments.streams)
+}
+
+/// Holds the log against the checkpoints that were kept: the one that is named, and that of the copy. Gives the one
+/// that it did not grow from, else the first.
+fn check_all_growth(
+    arguments: &VerifyArguments,
+    mirror: Option<&Mirror>,
+    trust: &Trust,
+    opened: &Opened,
+    tiles: &mut Tiles,
+) -> Result<Option<Growth>, Failure> {
+    let named = arguments.since.clone().map(|path| (path, "--since"));
+    let copied = mirror.and_then(Mirror::kept_checkpoint);
+    let copied = copied.map(|path| (path, "--mirror"));
+    let mut first = None;
+    for (path, option) in named.into_iter().chain(copied) {
+        let older = read_kept(trust, &path, option)?;
+        let failure = check_grown(&older, opened, tiles).err();
+        let growth = Growth { older, failure };
+        if !growth.holds() {
+            return Ok(Some(growth));
+        }
+        first = first.or(Some(growth));
+    }
+    Ok(first)
 }
 
 fn verify<'a>(
     arguments: &VerifyArguments,
     trust: &'a Trust,
-    opened: Opened,
+    found: Found,
     objects: &Arc<dyn LogObjects>,
     source: &Source,
 ) -> Result<Outcome<'a>, Failure> {
     let started = Instant::now();
+    let Found {
+        opened,
+        growth,
+        mut tiles,
+    } = found;
     let size = opened.checkpoint.size;
-    let mut tiles = Tiles::new(objects);
-    let older = match &arguments.since {
-        Some(path) => Some(read_kept(trust, path)?),
-        None => None,
-    };
-    let growth = match &older {
-        Some(older) => check_grown(older, &opened, &mut tiles).err(),
-        None => None,
-    };
     let newest_seal = newest_seal(&mut tiles, &opened.checkpoint).map(|seal| seal.time);
-    let kept = older.as_ref().map(|older| older.checkpoint.size);
-    let range = choose_range(arguments, kept.filter(|_| growth.is_none()), size)?;
+    let grown = growth.as_ref().filter(|growth| growth.holds());
+    let since = grown.filter(|_| arguments.since.is_some());
+    let kept = since.map(|growth| growth.older.checkpoint.size);
+    let range = choose_range(arguments, kept, size)?;
     let mut tiles = tiles.fetching_ahead(reading_order(range.0, range.1, size));
     let mut progress = Progress::counting("verifying", range.1 - range.0);
     let mut done = 0;
@@ -141,7 +133,6 @@ fn verify<'a>(
         place: objects.place(),
         opened,
         trust,
-        older,
         growth,
         range,
         report,
@@ -162,235 +153,10 @@ fn choose_range(
         let message = format!("--until {until}: the log has {size} entries");
         return Err(Failure::usage("--until", message));
     }
-    if from > until || (from == until && kept.is_none() && from > 0) {
+    let nothing_new = kept == Some(until) && arguments.from.is_none();
+    if from > until || (from == until && size > 0 && !nothing_new) {
         let message = format!("--from {from}: expected an index before {until}");
         return Err(Failure::usage("--from", message));
     }
     Ok((from, until))
-}
-
-impl Outcome<'_> {
-    fn verdict(&self) -> Verdict {
-        let growth = self.growth.as_ref().map(|failure| failure.exit);
-        if growth == Some(Exit::Refused) || !self.report.is_sound() {
-            Verdict::Tampered
-        } else if growth == Some(Exit::Unavailable) || self.tiles.lost().is_some() {
-            Verdict::Unreachable
-        } else if self.not_verified().is_empty() {
-            Verdict::Verified
-        } else {
-            Verdict::Incomplete
-        }
-    }
-
-    /// Sentences about what could not be verified.
-    fn not_verified(&self) -> Vec<String> {
-        let report = &self.report;
-        let mut said = Vec::new();
-        if self.opened.signers.is_empty() {
-            said.push("the checkpoint's signature: no key was given (--key log.vkey)".to_owned());
-        }
-        if self.trust.registrars.is_empty() {
-            said.push(
-                "who registered the streams: no registration key was given (--key PUB.pem)"
-                    .to_owned(),
-            );
-        }
-        if let Some((path, reason)) = self.tiles.lost() {
-            said.push(format!("{path} and what comes after it: {reason}"));
-        }
-        let unjoined = if self.is_part() { 0 } else { report.unjoined };
-        let counted = [
-            (
-                "entries that are not there, or not the ones that were sealed",
-                report.entries_missing,
-            ),
-            (
-                "signatures of entries that are not there",
-                report.signatures_missing,
-            ),
-            (
-                "signatures without a key: it or the stream's registration is not there",
-                report.keys_missing,
-            ),
-            ("events without the event before them", unjoined),
-        ];
-        let counted = counted.into_iter().filter(|(_, count)| *count > 0);
-        said.extend(counted.map(|(what, count)| format!("{what}: {count}")));
-        let named = report.missing.iter().take(SHOWN_FAULTS);
-        said.extend(named.map(|missing| format!("{}: {}", missing.what, missing.reason)));
-        let more = report.missing_count.saturating_sub(SHOWN_FAULTS as u64);
-        if more > 0 {
-            said.push(format!("{more} further parts of the log"));
-        }
-        if !report.root_verified && report.is_sound() {
-            said.push("that the entries lead to the checkpoint's root".to_owned());
-        }
-        if let Some(failure) = &self.growth
-            && failure.exit != Exit::Refused
-        {
-            said.push(format!("the growth: {}", failure.message));
-        }
-        said
-    }
-
-    fn report(&self, list_streams: bool) -> Result<Report, Failure> {
-        let report = Report::new(&self.to_json(list_streams), self.describe(list_streams))?;
-        Ok(report.ending_with(self.verdict().exit()))
-    }
-
-    fn to_json(&self, list_streams: bool) -> Value {
-        let (report, verdict) = (&self.report, self.verdict());
-        let to_json = |fault: &LogFault| {
-            let mut value = json!(fault);
-            value["code"] = fault.code().into();
-            value["error"] = fault.to_string().into();
-            value
-        };
-        let faults: Vec<Value> = report.faults.iter().map(to_json).collect();
-        let streams = report.streams.values();
-        let mut value = json!({
-            "verdict": verdict.name(),
-            "verified": verdict == Verdict::Verified,
-            "place": self.place,
-            "checkpoint": self.opened.to_json(self.trust.from),
-            "newest_seal": self.newest_seal,
-            "from": self.range.0,
-            "until": self.range.1,
-            "root_verified": report.root_verified,
-            "entries": report.entries,
-            "entries_missing": report.entries_missing,
-            "events": streams.clone().map(|stream| stream.events).sum::<u64>(),
-            "seals": report.seals,
-            "signatures": report.signatures,
-            "signatures_missing": report.signatures_missing,
-            "keys_missing": report.keys_missing,
-            "unjoined": report.unjoined,
-            "reported": report.reported,
-            "streams": report.streams.len(),
-            "streams_closed": streams.filter(|stream| stream.closed).count(),
-            "faults": faults,
-            "fault_count": report.fault_count,
-            "not_verified": self.not_verified(),
-            "duration_ms": (self.duration_s * 1e3).round() as u64,
-            "entries_per_s": self.rate().round() as u64,
-        });
-        if let Some(older) = &self.older {
-            value["growth"] = match &self.growth {
-                None => json!({ "from": older.checkpoint.size, "holds": true }),
-                Some(failure) => json!({
-                    "from": older.checkpoint.size,
-                    "holds": false,
-                    "code": failure.code,
-                    "error": failure.message,
-                }),
-            };
-        }
-        if list_streams {
-            value["stream_list"] = json!(report.streams);
-        }
-        value
-    }
-
-    fn is_part(&self) -> bool {
-        self.range != (0, self.opened.checkpoint.size)
-    }
-
-    fn rate(&self) -> f64 {
-        self.report.entries as f64 / self.duration_s.max(1e-9)
-    }
-
-    fn describe(&self, list_streams: bool) -> Text {
-        let report = &self.report;
-        let what = if self.range == (0, self.opened.checkpoint.size) {
-            "the whole log".to_owned()
-        } else {
-            format!(
-                "entries {} to {}",
-                self.range.0,
-                self.range.1.saturating_sub(1)
-            )
-        };
-        let verdict = match self.verdict() {
-            Verdict::Verified => what,
-            Verdict::Tampered => format!("NO: evidence of tampering in {what}"),
-            Verdict::Incomplete => format!("not all: something that {what} takes is not there"),
-            Verdict::Unreachable => format!("not all: {what} could not be read to its end"),
-        };
-        let streams = report.streams.values();
-        let closed = streams.clone().filter(|stream| stream.closed).count();
-        let events: u64 = streams.map(|stream| stream.events).sum();
-        let rate = self.rate();
-        let mut text = Text::new().field("verified", verdict);
-        text = checkpoint::describe(text, &self.opened, self.trust.from)
-            .optional("newest seal", self.newest_seal.as_ref())
-            .optional(
-                "grown",
-                self.older
-                    .as_ref()
-                    .filter(|_| self.growth.is_none())
-                    .map(describe_growth),
-            )
-            .field(
-                "entries",
-                format!(
-                    "{}: {events} events, {} registrations, {} seals",
-                    report.entries,
-                    report.entries.saturating_sub(events + report.seals),
-                    report.seals
-                ),
-            )
-            .field(
-                "streams",
-                format!("{}, {closed} of them ended", report.streams.len()),
-            )
-            .field("signatures", format!("{} verified", report.signatures))
-            .field(
-                "took",
-                format!("{:.1} s, {rate:.0} entries/s", self.duration_s),
-            );
-        let reported: Vec<Vec<String>> = report
-            .reported
-            .iter()
-            .map(|(code, count)| vec![code.clone(), count.to_string()])
-            .collect();
-        text = text.table("reported by the sealer", &reported);
-        if list_streams {
-            let rows: Vec<Vec<String>> = report
-                .streams
-                .iter()
-                .map(|(id, stream)| {
-                    let end = if stream.closed { "ended" } else { "open" };
-                    vec![
-                        id.to_string(),
-                        format!("{} events", stream.events),
-                        end.to_owned(),
-                        stream.host.clone().unwrap_or_default(),
-                    ]
-                })
-                .collect();
-            text = text.table("stream, events, end, host", &rows);
-        }
-        let mut found: Vec<Vec<String>> = Vec::new();
-        if let Some(failure) = self
-            .growth
-            .as_ref()
-            .filter(|failure| failure.exit == Exit::Refused)
-        {
-            found.push(vec![failure.code.clone(), failure.message.clone()]);
-        }
-        let faults = report.faults.iter().take(SHOWN_FAULTS);
-        found.extend(faults.map(|fault| vec![fault.code().to_owned(), fault.to_string()]));
-        let more = report.fault_count.saturating_sub(SHOWN_FAULTS as u64);
-        if more > 0 {
-            found.push(vec![String::new(), format!("and {more} more")]);
-        }
-        text = text.table("evidence", &found);
-        let not: Vec<Vec<String>> = self
-            .not_verified()
-            .into_iter()
-            .map(|line| vec![line])
-            .collect();
-        text.table("could not be verified", &not)
-    }
 }

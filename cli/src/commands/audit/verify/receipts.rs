@@ -3,7 +3,6 @@
 use audit::Receipt;
 use serde_json::{Value, json};
 
-use super::super::not_verified;
 use super::super::prove::{Event, prove};
 use super::VerifyArguments;
 use crate::failure::{Exit, Failure};
@@ -20,10 +19,7 @@ struct Outcome {
 
 /// Proves each receipt; the worst of them decides how the process ends.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let source = arguments.log.open(&arguments.store);
-    let source = source.map_err(not_verified)?;
-    let trust = arguments.trust.read_for(&source);
-    let trust = trust.map_err(not_verified)?;
+    let (source, trust) = arguments.log.open()?;
     trust.require()?;
     let outcomes: Vec<Outcome> = arguments
         .receipts
@@ -87,7 +83,7 @@ fn verify(source: &Source, trust: &Trust, receipt: Receipt) -> Result<Proven, Fa
     };
     let proven = prove(source, trust, event)?.ok_or_else(|| {
         let message = "not in the sealed log: not sealed yet, or removed before it was. A receipt that is older than \
-                       the newest seal should be there";
+                       the newest seal should be there: verify the whole log";
         Failure::not_found("audit.receipt_not_sealed", message)
     })?;
     proven.check_hash(receipt.leaf_hash)?;

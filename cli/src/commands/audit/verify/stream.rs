@@ -4,24 +4,31 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use super::super::not_verified;
 use super::VerifyArguments;
 use crate::failure::Failure;
+use crate::log_trust::KeyFrom;
 use crate::output::{self, Report, Text};
 use crate::stores::Stores;
 use crate::stream_file::{self, Verification};
 
 /// Verifies the stream to its end, in constant memory.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
-    let mut keys = stream_file::read_keys(&arguments.trust.keys)?;
+    let keys = arguments.log.trust.read_of_stream();
+    let mut keys = keys.map_err(not_verified)?;
+    let mut from = KeyFrom::Given;
     let stream = if let Some(path) = &arguments.file {
         stream_file::open(path)?
     } else {
-        let stores = Stores::open(&arguments.store)?;
+        let stores = Stores::open(&arguments.log.store)?;
         if keys.is_empty() {
             keys = stores.wait(stores.trusted_stream_keys())?;
+            from = KeyFrom::Store;
         }
         let streams = stores.streams();
-        streams.open(streams.choose(arguments.stream)?)?
+        // A receipt names its stream.
+        let named = arguments.receipts.first().map(|receipt| receipt.stream);
+        streams.open(streams.choose(arguments.stream.or(named))?)?
     };
     let started = Instant::now();
     let found = stream_file::verify_stream(stream, &keys, &arguments.receipts)?;
@@ -36,6 +43,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
         _ => Map::new(),
     };
     value.insert("verified".to_owned(), true.into());
+    value.insert("key_from".to_owned(), json!(from));
     value.insert("torn_bytes".to_owned(), (*torn_bytes).into());
     value.insert(
         "duration_ms".to_owned(),
@@ -44,10 +52,10 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<Report, Failure> {
     if !receipts.is_empty() {
         value.insert("receipts".to_owned(), json!(receipts));
     }
-    Report::new(&value, describe(&found, duration_ms)?)
+    Report::new(&value, describe(&found, from, duration_ms)?)
 }
 
-fn describe(found: &Verification, duration_ms: f64) -> Result<Text, Failure> {
+fn describe(found: &Verification, from: KeyFrom, duration_ms: f64) -> Result<Text, Failure> {
     let report = &found.report;
     let kinds: Vec<Vec<String>> = report
         .kinds
@@ -71,6 +79,7 @@ fn describe(found: &Verification, duration_ms: f64) -> Result<Text, Failure> {
         .field("stream", report.stream)
         .field("host", &report.host)
         .field("registered by", &report.registration_key)
+        .optional("but", from.registrar_caveat())
         .optional("first event", report.first_time.as_ref())
         .optional("last event", report.last_time.as_ref())
         .field("head", report.head)
