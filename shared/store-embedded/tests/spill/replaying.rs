@@ -113,6 +113,16 @@ async fn what_is_damaged_or_foreign_is_set_aside_and_said() {
 }
 
 #[tokio::test]
+async fn what_was_set_aside_keeps_its_place_when_others_come_under_its_name() {
+    let world = World::new();
+    for bytes in [&b"one"[..], b"another", b"one"] {
+        world.spill.plant("readme.txt", bytes);
+        assert_eq!(world.replay().await.findings.len(), 1);
+    }
+    assert_eq!(world.spill.set_aside_names().len(), 2, "each once");
+}
+
+#[tokio::test]
 async fn a_record_that_the_streams_key_did_not_sign_takes_no_place() {
     let world = World::new();
     let (test, records) = stream(&world, 3, 1).await;
@@ -300,4 +310,13 @@ async fn what_is_in_the_spill_is_counted_without_reading_it() {
         set_aside: 0,
     };
     assert_eq!(summary, expected);
+    // Names that anybody may write say what they like.
+    for stream in ["00", "ff"].map(|digits| digits.repeat(16)) {
+        let (first, last) = ("0".repeat(20), u64::MAX);
+        world
+            .spill
+            .plant(&format!("{stream}-tail-{first}-{last}.jsonl"), b"");
+    }
+    let summary = summarize(&*world.spill, 1000).await.unwrap();
+    assert_eq!((summary.items, summary.events), (5, u64::MAX));
 }
