@@ -7,6 +7,7 @@ use audit::tiles::TileId;
 use audit::whole_log::{LogReport, verify_log};
 use audit::{PublicKey, StreamId};
 use audit_seal::{Outcome, Ports, Rules, Sealer, StreamKeys, log_key};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack};
 use aws_tests::emulators::{connect, connect_keys, connect_tables};
 use aws_tests::{fixtures, tables};
@@ -149,4 +150,32 @@ async fn four_sealers_at_once_over_aws_stores_seal_every_event_once() {
     for stream in streams {
         assert_eq!(verified.streams[&stream].events, 25);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_row_in_the_list_of_open_ones_was_deleted_is_listed_again() {
+    let stack = Stack::new().await;
+    let mut test = TestStream::opened_at(random(), "test", SystemClock.now_us());
+    let stream = test.stream.id();
+    stack.audit.register(&test.registration).await.unwrap();
+    stack.audit.append(test.records(3)).await.unwrap();
+    stack.sealer(100).run(None).await.unwrap();
+    let listed = async || stack.index.open_streams(None, 10).await.unwrap();
+    assert_eq!(listed().await.len(), 1);
+    let client = tables::client(DynamodbLocal).await;
+    let (pk, sk) = (format!("O#{}", stream.0[0] >> 4), stream.to_string());
+    let delete = client.delete_item().table_name(&stack.log_table);
+    let delete = delete.key("pk", AttributeValue::S(pk));
+    let delete = delete.key("sk", AttributeValue::S(sk));
+    let deleted = delete.return_values(ReturnValue::AllOld).send().await;
+    assert!(deleted.unwrap().attributes.is_some(), "it was there");
+    assert_eq!(listed().await, []);
+    // The sealer finds it, and puts its state as it is.
+    stack.audit.append(test.records(2)).await.unwrap();
+    let report = stack.sealer(100).run(None).await.unwrap();
+    assert_eq!(report.events, 2, "in the run that finds it");
+    assert_eq!(listed().await.len(), 1);
+    let (_, verified) = stack.verify().await;
+    assert!(verified.is_complete(), "{verified:?}");
+    assert_eq!(verified.streams[&stream].events, 5);
 }
