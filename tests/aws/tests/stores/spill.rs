@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use audit::{EventBody, Receipt};
 use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack};
-use aws_tests::emulators::{connect, connect_tables, endpoints};
-use aws_tests::proxy::{Fault, Proxy};
+use aws_tests::emulators::{connect, connect_tables};
+use aws_tests::proxy::Fault;
 use aws_tests::served::{Reply, body, serve, serve_available};
 use aws_tests::{fixtures, tables};
 use domain::StoreError;
 use domain::ports::{AuditReader, AuditRestorer, SpillReader, SpillWriter};
 use domain::spill::SpillItem;
 use serde_json::{Value, json};
-use store_aws::{Connection, Endpoints};
 use testkit::build::{TestStream, verify};
 use testkit::contract::{restore_contract, spill_contract};
+
+use crate::operation::proxied;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_spill_keeps_the_contract() {
@@ -35,21 +36,10 @@ async fn restoring_keeps_the_contract() {
     }
 }
 
-/// A connection whose S3 is behind a proxy.
-async fn behind(emulator: aws_tests::emulators::Emulator) -> (Connection, Proxy) {
-    let proxy = Proxy::to(&emulator.url());
-    let aws = Connection::to(&Endpoints {
-        s3: Some(proxy.url()),
-        ..endpoints()
-    })
-    .await;
-    (aws, proxy)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_whose_acknowledgement_is_lost_is_there_once() {
     let bucket = fixtures::create_bucket().await;
-    let (aws, proxy) = behind(Ministack).await;
+    let (proxy, aws) = proxied(Ministack, |endpoints| &mut endpoints.s3).await;
     let spill = aws.spill(&bucket);
     let mut test = TestStream::fresh();
     for fault in [
@@ -71,7 +61,7 @@ async fn an_item_whose_acknowledgement_is_lost_is_there_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_only_put_spills_all_the_same() {
     let bucket = fixtures::create_bucket().await;
-    let (aws, proxy) = behind(Ministack).await;
+    let (proxy, aws) = proxied(Ministack, |endpoints| &mut endpoints.s3).await;
     let spill = aws.spill(&bucket);
     let denied =
         "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>";
@@ -86,7 +76,7 @@ async fn a_role_that_may_only_put_spills_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_gone_refuses_within_its_time() {
-    let (aws, proxy) = behind(Ministack).await;
+    let (proxy, aws) = proxied(Ministack, |endpoints| &mut endpoints.s3).await;
     let spill = aws.spill("no-such-bucket-of-ours");
     let item = SpillItem::of_records(TestStream::fresh().records(1)).unwrap();
     let refused = spill.put(&item).await;
@@ -107,12 +97,7 @@ async fn a_bucket_that_is_gone_refuses_within_its_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_record_whose_acknowledgement_is_lost_is_there_once() {
     let table = tables::create_audit(DynamodbLocal).await;
-    let proxy = Proxy::to(&DynamodbLocal.url());
-    let aws = Connection::to(&Endpoints {
-        dynamodb: Some(proxy.url()),
-        ..endpoints()
-    })
-    .await;
+    let (proxy, aws) = proxied(DynamodbLocal, |endpoints| &mut endpoints.dynamodb).await;
     let audit = aws.audit(&table);
     let mut test = TestStream::fresh();
     let records = test.records(30);
