@@ -12,7 +12,7 @@ use domain::spill::{ReplayPorts, SpillItem};
 use testkit::build::{TestStream, random};
 use testkit::{Faulty, MemorySpill, SeededEntropy, TestSigner};
 
-use crate::support::{HOUR_US, Stores, World, block_on, unavailable};
+use crate::support::{HOUR_US, Stores, World, block_on, stopped, unavailable};
 
 struct Spilled {
     world: World,
@@ -61,12 +61,19 @@ impl Spilled {
         self.put(&SpillItem::of_records(records.to_vec()).unwrap());
     }
 
-    /// A stream that began without the log, hours ago, and is in the spill alone.
-    fn old_stream(&self, events: usize) -> TestStream {
-        let mut test = TestStream::opened_at(random(), "test", self.world.clock.now_us());
-        self.world.clock.advance(5 * HOUR_US);
+    /// A stream of two events and its end, hours ago, without the log: it is in the spill alone, and no run looks for
+    /// such old registrations any more.
+    fn old_stream(&self) -> TestStream {
+        let world = &self.world;
+        let mut test = TestStream::opened_at(random(), "test", world.clock.now_us());
+        for _ in 0..5 * HOUR_US / World::rules().heartbeat_us {
+            world.clock.advance(World::rules().heartbeat_us);
+            world.seal();
+        }
+        let mut records = test.records(2);
+        records.push(stopped(&mut test, world.clock.now_us()));
         self.put(&SpillItem::of_registration(&test.registration).unwrap());
-        self.put_records(&test.records(events));
+        self.put_records(&records);
         test
     }
 }
@@ -74,8 +81,7 @@ impl Spilled {
 #[test]
 fn what_is_spilled_is_sealed_by_the_run_that_replays_it_however_old_its_stream() {
     let spilled = Spilled::new();
-    spilled.world.seal();
-    let test = spilled.old_stream(3);
+    let test = spilled.old_stream();
     let report = block_on(spilled.honest_sealer().run(None)).unwrap();
     assert_eq!((report.events, report.findings), (3, 0));
     assert!(spilled.spill.names().is_empty());
@@ -112,8 +118,7 @@ fn what_is_replayed_after_its_stream_was_closed_is_sealed_at_once_and_said() {
 #[test]
 fn a_run_that_ends_between_replaying_and_sealing_leaves_its_streams_to_the_next() {
     let spilled = Spilled::new();
-    spilled.world.seal();
-    spilled.old_stream(3);
+    spilled.old_stream();
     let stores = spilled.world.stores();
     let sealer = spilled.sealer(&stores, spilled.world.audit.clone());
     stores.signer.fail_next("Signer::sign", unavailable());
@@ -122,7 +127,7 @@ fn a_run_that_ends_between_replaying_and_sealing_leaves_its_streams_to_the_next(
     assert_eq!(block_on(sealer.run(None)).unwrap().events, 3);
     spilled.world.clock.advance(1_000_000);
     let idle = block_on(sealer.run(None)).unwrap();
-    assert_eq!(idle.streams, 1, "what is open, and nothing twice");
+    assert_eq!(idle.streams, 0, "it is not looked at again");
     spilled.world.assert_all_sealed_once();
 }
 
@@ -130,8 +135,7 @@ fn a_run_that_ends_between_replaying_and_sealing_leaves_its_streams_to_the_next(
 fn what_a_killed_run_replayed_is_sealed_within_a_day() {
     let spilled = Spilled::new();
     let world = &spilled.world;
-    world.seal();
-    spilled.old_stream(3);
+    spilled.old_stream();
     let stores = world.stores();
     stores.signer.fail_next("Signer::sign", unavailable());
     block_on(spilled.sealer(&stores, world.audit.clone()).run(None)).unwrap_err();

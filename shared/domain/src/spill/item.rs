@@ -290,6 +290,11 @@ mod tests {
         }
         let name = registration.name().to_string();
         assert!(SpillItem::parse(&name, &bytes).is_err());
+        let spelled = export::registration_line(&signed);
+        let spelled = String::from_utf8(spelled)
+            .unwrap()
+            .replace("\"key\"", "\"\\u006bey\"");
+        assert!(SpillItem::parse(&name, spelled.as_bytes()).is_err());
         let gap = vec![records[0].clone(), records[2].clone()];
         assert!(SpillItem::of_records(gap).is_err());
         assert!(SpillItem::of_records(vec![]).is_err());

@@ -159,7 +159,8 @@ mod tests {
         });
         let item = SpillItem::of_records(records.collect()).unwrap();
         let output = Output::default();
-        let lines = SpilledLines::new(output.clone());
+        // Nothing passes through before it is flushed.
+        let lines = SpilledLines::new(io::BufWriter::with_capacity(1 << 20, output.clone()));
         lines.put(&item).now_or_never().unwrap().unwrap();
         let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
         (item, text)
