@@ -2,9 +2,9 @@
 //! those of processes with one caller each, as on Lambda, where each record is a put of its own.
 //!
 //! ```text
-//! tests/stack/run.sh cargo run --profile local -p aws-tests --example dynamodb_append_rate -- [RECORDS]
+//! tests/stack/run.sh cargo run -p aws-tests --example dynamodb_append_rate -- [RECORDS]
 //! ```
-//! What it measures is the emulator as much as the store.
+//! What it measures is the emulator as much as the store. `docs/performance.md` has its figures.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
