@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use domain::StoreError;
-use domain::ports::{AuditAppender, AuditReader, AuditRestorer, SpillReader, SpillWriter};
+use domain::ports::{AuditAppender, SpillReader, SpillWriter};
 use domain::spill::{MAX_ITEM_BYTES, SpillItem};
 use store_embedded::{EmbeddedStore, FileAudit, FileSpill};
 use testkit::build::{TestStream, verify};

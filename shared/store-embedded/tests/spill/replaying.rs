@@ -364,8 +364,8 @@ async fn one_write_takes_no_more_than_a_few_megabytes() {
     let world = World::new();
     let mut test = TestStream::fresh();
     world.log.register(&test.registration).await.unwrap();
-    let text = "x".repeat(60_000);
-    let records: Vec<Record> = (0..90).map(|_| test.record(&text)).collect();
+    let long = "x".repeat(60_000);
+    let records: Vec<Record> = (0..90).map(|_| test.record(&long)).collect();
     for record in &records {
         spill(&world, std::slice::from_ref(record)).await;
     }

@@ -237,7 +237,7 @@ async fn a_sealer_that_is_overtaken_while_it_closes_a_stream_leaves_it_listed() 
     let direct = connect_tables(DynamodbLocal).await;
     let direct = direct.seal_index(&table, "log.example");
     let open = open_state(StreamId([7; 16]), 20);
-    direct.put(&[open.clone()], &[]).await.unwrap();
+    direct.put(std::slice::from_ref(&open), &[]).await.unwrap();
     let closed = SealedStream {
         end: Some(StreamEnd::Idle),
         tree_size: 25,
@@ -252,7 +252,7 @@ async fn a_sealer_that_is_overtaken_while_it_closes_a_stream_leaves_it_listed() 
         tree_size: 30,
         ..open
     };
-    direct.put(&[newer.clone()], &[]).await.unwrap();
+    direct.put(std::slice::from_ref(&newer), &[]).await.unwrap();
     assert_eq!(put.await.unwrap(), Ok(()), "it is passed over");
     proxy.assert_all_took_place();
     assert_eq!(direct.open_streams(None, 10).await, Ok(vec![newer]));
