@@ -127,9 +127,15 @@ impl SpillReader for FileSpill {
     async fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let path = path_of(&self.dir, name)?;
         run_blocking(move || {
-            durable::read_file(&path, MAX_ITEM_BYTES).map_err(|error| match error.kind() {
+            // Whoever opens a pipe waits for who writes to it.
+            let read = match path.metadata() {
+                Ok(found) if !found.is_file() => return Err(corrupt(&path, "it is no file")),
+                Ok(_) => durable::read_file(&path, MAX_ITEM_BYTES),
+                Err(error) => Err(error),
+            };
+            read.map_err(|error| match error.kind() {
                 ErrorKind::NotFound => StoreError::NotFound(path.display().to_string()),
-                ErrorKind::InvalidData | ErrorKind::IsADirectory => corrupt(&path, error),
+                ErrorKind::InvalidData => corrupt(&path, error),
                 _ => unavailable("read", &path)(error),
             })
         })

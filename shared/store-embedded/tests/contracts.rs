@@ -85,15 +85,20 @@ async fn whatever_lies_in_the_spill_is_set_aside_but_what_is_its_own() {
     std::fs::write(dir.join(".tmp-0a"), "half").unwrap();
     std::fs::write(dir.join(".hidden"), "seen").unwrap();
     std::fs::create_dir(dir.join("folder")).unwrap();
+    let pipe = dir.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(pipe).status();
+    assert!(made.unwrap().success());
     let listed = spill.list("", 10).await.unwrap();
-    assert_eq!(listed, [".hidden", "folder"]);
+    assert_eq!(listed, [".hidden", "folder", "pipe"]);
     assert_eq!(spill.read(".hidden").await.unwrap(), b"seen");
-    let folder = spill.read("folder").await;
-    assert!(matches!(folder, Err(StoreError::Corrupt(_))), "{folder:?}");
+    for no_file in ["folder", "pipe"] {
+        let read = spill.read(no_file).await;
+        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    }
     for name in &listed {
         spill.set_aside(name, "unread").await.unwrap();
     }
-    assert_eq!(spill.set_aside_count(10).await, Ok(2));
+    assert_eq!(spill.set_aside_count(10).await, Ok(3));
     assert!(spill.list("", 10).await.unwrap().is_empty());
     for outside in ["", ".", "..", "../data", ".lock", ".tmp-0a", "aside"] {
         let refused = spill.set_aside(outside, "unread").await;
