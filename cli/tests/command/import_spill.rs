@@ -4,13 +4,12 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use audit::event::{EventBody, Security};
-use audit::{SignedRegistration, Stream};
 use domain::ports::{SpillReader as _, SpillWriter as _};
 use domain::spill::{SpillItem, SpilledLines};
 use serde_json::json;
 use store_embedded::FileSpill;
 use tempfile::tempdir;
+use testkit::build::TestStream;
 
 use crate::support::run_in;
 
@@ -36,23 +35,10 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// A stream's registration and three records.
 fn items() -> [SpillItem; 2] {
-    let (mut stream, registration) = Stream::open([7; 16], &[9; 32], "host", 1).unwrap();
-    let signed = SignedRegistration {
-        registration: registration.to_bytes().unwrap(),
-        key_id: "key".to_owned(),
-        signature: [5; 64],
-    };
-    let record = |n: u64| {
-        let event = Security {
-            code: "c".to_owned(),
-            subject: format!("subject {n}"),
-            detail: "é \"quoted\"".to_owned(),
-        };
-        stream.record(EventBody::Security(event), n).unwrap()
-    };
+    let mut test = TestStream::fresh();
     [
-        SpillItem::of_registration(&signed).unwrap(),
-        SpillItem::of_records((0..3).map(record).collect()).unwrap(),
+        SpillItem::of_registration(&test.registration).unwrap(),
+        SpillItem::of_records(test.records(3)).unwrap(),
     ]
 }
 

@@ -70,7 +70,10 @@ impl Sealer {
         let mut after = None;
         loop {
             let page = self.ports.index.open_streams(after, LISTED).await;
-            let page = page.map_err(SealError::store("list the open streams"))?;
+            let page = page.map_err(|error| match error {
+                StoreError::Corrupt(reason) => SealError::IndexDiffers(reason),
+                error => SealError::store("list the open streams")(error),
+            })?;
             let Some(last) = page.last() else { break };
             after = Some(last.stream);
             for state in page {

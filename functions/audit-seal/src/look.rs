@@ -60,13 +60,32 @@ impl Sealer {
             let (from, to) = (known.tree_size, size);
             return Err(CheckGrowthError::RolledBack { from, to }.into());
         }
-        if is_first && state.is_some() && candidate.why == Why::Registered {
-            return Ok(Looked::Nothing);
+        match &state {
+            // What is listed as open comes with its state.
+            Some(known) if is_first && expects_events(known) => self.list_again(known).await?,
+            Some(_) if is_first && candidate.why == Why::Registered => return Ok(Looked::Nothing),
+            _ => {}
         }
         match self.read_part(&candidate, state.as_ref()).await {
             Err(Unreadable(error)) => Ok(unreadable(stream, state.as_ref(), &error)),
             Ok(part) => Ok(self.page(candidate, part, now_us)),
         }
+    }
+
+    /// Mends the index where it does not list a stream of which events are expected, which only an attack or a restored
+    /// backup explains: without that the stream would be looked at once a day.
+    async fn list_again(&self, known: &SealedStream) -> Result<(), SealError> {
+        log_security(
+            "audit.stream_unlisted",
+            known.stream,
+            "its events are expected, and the index did not list it: it is listed again",
+        );
+        let put = self
+            .ports
+            .index_writer
+            .put(std::slice::from_ref(known), &[]);
+        put.await
+            .map_err(SealError::store("list an open stream again"))
     }
 
     async fn read_part(

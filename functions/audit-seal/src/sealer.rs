@@ -1,13 +1,14 @@
 //! One run of the sealer.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use audit::PublicKey;
 use audit::checkpoint::{CheckGrowthError, TrustedLog};
 use audit::note::VerifierKey;
 use audit::seal::{Finding, SealRules, plan_seal_on};
+use audit::{PublicKey, StreamId};
 use domain::ports::{
     AuditReader, Clock, IndexPosition, LogLock, LogPublisher, LogReader, LogWriter,
     SealIndexReader, SealIndexWriter, Signer, StageRemover,
@@ -99,6 +100,8 @@ pub struct Sealer {
     pub(crate) ports: Ports,
     pub(crate) rules: Rules,
     pub(crate) spill: Option<Spill>,
+    /// Streams that were replayed and not looked at since.
+    pub(crate) replayed: Mutex<BTreeSet<StreamId>>,
     keys: OnceLock<Keys>,
 }
 
@@ -133,6 +136,7 @@ impl Sealer {
             ports,
             rules,
             spill: None,
+            replayed: Mutex::default(),
             keys: OnceLock::new(),
         }
     }
@@ -293,6 +297,7 @@ impl Sealer {
             report.outcome = Outcome::More;
             return Ok(());
         }
+        self.forget_replayed(&spilled);
         self.listed(head, began_us).await
     }
 

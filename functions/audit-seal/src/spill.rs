@@ -1,7 +1,7 @@
 //! Puts spilled events into their streams before those are read.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audit::StreamId;
@@ -25,12 +25,27 @@ pub struct Spill {
 }
 
 impl Sealer {
-    /// Replays the spill for a part of the time that there is; gives the streams that have new events. What fails here
-    /// waits for the next run, and keeps nothing from being sealed.
+    /// Replays the spill for a part of the time that there is; gives the streams that have new events, from this run
+    /// or an earlier one that did not come to an end. What fails here waits for the next run, and keeps nothing from
+    /// being sealed.
     pub(crate) async fn replay_spill(&self, deadline: Option<Instant>) -> BTreeSet<StreamId> {
-        let Some(spill) = &self.spill else {
-            return BTreeSet::new();
-        };
+        if let Some(spill) = &self.spill {
+            let streams = self.replay(spill, deadline).await;
+            self.replayed().extend(streams);
+        }
+        self.replayed().clone()
+    }
+
+    /// These streams were looked at since they were replayed.
+    pub(crate) fn forget_replayed(&self, streams: &BTreeSet<StreamId>) {
+        self.replayed().retain(|stream| !streams.contains(stream));
+    }
+
+    fn replayed(&self) -> MutexGuard<'_, BTreeSet<StreamId>> {
+        self.replayed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn replay(&self, spill: &Spill, deadline: Option<Instant>) -> BTreeSet<StreamId> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let time = left.map_or(REPLAY_TIME, |left| REPLAY_TIME.min(left / 3));
         let now_us = self.ports.clock.now_us();

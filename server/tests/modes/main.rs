@@ -45,6 +45,10 @@ impl Drop for Server {
 
 impl Server {
     fn start(mode: &str) -> Self {
+        Self::start_with(mode, Stdio::null())
+    }
+
+    fn start_with(mode: &str, own_log: Stdio) -> Self {
         let data = DataDir::prepare();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = free.local_addr().unwrap();
@@ -63,7 +67,7 @@ impl Server {
             .env("SEALCAST_SPILL_DIR", data.path().join("elsewhere"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(own_log)
             .spawn()
             .unwrap();
         let server = Self {
@@ -225,4 +229,19 @@ fn in_the_mode_available_it_is_spilled_and_comes_into_its_stream() {
     for receipt in &receipts {
         assert_eq!(server.count(receipt), 1);
     }
+}
+
+#[test]
+fn in_the_mode_available_what_neither_log_nor_spill_nor_standard_error_takes_is_not_answered() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let server = Server::start_with("available", full.unwrap().into());
+    server.limit_files_to("1");
+    for _ in 0..3 {
+        let refused = server.predict().unwrap();
+        assert_eq!((refused.status, refused.mark), (503, None));
+        assert_eq!(refused.body["code"], "audit.unavailable");
+        assert_eq!(refused.body.get("receipt"), None);
+    }
+    server.limit_files_to("unlimited");
+    server.wait_for(|server| server.predict().unwrap().status == 200);
 }

@@ -16,7 +16,7 @@ mod sealed;
 mod spill;
 
 pub use artifacts::{ArtifactFiles, ArtifactReader, ArtifactWriter, LoadableFiles, ModelContainer};
-pub use audit::{AuditAppender, AuditReader, AuditSearch};
+pub use audit::{AuditAppender, AuditReader, AuditSearch, parse_registration};
 pub use claims::{Claim, ClaimKey, ClaimToken, RequestClaims};
 pub use fleet::{
     Dependency, Heartbeat, HeartbeatReader, HeartbeatWriter, Routing, RoutingReader, Target,

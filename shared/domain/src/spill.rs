@@ -12,7 +12,7 @@ pub mod mode;
 pub mod replay;
 
 pub use item::{MAX_ITEM_BYTES, SpillContent, SpillFault, SpillItem, SpillName};
-pub use lines::{ImportError, SpilledLines, parse_line};
+pub use lines::{ImportError, SpilledLines, items_in};
 pub use mode::AuditMode;
 pub use replay::{
     ReplayFinding, ReplayPorts, ReplayReport, SpillSummary, WaitingStream, replay, summarize,

@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use audit::{Record, Registration, SignedRegistration, StreamId, export};
+use audit::{Record, SignedRegistration, StreamId, export};
 use domain::StoreError;
-use domain::ports::{AuditAppender, AuditReader, AuditRestorer};
+use domain::ports::{AuditAppender, AuditReader, AuditRestorer, parse_registration};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::oneshot;
 
@@ -143,10 +143,7 @@ impl FileAudit {
 #[async_trait]
 impl AuditAppender for FileAudit {
     async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
-        let parsed: Registration =
-            serde_json::from_slice(&registration.registration).map_err(|error| {
-                StoreError::Conflict(format!("the registration cannot be read: {error}"))
-            })?;
+        let parsed = parse_registration(registration)?;
         let line = export::registration_line(registration);
         if !files::is_one_line(&line) {
             return Err(StoreError::Conflict(

@@ -76,25 +76,26 @@ fn put(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     }
 }
 
+/// Whether a file of this name is the folder's own and no item, whoever put it there.
+fn is_own(name: &str) -> bool {
+    name == ".lock" || name.starts_with(UNFINISHED) || name == ASIDE
+}
+
 /// Names of the files in a folder, in no order; our own files for other ends are left out.
 fn names_in(dir: &Path) -> Result<Vec<String>, StoreError> {
     let refuse = || unavailable("list", dir);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(refuse())? {
-        let entry = entry.map_err(refuse())?;
-        // A name that is no text is shown as far as it is one; nothing of that name can then be read.
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let own = name == ".lock" || name.starts_with(UNFINISHED) || name == ASIDE;
-        if !own {
-            names.push(name);
-        }
+        // A name that is no text is no item's, and cannot be said: it stays where it is.
+        let name = entry.map_err(refuse())?.file_name().into_string();
+        names.extend(name.ok().filter(|name| !is_own(name)));
     }
     Ok(names)
 }
 
 /// The path of a name that was listed: one that leads nowhere else.
 fn path_of(dir: &Path, name: &str) -> Result<PathBuf, StoreError> {
-    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+    if matches!(name, "" | "." | "..") || is_own(name) || name.contains('/') {
         return Err(StoreError::NotFound(format!("an item named {name:?}")));
     }
     Ok(dir.join(name))
@@ -126,9 +127,15 @@ impl SpillReader for FileSpill {
     async fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let path = path_of(&self.dir, name)?;
         run_blocking(move || {
-            durable::read_file(&path, MAX_ITEM_BYTES).map_err(|error| match error.kind() {
+            // Whoever opens a pipe waits for who writes to it.
+            let read = match path.metadata() {
+                Ok(found) if !found.is_file() => return Err(corrupt(&path, "it is no file")),
+                Ok(_) => durable::read_file(&path, MAX_ITEM_BYTES),
+                Err(error) => Err(error),
+            };
+            read.map_err(|error| match error.kind() {
                 ErrorKind::NotFound => StoreError::NotFound(path.display().to_string()),
-                ErrorKind::InvalidData | ErrorKind::IsADirectory => corrupt(&path, error),
+                ErrorKind::InvalidData => corrupt(&path, error),
                 _ => unavailable("read", &path)(error),
             })
         })

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::os::unix::ffi::OsStrExt as _;
+
+use domain::StoreError;
+use domain::ports::{SpillReader as _, SpillRemover as _};
 use store_embedded::{EmbeddedStore, FileSpill, LocalKeys, MemoryHeartbeats};
 use testkit::contract::{
     SignerKind, alias_contract, artifact_contract, audit_contract, claims_contract,
@@ -69,6 +73,38 @@ async fn the_spill_keeps_the_contract() {
     let data = tempfile::tempdir().unwrap();
     let spill = FileSpill::open(&data.path().join("elsewhere/spill")).unwrap();
     spill_contract(&spill, &spill, &spill).await;
+}
+
+#[tokio::test]
+async fn whatever_lies_in_the_spill_is_set_aside_but_what_is_its_own() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().join("spill");
+    let spill = FileSpill::open(&dir).unwrap();
+    let not_text = std::ffi::OsStr::from_bytes(b"\xff\xfe.jsonl");
+    std::fs::write(dir.join(not_text), "").unwrap();
+    std::fs::write(dir.join(".tmp-0a"), "half").unwrap();
+    std::fs::write(dir.join(".hidden"), "seen").unwrap();
+    std::fs::create_dir(dir.join("folder")).unwrap();
+    let pipe = dir.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(pipe).status();
+    assert!(made.unwrap().success());
+    let listed = spill.list("", 10).await.unwrap();
+    assert_eq!(listed, [".hidden", "folder", "pipe"]);
+    assert_eq!(spill.read(".hidden").await.unwrap(), b"seen");
+    for no_file in ["folder", "pipe"] {
+        let read = spill.read(no_file).await;
+        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    }
+    for name in &listed {
+        spill.set_aside(name, "unread").await.unwrap();
+    }
+    assert_eq!(spill.set_aside_count(10).await, Ok(3));
+    assert!(spill.list("", 10).await.unwrap().is_empty());
+    for outside in ["", ".", "..", "../data", ".lock", ".tmp-0a", "aside"] {
+        let refused = spill.set_aside(outside, "unread").await;
+        assert!(matches!(refused, Err(StoreError::NotFound(_))), "{outside}");
+    }
+    assert_eq!(std::fs::read(dir.join(".tmp-0a")).unwrap(), b"half");
 }
 
 #[tokio::test(flavor = "multi_thread")]

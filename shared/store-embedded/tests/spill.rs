@@ -4,6 +4,8 @@
 
 #[path = "spill/faults.rs"]
 mod faults;
+#[path = "spill/files.rs"]
+mod files;
 #[path = "spill/model.rs"]
 mod model;
 #[path = "spill/replaying.rs"]

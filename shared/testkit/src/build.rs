@@ -2,8 +2,10 @@
 
 use artifact::{ModelName, ModelVersion, Sha256Digest};
 use audit::event::{ModelRef, Prediction, RecordedList, Security};
+use audit::seal::{SealedStream, Standing};
 use audit::{
-    EventBody, Record, SignedRegistration, Stream, StreamFault, StreamReport, StreamVerifier,
+    EventBody, PublicKey, Record, SignedRegistration, Stream, StreamFault, StreamId, StreamReport,
+    StreamVerifier,
 };
 use domain::ports::{ArtifactFiles, Entropy};
 use domain::release::ReleaseFormat;
@@ -181,6 +183,23 @@ impl TestStream {
         (0..count)
             .map(|number| self.record(&format!("subject {number}")))
             .collect()
+    }
+}
+
+/// The state of a stream, sealed up to a tree of this size, of which further events are expected.
+pub fn open_state(stream: StreamId, tree_size: u64) -> SealedStream {
+    SealedStream {
+        end: None,
+        head: None,
+        last_sealed_us: 1_767_225_600_123_456 + tree_size,
+        next_seq: tree_size / 2,
+        reported_through: None,
+        standing: Standing::Registered {
+            index: 7,
+            public_key: PublicKey([9; 32]),
+        },
+        stream,
+        tree_size,
     }
 }
 

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use audit::{Event, Record, Registration, SignedRegistration, StreamId};
 use domain::StoreError;
 use domain::lookup::parse_time;
-use domain::ports::{AuditAppender, AuditReader, AuditRestorer};
+use domain::ports::{AuditAppender, AuditReader, AuditRestorer, parse_registration};
 use futures::future::{BoxFuture, FutureExt, ready};
 
 /// Microseconds of an hour.
@@ -119,10 +119,7 @@ impl Log {
 #[async_trait]
 impl AuditAppender for MemoryAudit {
     async fn register(&self, registration: &SignedRegistration) -> Result<(), StoreError> {
-        let parsed: Registration =
-            serde_json::from_slice(&registration.registration).map_err(|error| {
-                StoreError::Conflict(format!("the registration cannot be read: {error}"))
-            })?;
+        let parsed = parse_registration(registration)?;
         let mut log = self.log();
         let entry = log.streams.entry(parsed.stream).or_insert_with(|| Entry {
             registration: registration.clone(),

@@ -1,6 +1,6 @@
 //! The sealed log and its index in memory, for tests that run a sealer thousands of times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -157,6 +157,9 @@ struct Index {
     states: BTreeMap<StreamId, SealedStream>,
     ranges: BTreeMap<(StreamId, u64), LeafRange>,
     position: IndexPosition,
+    /// Taken out of the list of open streams. As in a table of its own, only a stream that is put as it is, or opens,
+    /// is listed.
+    unlisted: BTreeSet<StreamId>,
 }
 
 /// The sealed log's index in memory.
@@ -167,6 +170,11 @@ impl MemorySealIndex {
     /// An empty index.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Takes a stream out of the list of open ones, as somebody would who may write the index.
+    pub fn unlist(&self, stream: StreamId) {
+        self.index().unlisted.insert(stream);
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -197,7 +205,10 @@ impl SealIndexReader for MemorySealIndex {
         let index = self.index();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let later = index.states.range((from, Bound::Unbounded));
-        let open = later.filter(|(_, state)| expects_events(state));
+        let is_open = |stream: &StreamId, state: &SealedStream| {
+            expects_events(state) && !index.unlisted.contains(stream)
+        };
+        let open = later.filter(|(stream, state)| is_open(stream, state));
         Ok(open.take(limit).map(|(_, state)| state.clone()).collect())
     }
 
@@ -218,8 +229,14 @@ impl SealIndexWriter for MemorySealIndex {
         }
         for state in streams {
             let known = index.states.get(&state.stream);
+            let goes_on = known.is_some_and(|known| {
+                known.tree_size < state.tree_size && expects_events(known) == expects_events(state)
+            });
             if known.is_none_or(|known| known.tree_size <= state.tree_size) {
                 index.states.insert(state.stream, state.clone());
+                if !goes_on {
+                    index.unlisted.remove(&state.stream);
+                }
             }
         }
         Ok(())

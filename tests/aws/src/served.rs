@@ -13,7 +13,7 @@ use domain::ports::{
     SpillWriter,
 };
 use domain::release::ReleaseFormat;
-use domain::spill::{ReplayPorts, ReplayReport, SpilledLines, parse_line, replay};
+use domain::spill::{ReplayPorts, ReplayReport, SpilledLines, items_in, replay};
 use domain::system::{SystemClock, SystemEntropy};
 use domain::{
     AuditMode, Principal, PrincipalId, Recorder, Release, ReleaseModel, ReleaseRole, Role,
@@ -357,7 +357,7 @@ impl Served {
     pub async fn import_lines(&self) -> usize {
         let lines = std::mem::take(&mut *self.lines.0.lock().expect("a lock"));
         let text = String::from_utf8(lines).expect("text");
-        let items = text.lines().filter_map(parse_line);
+        let items = text.lines().flat_map(items_in);
         let mut count = 0;
         for item in items {
             let put = self.spill.put(&item.expect("an item")).await;

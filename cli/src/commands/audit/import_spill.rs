@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use domain::StoreError;
-use domain::spill::parse_line;
+use domain::spill::items_in;
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,8 +16,8 @@ use crate::progress;
 use crate::stores::Stores;
 use crate::stream_file;
 
-/// Longest line that is read, in bytes: a record of 65,535 in base64, and what a log service puts around it.
-const MAX_LINE: u64 = 1 << 20;
+/// Longest line that is read, in bytes: many records of 65,535 in base64, and what a log service puts around them.
+const MAX_LINE: u64 = 64 << 20;
 
 /// Put events that are only in a process's log (lines with the code `audit.spilled`) into the spill of a store, from
 /// which they are replayed. Other lines are passed over; the same file again changes nothing.
@@ -28,7 +28,7 @@ pub(crate) struct ImportSpillArguments {
     /// The spill's folder, where it is not in the data directory.
     #[arg(long, value_name = "DIR", conflicts_with = "stack")]
     spill: Option<PathBuf>,
-    /// The log, one line an event as it was written; `-` is standard input.
+    /// The log, one line an event as it was written, or as JSON strings; `-` is standard input.
     file: PathBuf,
 }
 
@@ -56,25 +56,24 @@ pub(crate) fn run(arguments: &ImportSpillArguments) -> Result<Report, Failure> {
         if read == 0 {
             break;
         }
-        match parse_line(&String::from_utf8_lossy(&bytes)) {
-            None => {}
-            Some(Err(error)) => damaged.push(NotImported {
-                line,
-                reason: error.to_string(),
-            }),
-            Some(Ok(item)) => match stores.wait(spill.put(&item)) {
-                Ok(()) => {
-                    items += 1;
-                    events += item.name().events();
-                }
-                Err(error @ (StoreError::Conflict(_) | StoreError::TooLarge(_))) => {
-                    damaged.push(NotImported {
-                        line,
-                        reason: error.to_string(),
-                    });
-                }
-                Err(error) => return Err(Failure::from(error).while_doing(format!("line {line}"))),
-            },
+        for item in items_in(&String::from_utf8_lossy(&bytes)) {
+            let reason = match item {
+                Err(error) => error.to_string(),
+                Ok(item) => match stores.wait(spill.put(&item)) {
+                    Ok(()) => {
+                        items += 1;
+                        events += item.name().events();
+                        continue;
+                    }
+                    Err(error @ (StoreError::Conflict(_) | StoreError::TooLarge(_))) => {
+                        error.to_string()
+                    }
+                    Err(error) => {
+                        return Err(Failure::from(error).while_doing(format!("line {line}")));
+                    }
+                },
+            };
+            damaged.push(NotImported { line, reason });
         }
     }
     drop(shown);

@@ -4,12 +4,12 @@ use audit::checkpoint::CheckGrowthError;
 use audit::seal::StagedSeal;
 use audit::tiles::{TileId, TileKind};
 use audit_seal::SealError;
-use domain::LogPath;
 use domain::ports::{LogLock, LogReader, SealIndexReader, SealIndexWriter};
+use domain::{LogPath, StoreError};
 use testkit::build::random;
 use testkit::{Fault, MemorySealIndex};
 
-use crate::support::{World, block_on};
+use crate::support::{HOUR_US, World, block_on};
 
 fn world() -> World {
     let world = World::new();
@@ -257,4 +257,49 @@ fn an_index_is_not_made_of_entries_that_were_not_sealed() {
         assert!(error.to_string().contains("000: "), "{error}");
         assert_eq!(block_on(world.index.position()).unwrap().tree_size, 0);
     }
+}
+
+#[test]
+fn a_stream_that_the_index_does_not_list_any_more_is_listed_again_and_sealed() {
+    for (waits_us, runs) in [(1_000_000, 1), (5 * HOUR_US, 24 * 6)] {
+        let world = World::new();
+        let mut test = world.open(random());
+        world.append(test.records(2));
+        world.seal();
+        // Its hour of registration is long past, or not.
+        for _ in 0..waits_us / World::rules().heartbeat_us {
+            world.clock.advance(World::rules().heartbeat_us);
+            world.seal();
+        }
+        let id = test.stream.id();
+        world.index.unlist(id);
+        let listed = || block_on(world.index.open_streams(None, 10)).unwrap().len();
+        assert_eq!(listed(), 0);
+        world.append(test.records(1));
+        let mut needed = 0;
+        while world.seal().events == 0 {
+            needed += 1;
+            assert!(needed < runs, "{waits_us}: sealed by the run that finds it");
+            world.clock.advance(World::rules().heartbeat_us);
+        }
+        assert_eq!(listed(), 1, "{waits_us}");
+        world.append(test.records(1));
+        assert_eq!(world.seal().events, 1, "by the next run");
+        world.assert_all_sealed_once();
+    }
+}
+
+#[test]
+fn an_open_stream_whose_state_was_altered_stops_the_sealer_by_its_code() {
+    let world = world();
+    let stores = world.stores();
+    let altered = StoreError::Corrupt("the state of stream 07: no state".to_owned());
+    let fault = testkit::Fault::Before(altered);
+    stores
+        .index
+        .fail_next("SealIndexReader::open_streams", fault);
+    let sealer = world.sealer_over(&stores, World::rules());
+    let error = block_on(sealer.run(None)).unwrap_err();
+    assert_eq!(error.code(), "audit.log_index_differs");
+    assert!(error.is_security());
 }

@@ -7,5 +7,6 @@ mod attacks;
 mod faults;
 mod schedules;
 mod sealing;
+mod spilled;
 mod streams;
 mod support;

@@ -18,6 +18,7 @@ struct Available {
     log: Arc<Faulty<dyn AuditAppender>>,
     spill: Arc<MemorySpill>,
     store: Arc<Faulty<dyn SpillWriter>>,
+    lines: Arc<Faulty<dyn SpillWriter>>,
 }
 
 fn gone() -> Fault {
@@ -28,15 +29,17 @@ fn gone() -> Fault {
 async fn prepare_available() -> Available {
     let spill = Arc::new(MemorySpill::new());
     let store = Arc::new(Faulty::new(spill.clone() as Arc<dyn SpillWriter>));
-    let lines = Arc::new(MemorySpill::new());
-    let (mut log, into) = (None, store.clone());
+    let lines = Arc::new(Faulty::new(
+        Arc::new(MemorySpill::new()) as Arc<dyn SpillWriter>
+    ));
+    let (mut log, into, last) = (None, store.clone(), lines.clone());
     let served = prepare(example_members(), |embedded| {
         let appender: Arc<Faulty<dyn AuditAppender>> =
             Arc::new(Faulty::new(embedded.audit_appender()));
         log = Some(appender.clone());
         Ports {
             appender: Some(appender),
-            spill: Some((into, lines)),
+            spill: Some((into, last)),
             ..Ports::default()
         }
     })
@@ -47,6 +50,7 @@ async fn prepare_available() -> Available {
         log,
         spill,
         store,
+        lines,
     }
 }
 
@@ -193,4 +197,40 @@ async fn what_the_spill_refuses_goes_to_the_process_log_and_is_marked_so() {
     let reply = served.post("/v1/predict", v1(0).to_string()).await;
     assert_eq!((reply.status.as_u16(), mark(&reply)), (200, "logged"));
     assert_eq!(reply.json()["audit"], json!({"durability": "logged"}));
+}
+
+#[tokio::test]
+async fn where_nothing_takes_the_record_nothing_is_answered() {
+    let available = serve_available().await;
+    available.take_away_log();
+    for place in [&available.store, &available.lines] {
+        place.fail_always("SpillWriter::put", gone());
+    }
+    let served = &available.served;
+    let before = served.events().await.len();
+    for (route, body) in [
+        ("/v1/predict", with_id("a")),
+        ("/v1/predict", "not json".to_owned()),
+        ("/v2/models/spx-direction/infer", v2(0).to_string()),
+        (
+            "/v1/outcomes",
+            json!({"request_id": "a", "outcome": 1}).to_string(),
+        ),
+    ] {
+        let reply = served.post(route, body).await;
+        assert_eq!((reply.status.as_u16(), mark(&reply)), (503, ""), "{route}");
+        let members = reply.json();
+        let members: Vec<&str> = members
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert!(!members.contains(&"receipt"), "{route}: {members:?}");
+    }
+    assert_eq!(served.events().await.len(), before);
+    // The id is free: asked again, it is answered as soon as one of them takes the record.
+    available.lines.heal("SpillWriter::put");
+    let reply = served.post("/v1/predict", with_id("a")).await;
+    assert_eq!((reply.status.as_u16(), mark(&reply)), (200, "logged"));
 }

@@ -1,9 +1,18 @@
 use async_trait::async_trait;
-use audit::{Record, SignedRegistration, StreamId};
+use audit::{Record, Registration, SignedRegistration, StreamId};
 use futures::future::BoxFuture;
 
 use super::StoreError;
 use crate::lookup::{EventPage, EventQuery};
+
+/// Reads what is registered. Who signed it is not looked at.
+///
+/// # Errors
+/// [`StoreError::Conflict`] where it is no registration.
+pub fn parse_registration(signed: &SignedRegistration) -> Result<Registration, StoreError> {
+    serde_json::from_slice(&signed.registration)
+        .map_err(|error| StoreError::Conflict(format!("the registration cannot be read: {error}")))
+}
 
 /// Writes audit streams.
 #[async_trait]

@@ -43,7 +43,8 @@ pub trait SealIndexWriter: Send + Sync {
     /// Keeps states, each in the place of the stream's older one, and ranges.
     ///
     /// MUST NOT replace a state by one of a smaller `tree_size`; that MUST be a success and change nothing of the
-    /// stream's state. The same states and ranges again MUST be a success. A range where another one begins MUST be
+    /// stream's state. The same states and ranges again MUST be a success, and list again as open what
+    /// [`SealIndexReader::open_streams`] should give and somebody took out of its list. A range where another one begins MUST be
     /// [`StoreError::Conflict`], and that one stay. After an error some of it may be kept: the caller puts the same
     /// again.
     async fn put(&self, streams: &[SealedStream], ranges: &[LeafRange]) -> Result<(), StoreError>;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use audit::{Record, Registration, SignedRegistration, StreamId, export};
+use audit::{Record, SignedRegistration, StreamId, export};
 
 use crate::StoreError;
+use crate::ports::parse_registration;
 
 /// Longest item in bytes. A run of records is written in items of about a quarter of it.
 pub const MAX_ITEM_BYTES: u64 = 4 << 20;
@@ -122,10 +123,7 @@ impl SpillItem {
     /// # Errors
     /// [`StoreError::Conflict`] where it cannot be read.
     pub fn of_registration(signed: &SignedRegistration) -> Result<Self, StoreError> {
-        let parsed: Registration =
-            serde_json::from_slice(&signed.registration).map_err(|error| {
-                StoreError::Conflict(format!("the registration cannot be read: {error}"))
-            })?;
+        let parsed = parse_registration(signed)?;
         Ok(Self {
             name: SpillName::Registration(parsed.stream),
             content: SpillContent::Registration(signed.clone()),
@@ -292,6 +290,11 @@ mod tests {
         }
         let name = registration.name().to_string();
         assert!(SpillItem::parse(&name, &bytes).is_err());
+        let spelled = export::registration_line(&signed);
+        let spelled = String::from_utf8(spelled)
+            .unwrap()
+            .replace("\"key\"", "\"\\u006bey\"");
+        assert!(SpillItem::parse(&name, spelled.as_bytes()).is_err());
         let gap = vec![records[0].clone(), records[2].clone()];
         assert!(SpillItem::of_records(gap).is_err());
         assert!(SpillItem::of_records(vec![]).is_err());

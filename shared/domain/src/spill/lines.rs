@@ -96,29 +96,32 @@ fn write_line(item: &SpillItem, lines: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The item in a line of a log; `None` where the line holds none. What a log service puts around it (a time before,
-/// anything after) is passed over.
-///
-/// # Errors
-/// [`ImportError`] where the line begins to hold one and does not.
-pub fn parse_line(text: &str) -> Option<Result<SpillItem, ImportError>> {
-    let start = text.find(&format!("{{\"code\":\"{CODE}\""))?;
-    let mut lines = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Line>();
-    let malformed = |reason: String| Some(Err(ImportError::Malformed(reason)));
+/// The items in a line of a log, each with what is wrong with it; none where the line holds none. What a log service puts
+/// around them (a time before, anything after) is passed over, also where it put the line into a JSON string, or several
+/// of them into one line.
+pub fn items_in(line: &str) -> Vec<Result<SpillItem, ImportError>> {
+    // What was written holds no backslash: those that are there came with a string around it.
+    let line = line.replace('\\', "");
+    let start = format!("{{\"code\":\"{CODE}\"");
+    let starts = line.match_indices(&start);
+    starts.map(|(at, _)| parse(&line[at..])).collect()
+}
+
+/// The item that the text begins with.
+fn parse(text: &str) -> Result<SpillItem, ImportError> {
+    let mut lines = serde_json::Deserializer::from_str(text).into_iter::<Line>();
     let line = match lines.next() {
         Some(Ok(line)) => line,
-        Some(Err(error)) => return malformed(error.to_string()),
-        None => return malformed("it ends at once".to_owned()),
+        Some(Err(error)) => return Err(ImportError::Malformed(error.to_string())),
+        None => return Err(ImportError::Malformed("it ends at once".to_owned())),
     };
-    let bytes = match STANDARD.decode(&line.bytes) {
-        Ok(bytes) => bytes,
-        Err(error) => return malformed(format!("`bytes`: {error}")),
-    };
-    let item = SpillItem::parse(&line.item, &bytes);
-    Some(item.map_err(|fault| ImportError::Item {
+    let bytes = STANDARD
+        .decode(&line.bytes)
+        .map_err(|error| ImportError::Malformed(format!("`bytes`: {error}")))?;
+    SpillItem::parse(&line.item, &bytes).map_err(|fault| ImportError::Item {
         name: line.item,
         fault,
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -156,7 +159,8 @@ mod tests {
         });
         let item = SpillItem::of_records(records.collect()).unwrap();
         let output = Output::default();
-        let lines = SpilledLines::new(output.clone());
+        // Nothing passes through before it is flushed.
+        let lines = SpilledLines::new(io::BufWriter::with_capacity(1 << 20, output.clone()));
         lines.put(&item).now_or_never().unwrap().unwrap();
         let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
         (item, text)
@@ -172,11 +176,26 @@ mod tests {
         assert_eq!(lines.len(), records.len());
         for (line, record) in lines.iter().zip(records) {
             assert!(line.len() < 256_000, "{}", line.len());
-            let found = parse_line(line).unwrap().unwrap();
-            assert_eq!(found, SpillItem::of_records(vec![record.clone()]).unwrap());
+            let found = SpillItem::of_records(vec![record.clone()]).unwrap();
+            assert_eq!(items_in(line), [Ok(found.clone())]);
             let wrapped = format!("2026-11-22T10:00:00Z stdout F {line} trailing");
-            assert_eq!(parse_line(&wrapped).unwrap().unwrap(), found);
+            assert_eq!(items_in(&wrapped), [Ok(found)]);
         }
+    }
+
+    #[test]
+    fn lines_that_a_log_service_gives_as_json_strings_read_back_however_many_stand_in_one() {
+        let (_, text) = written();
+        let lines: Vec<&str> = text.lines().collect();
+        let items: Vec<_> = lines.iter().flat_map(|line| items_in(line)).collect();
+        assert_eq!(items.len(), 3);
+        let events = lines
+            .iter()
+            .map(|line| serde_json::json!({"timestamp": 1, "message": format!("time\t{line}\n")}));
+        let exported = serde_json::json!({ "events": events.collect::<Vec<_>>() });
+        assert_eq!(items_in(&exported.to_string()), items);
+        let twice = serde_json::Value::from(exported.to_string()).to_string();
+        assert_eq!(items_in(&twice), items);
     }
 
     #[test]
@@ -184,21 +203,14 @@ mod tests {
         let (_, text) = written();
         let line = text.lines().next().unwrap();
         for cut in [30, 200, line.len() - 2] {
-            assert!(
-                matches!(
-                    parse_line(&line[..cut]),
-                    Some(Err(ImportError::Malformed(_)))
-                ),
-                "{cut}"
-            );
+            let found = items_in(&line[..cut]);
+            let malformed = matches!(found[..], [Err(ImportError::Malformed(_))]);
+            assert!(malformed, "{cut}: {found:?}");
         }
-        let altered = line.replace("-tail-0000", "-tail-0001");
-        assert!(matches!(
-            parse_line(&altered),
-            Some(Err(ImportError::Item { .. }))
-        ));
+        let altered = items_in(&line.replace("-tail-0000", "-tail-0001"));
+        assert!(matches!(altered[..], [Err(ImportError::Item { .. })]));
         for other in ["", "recorded", "{\"code\":\"audit.recovered\"}"] {
-            assert!(parse_line(other).is_none(), "{other}");
+            assert_eq!(items_in(other), [], "{other}");
         }
     }
 }

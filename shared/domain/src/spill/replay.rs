@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use artifact::Sha256Digest;
 use audit::event::Security;
 use audit::{EventBody, StreamId};
 use futures::future::{BoxFuture, FutureExt};
@@ -25,6 +26,9 @@ const STREAMS_AT_ONCE: usize = 8;
 /// Streams that the log could not be asked about, with none between that it could, after which a run ends: the log is
 /// not there.
 const MAX_FAILURES: usize = 3;
+
+/// Marks what was set aside and could not be read whole.
+const UNREAD: &str = "unread";
 
 /// What a replay needs.
 #[derive(Clone)]
@@ -145,8 +149,8 @@ pub async fn summarize(reader: &dyn SpillReader, limit: usize) -> Result<SpillSu
     let events = names
         .iter()
         .filter_map(|name| SpillName::parse(name))
-        .map(|name| name.events())
-        .sum();
+        // Nobody has held the names against what is under them yet.
+        .fold(0, |sum: u64, name| sum.saturating_add(name.events()));
     Ok(SpillSummary {
         items: names.len(),
         events,
@@ -282,10 +286,17 @@ impl Run<'_> {
         if self.bounds.is_over(self.ports.clock.now_us()) || self.bounds.take(1) == 0 {
             return;
         }
+        let bytes = self.ports.reader.read(name).await;
+        let tag = bytes.map_or_else(|_| UNREAD.to_owned(), |bytes| tag_of(&bytes));
         let detail = "no item has such a name";
-        let found = set_aside(self.ports, name, "unread", "spill.item_unreadable", detail).await;
+        let found = set_aside(self.ports, name, &tag, "spill.item_unreadable", detail).await;
         self.report.findings.extend(found);
     }
+}
+
+/// What marks bytes that were set aside: others that come under the same name do not take their place.
+fn tag_of(bytes: &[u8]) -> String {
+    Sha256Digest::of(bytes).to_string()
 }
 
 /// Moves what can never be replayed out of the way, and says so; nothing where that failed.

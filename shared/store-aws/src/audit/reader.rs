@@ -13,6 +13,7 @@ use super::rows::{
     DIRECTORY, REGISTRATION, SPREAD, hour_name, hour_number, record_of, registration_of, seq_key,
     spread, stream_key,
 };
+use super::search::say;
 use crate::table::text_of;
 
 /// Partitions that are asked at once.
@@ -21,47 +22,59 @@ const AT_ONCE: usize = 8;
 const LAST: &str = "~";
 
 impl DynamoAudit {
-    /// The hours in which streams were registered, by what spreads them.
-    async fn hours(&self) -> Result<BTreeMap<u8, Vec<String>>, StoreError> {
+    /// The hours in which streams were registered, counted since 1970, by what spreads them. Whoever registers streams
+    /// can put a row in: one that is no hour hides none.
+    async fn hours(&self) -> Result<BTreeMap<u8, Vec<u64>>, StoreError> {
         let rows = self.table.query(DIRECTORY, "0", LAST, usize::MAX).await?;
-        let mut hours: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+        let mut hours: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         for row in &rows {
             let key = text_of(row, "sk")?;
-            let (hour, k) = key
-                .split_once('#')
-                .and_then(|(hour, k)| Some((hour, k.parse().ok()?)))
-                .ok_or_else(|| {
-                    StoreError::Corrupt(format!("the directory of streams has the row {key:?}"))
-                })?;
-            hours.entry(k).or_default().push(hour.to_owned());
+            let parsed = key.split_once('#').and_then(|(hour, k)| {
+                Some((hour_number(hour)?, k.parse().ok().filter(|k| *k < SPREAD)?))
+            });
+            match parsed {
+                Some((hour, k)) => hours.entry(k).or_default().push(hour),
+                None => say(&StoreError::Corrupt(format!(
+                    "the directory of streams has the row {key:?}"
+                ))),
+            }
         }
         Ok(hours)
     }
 
-    /// Streams registered in that hour, at most `limit` that come after `after`, ascending.
+    /// Streams registered in that hour, at most `limit` that come after `after`, ascending. A row that is no stream of
+    /// the partition hides none.
     async fn streams_of(
         &self,
-        hour: &str,
+        hour: u64,
         k: u8,
         after: Option<StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, StoreError> {
+        let Some(hour) = hour_name(hour) else {
+            return Ok(Vec::new());
+        };
         let partition = format!("G#{hour}#{k}");
-        // The sort key is at least `from`, so `after` itself may come along.
-        let from = after.map_or_else(|| "0".to_owned(), |after| after.to_string());
-        let rows = self
-            .table
-            .query(&partition, &from, LAST, limit.saturating_add(1))
-            .await?;
-        let mut streams = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let id = text_of(row, "sk")?;
-            streams.push(StreamId::parse(id).ok_or_else(|| {
-                StoreError::Corrupt(format!("partition {partition} lists the stream {id:?}"))
-            })?);
+        // `!` comes after the end of a text and before the next key.
+        let mut from = after.map_or_else(|| "0".to_owned(), |after| format!("{after}!"));
+        let mut streams = Vec::new();
+        while streams.len() < limit && from.as_str() <= LAST {
+            let wanted = limit - streams.len();
+            let rows = self.table.query(&partition, &from, LAST, wanted).await?;
+            for row in &rows {
+                let id = text_of(row, "sk")?;
+                match StreamId::parse(id).filter(|stream| spread(*stream) == k) {
+                    Some(stream) => streams.push(stream),
+                    None => say(&StoreError::Corrupt(format!(
+                        "partition {partition} lists the stream {id:?}"
+                    ))),
+                }
+            }
+            match rows.last() {
+                Some(last) if rows.len() == wanted => from = format!("{}!", text_of(last, "sk")?),
+                _ => break,
+            }
         }
-        streams.retain(|stream| after.is_none_or(|after| *stream > after));
-        streams.truncate(limit);
         Ok(streams)
     }
 }
@@ -82,7 +95,7 @@ impl AuditReader for DynamoAudit {
             }
             let rest = limit - found.len();
             let lists: Vec<Vec<StreamId>> = stream::iter(hours.clone())
-                .map(|hour| async move { self.streams_of(&hour, *k, after, rest).await })
+                .map(|hour| self.streams_of(hour, *k, after, rest))
                 .buffer_unordered(AT_ONCE)
                 .try_collect()
                 .await?;
@@ -95,13 +108,8 @@ impl AuditReader for DynamoAudit {
     }
 
     async fn registration_hours(&self) -> Result<Vec<u64>, StoreError> {
-        let names: BTreeSet<String> = self.hours().await?.into_values().flatten().collect();
-        let number = |name: &String| {
-            hour_number(name).ok_or_else(|| {
-                StoreError::Corrupt(format!("the directory of streams has the hour {name:?}"))
-            })
-        };
-        names.iter().map(number).collect()
+        let hours: BTreeSet<u64> = self.hours().await?.into_values().flatten().collect();
+        Ok(hours.into_iter().collect())
     }
 
     async fn registered_in(
@@ -110,13 +118,10 @@ impl AuditReader for DynamoAudit {
         after: Option<StreamId>,
         limit: usize,
     ) -> Result<Vec<StreamId>, StoreError> {
-        let Some(hour) = hour_name(hour) else {
-            return Ok(Vec::new());
-        };
         // The first digit of a stream's id decides over its partition.
         let first = after.map_or(0, spread);
         let lists: Vec<Vec<StreamId>> = stream::iter(first..SPREAD)
-            .map(|k| self.streams_of(&hour, k, after, limit))
+            .map(|k| self.streams_of(hour, k, after, limit))
             .buffered(usize::from(SPREAD))
             .try_collect()
             .await?;

@@ -1,6 +1,7 @@
 //! How events and registrations stand in the table.
 
-use audit::{Record, Registration, SignedRegistration, StreamId};
+use audit::{Record, SignedRegistration, StreamId};
+use domain::ports::parse_registration;
 use domain::{EventKeys, EventPosition, StoreError, lookup};
 
 use crate::table::{Item, array_of, bytes, bytes_of, number, row, text, text_of};
@@ -192,10 +193,7 @@ pub(super) struct RegistrationRows {
 
 impl RegistrationRows {
     pub(super) fn of(signed: &SignedRegistration) -> Result<Self, StoreError> {
-        let parsed: Registration =
-            serde_json::from_slice(&signed.registration).map_err(|error| {
-                StoreError::Conflict(format!("the registration cannot be read: {error}"))
-            })?;
+        let parsed = parse_registration(signed)?;
         let stream = parsed.stream;
         let time_us = lookup::parse_time(&parsed.time).ok_or_else(|| {
             StoreError::Conflict(format!(

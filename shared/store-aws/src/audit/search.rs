@@ -226,7 +226,7 @@ impl Found {
 }
 
 /// Says that a row is not what a process of ours wrote; the other events are found all the same.
-fn say(error: &StoreError) {
+pub(super) fn say(error: &StoreError) {
     let code = "audit.row_unreadable";
     tracing::error!(security.code = code, error = %error, "a row of the audit table was altered or put in");
 }

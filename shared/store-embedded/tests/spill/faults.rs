@@ -11,28 +11,17 @@ use testkit::build::event;
 
 use crate::support::{APPEND, PUT, Process, REGISTER, SECOND, World, down};
 
-fn take_away_log(process: &Process) {
-    process.log.fail_always(APPEND, down());
-    process.log.fail_always(REGISTER, down());
-}
-
-fn bring_back_log(process: &Process) {
-    process.log.heal(APPEND);
-    process.log.heal(REGISTER);
-}
-
 #[tokio::test]
 async fn what_the_log_refuses_is_spilled_and_comes_into_its_stream_by_replay() {
     // Refused, applied with a lost reply, gone, and not allowed.
     let denied = Fault::Before(StoreError::Denied("no".to_owned()));
     let gone = Fault::Before(StoreError::NotFound("no table".to_owned()));
     for fault in [down(), Fault::After, denied, gone] {
-        let mut world = World::new();
-        let process = world.start();
-        let first = process.recorder.record(event("one")).await.unwrap();
+        let (world, process) = World::started();
+        let first = process.record("one").await;
         assert_eq!(first.durability, Durability::Recorded);
         process.log.fail_next(APPEND, fault);
-        let second = process.recorder.record(event("two")).await.unwrap();
+        let second = process.record("two").await;
         assert_eq!(second.durability, Durability::Spilled);
         assert_eq!(second.receipt.stream, first.receipt.stream);
         assert_eq!(second.receipt.seq, 1);
@@ -46,9 +35,8 @@ async fn what_the_log_refuses_is_spilled_and_comes_into_its_stream_by_replay() {
 
 #[tokio::test]
 async fn without_a_spill_and_on_a_conflict_nothing_is_acknowledged() {
-    let mut world = World::new();
-    let process = world.start();
-    process.recorder.record(event("one")).await.unwrap();
+    let (world, process) = World::started();
+    process.record("one").await;
     let conflict = StoreError::Conflict("taken".to_owned());
     process
         .log
@@ -59,7 +47,7 @@ async fn without_a_spill_and_on_a_conflict_nothing_is_acknowledged() {
         conflict.into(),
         "the log answered: that is no outage"
     );
-    let third = process.recorder.record(event("three")).await.unwrap();
+    let third = process.record("three").await;
     assert_eq!(
         (third.receipt.seq, third.durability),
         (0, Durability::Recorded)
@@ -69,27 +57,26 @@ async fn without_a_spill_and_on_a_conflict_nothing_is_acknowledged() {
 
 #[tokio::test]
 async fn during_an_outage_the_log_is_left_alone_and_then_used_again() {
-    let mut world = World::new();
-    let process = world.start();
-    process.recorder.record(event("before")).await.unwrap();
-    take_away_log(&process);
+    let (world, process) = World::started();
+    process.record("before").await;
+    process.take_away_log();
     let asked = |process: &Process| process.log.calls(APPEND) + process.log.calls(REGISTER);
     let before = asked(&process);
     for number in 0..20 {
         let subject = format!("during {number}");
-        let recorded = process.recorder.record(event(&subject)).await.unwrap();
+        let recorded = process.record(&subject).await;
         assert_eq!(recorded.durability, Durability::Spilled);
     }
     assert_eq!(asked(&process) - before, 1, "one of twenty waited for it");
     world.clock.advance(SECOND);
-    process.recorder.record(event("asks again")).await.unwrap();
-    process.recorder.record(event("does not")).await.unwrap();
+    process.record("asks again").await;
+    process.record("does not").await;
     assert_eq!(asked(&process) - before, 2);
-    bring_back_log(&process);
-    let early = process.recorder.record(event("too early")).await.unwrap();
+    process.bring_back_log();
+    let early = process.record("too early").await;
     assert_eq!(early.durability, Durability::Spilled);
     world.clock.advance(2 * SECOND);
-    let healed = process.recorder.record(event("after")).await.unwrap();
+    let healed = process.record("after").await;
     assert_eq!(healed.durability, Durability::Recorded);
     assert_ne!(healed.receipt.stream, early.receipt.stream);
     let report = world.replay().await;
@@ -99,10 +86,9 @@ async fn during_an_outage_the_log_is_left_alone_and_then_used_again() {
 
 #[tokio::test]
 async fn a_process_that_starts_without_the_log_registers_in_the_spill() {
-    let mut world = World::new();
-    let process = world.start();
-    take_away_log(&process);
-    let recorded = process.recorder.record(event("one")).await.unwrap();
+    let (world, process) = World::started();
+    process.take_away_log();
+    let recorded = process.record("one").await;
     assert_eq!(
         (recorded.receipt.seq, recorded.durability),
         (0, Durability::Spilled)
@@ -115,22 +101,20 @@ async fn a_process_that_starts_without_the_log_registers_in_the_spill() {
 
 #[tokio::test]
 async fn a_registration_whose_reply_was_lost_is_registered_once() {
-    let mut world = World::new();
-    let process = world.start();
+    let (world, process) = World::started();
     process.log.fail_next(REGISTER, Fault::After);
-    process.recorder.record(event("one")).await.unwrap();
+    process.record("one").await;
     world.replay().await;
     assert_eq!(world.events().await.len(), 1);
 }
 
 #[tokio::test]
 async fn without_the_registration_key_no_stream_begins_and_an_open_one_goes_on() {
-    let mut world = World::new();
-    let process = world.start();
+    let (world, process) = World::started();
     process.signer.fail_next("Signer::sign", down());
     process.recorder.record(event("none")).await.unwrap_err();
-    process.recorder.record(event("one")).await.unwrap();
-    take_away_log(&process);
+    process.record("one").await;
+    process.take_away_log();
     process.signer.fail_always("Signer::sign", down());
     for number in 0..5 {
         world.clock.advance(60 * SECOND);
@@ -144,11 +128,10 @@ async fn without_the_registration_key_no_stream_begins_and_an_open_one_goes_on()
 
 #[tokio::test]
 async fn what_the_spill_refuses_goes_to_the_process_log_until_the_spill_is_back() {
-    let mut world = World::new();
-    let process = world.start();
-    process.recorder.record(event("log")).await.unwrap();
-    take_away_log(&process);
-    process.recorder.record(event("spill")).await.unwrap();
+    let (world, process) = World::started();
+    process.record("log").await;
+    process.take_away_log();
+    process.record("spill").await;
     process.spill.fail_always(PUT, down());
     for subject in ["line 1", "line 2"] {
         let recorded = process.recorder.record(event(subject)).await.unwrap();
@@ -157,12 +140,12 @@ async fn what_the_spill_refuses_goes_to_the_process_log_until_the_spill_is_back(
     assert_eq!(process.spill.calls(PUT), 2, "it is left alone, too");
     process.spill.heal(PUT);
     world.clock.advance(SECOND);
-    let recorded = process.recorder.record(event("spill again")).await.unwrap();
+    let recorded = process.record("spill again").await;
     assert_eq!(
         (recorded.receipt.seq, recorded.durability),
         (0, Durability::Spilled)
     );
-    bring_back_log(&process);
+    process.bring_back_log();
     // What is in the process's log only is not there yet, and nothing else waits for it.
     world.replay().await;
     assert_eq!(world.events().await.len(), 3);
@@ -173,12 +156,11 @@ async fn what_the_spill_refuses_goes_to_the_process_log_until_the_spill_is_back(
 
 #[tokio::test]
 async fn a_tail_whose_beginning_is_only_in_a_process_log_waits_for_it() {
-    let mut world = World::new();
-    let process = world.start();
-    process.recorder.record(event("log")).await.unwrap();
-    take_away_log(&process);
+    let (world, process) = World::started();
+    process.record("log").await;
+    process.take_away_log();
     process.spill.fail_next(PUT, Fault::After);
-    let logged = process.recorder.record(event("both")).await.unwrap();
+    let logged = process.record("both").await;
     assert_eq!(logged.durability, Durability::Logged);
     world.replay().await;
     world.import_lines();
@@ -192,17 +174,16 @@ async fn a_tail_whose_beginning_is_only_in_a_process_log_waits_for_it() {
 
 #[tokio::test]
 async fn where_nothing_takes_an_event_it_is_not_acknowledged_and_leaves_no_hole() {
-    let mut world = World::new();
-    let process = world.start();
-    process.recorder.record(event("one")).await.unwrap();
-    take_away_log(&process);
+    let (world, process) = World::started();
+    process.record("one").await;
+    process.take_away_log();
     process.spill.fail_always(PUT, down());
     process.lines.fail_always(PUT, down());
     for _ in 0..3 {
         process.recorder.record(event("lost")).await.unwrap_err();
     }
     process.lines.heal(PUT);
-    let line = process.recorder.record(event("line")).await.unwrap();
+    let line = process.record("line").await;
     assert_eq!((line.receipt.seq, line.durability), (0, Durability::Logged));
     world.import_lines();
     let report = world.replay().await;
@@ -213,9 +194,8 @@ async fn where_nothing_takes_an_event_it_is_not_acknowledged_and_leaves_no_hole(
 #[tokio::test]
 async fn appends_under_way_when_the_log_fails_are_spilled_in_their_order() {
     for fault in [down(), Fault::After] {
-        let mut world = World::new();
-        let process = world.start();
-        process.recorder.record(event("first")).await.unwrap();
+        let (world, process) = World::started();
+        process.record("first").await;
         process.log.fail_nth(APPEND, 5, fault);
         let calls = (0..30).map(|number| {
             let recorder = Arc::clone(&process.recorder);
@@ -238,15 +218,14 @@ async fn appends_under_way_when_the_log_fails_are_spilled_in_their_order() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_its_event_to_the_next_one() {
-    let mut world = World::new();
-    let process = world.start();
-    process.recorder.record(event("one")).await.unwrap();
-    take_away_log(&process);
+    let (world, process) = World::started();
+    process.record("one").await;
+    process.take_away_log();
     let slow = Fault::Delay(std::time::Duration::from_millis(50));
     process.spill.fail_next(PUT, slow);
     let abandoned = process.recorder.record(event("abandoned")).now_or_never();
     assert_eq!(abandoned, None, "it is being spilled");
-    let next = process.recorder.record(event("next")).await.unwrap();
+    let next = process.record("next").await;
     assert_eq!(next.receipt.seq, 2);
     world.replay().await;
     assert_eq!(world.events().await.len(), 3);
@@ -254,17 +233,16 @@ async fn a_caller_that_goes_away_leaves_its_event_to_the_next_one() {
 
 #[tokio::test]
 async fn an_abandoned_event_of_a_stream_that_was_replaced_is_spilled_all_the_same() {
-    let mut world = World::new();
-    let process = world.start();
-    process.recorder.record(event("one")).await.unwrap();
-    take_away_log(&process);
+    let (world, process) = World::started();
+    process.record("one").await;
+    process.take_away_log();
     let slow = Fault::Delay(std::time::Duration::from_millis(50));
     process.spill.fail_next(PUT, slow);
     let abandoned = process.recorder.record(event("abandoned")).now_or_never();
     assert_eq!(abandoned, None);
-    bring_back_log(&process);
+    process.bring_back_log();
     world.clock.advance(60 * SECOND);
-    let next = process.recorder.record(event("next")).await.unwrap();
+    let next = process.record("next").await;
     assert_eq!(next.durability, Durability::Recorded);
     world.replay().await;
     assert_eq!(world.events().await.len(), 3);
@@ -272,10 +250,9 @@ async fn an_abandoned_event_of_a_stream_that_was_replaced_is_spilled_all_the_sam
 
 #[tokio::test]
 async fn a_long_tail_takes_several_items() {
-    let mut world = World::new();
-    let process = world.start();
+    let (world, process) = World::started();
     process.recorder.open_stream().await.unwrap();
-    take_away_log(&process);
+    process.take_away_log();
     let long = "x".repeat(60_000);
     let events = (0..40).map(|number| event(&format!("{number} {long}")));
     process.recorder.record_all(events.collect()).await.unwrap();

@@ -7,7 +7,7 @@ use domain::StoreError;
 use domain::ports::{
     AuditAppender, AuditReader, AuditRestorer, SpillReader, SpillRemover, SpillWriter,
 };
-use domain::spill::{ReplayPorts, SpillItem, SpillSummary, replay, summarize};
+use domain::spill::{MAX_ITEM_BYTES, ReplayPorts, SpillItem, SpillSummary, replay, summarize};
 use testkit::build::TestStream;
 use testkit::{Fault, Faulty};
 
@@ -110,6 +110,16 @@ async fn what_is_damaged_or_foreign_is_set_aside_and_said() {
     spill(&world, &records[1..3]).await;
     assert_eq!(world.replay().await.items, 1);
     assert_eq!(in_log(&world, &test).await, 3);
+}
+
+#[tokio::test]
+async fn what_was_set_aside_keeps_its_place_when_others_come_under_its_name() {
+    let world = World::new();
+    for bytes in [&b"one"[..], b"another", b"one"] {
+        world.spill.plant("readme.txt", bytes);
+        assert_eq!(world.replay().await.findings.len(), 1);
+    }
+    assert_eq!(world.spill.set_aside_names().len(), 2, "each once");
 }
 
 #[tokio::test]
@@ -300,4 +310,90 @@ async fn what_is_in_the_spill_is_counted_without_reading_it() {
         set_aside: 0,
     };
     assert_eq!(summary, expected);
+    // Names that anybody may write say what they like.
+    for stream in ["00", "ff"].map(|digits| digits.repeat(16)) {
+        let (first, last) = ("0".repeat(20), u64::MAX);
+        world
+            .spill
+            .plant(&format!("{stream}-tail-{first}-{last}.jsonl"), b"");
+    }
+    let summary = summarize(&*world.spill, 1000).await.unwrap();
+    assert_eq!((summary.items, summary.events), (5, u64::MAX));
+}
+
+#[tokio::test]
+async fn an_item_that_is_longer_than_one_may_be_is_set_aside_unread() {
+    let world = World::new();
+    let (test, records) = stream(&world, 6, 1).await;
+    let name = spill(&world, &records[1..3]).await;
+    let long = vec![b' '; usize::try_from(MAX_ITEM_BYTES).unwrap() + 1];
+    world.spill.plant(&name, &long);
+    let report = world.replay().await;
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|f| (f.code, &*f.subject))
+        .collect();
+    assert_eq!(found, [("spill.item_unreadable", &*name)]);
+    assert!(report.failed.is_empty() && report.complete, "{report:?}");
+    assert_eq!(world.spill.set_aside_names(), [format!("{name}.unread")]);
+    assert_eq!(in_log(&world, &test).await, 1);
+}
+
+#[tokio::test]
+async fn an_overlapping_item_that_says_something_else_is_set_aside_and_not_removed() {
+    let world = World::new();
+    let (test, records) = stream(&world, 6, 1).await;
+    spill(&world, &records[1..4]).await;
+    let mut other = records[3..5].to_vec();
+    other[0].signature[5] ^= 1;
+    let name = spill(&world, &other).await;
+    let report = world.replay().await;
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|f| (f.code, &*f.subject))
+        .collect();
+    assert_eq!(found, [("spill.signature_invalid", &*name)]);
+    assert_eq!(world.spill.set_aside_names().len(), 1);
+    assert_eq!(in_log(&world, &test).await, 4);
+}
+
+#[tokio::test]
+async fn one_write_takes_no_more_than_a_few_megabytes() {
+    let world = World::new();
+    let mut test = TestStream::fresh();
+    world.log.register(&test.registration).await.unwrap();
+    let long = "x".repeat(60_000);
+    let records: Vec<Record> = (0..90).map(|_| test.record(&long)).collect();
+    for record in &records {
+        spill(&world, std::slice::from_ref(record)).await;
+    }
+    let restorer = Arc::new(Faulty::new(world.log.clone() as Arc<dyn AuditRestorer>));
+    let ports = ReplayPorts {
+        restorer: restorer.clone(),
+        ..world.ports()
+    };
+    assert_eq!(replay(&ports, 1000, u64::MAX).await.unwrap().items, 90);
+    assert_eq!(restorer.calls("AuditRestorer::restore"), 2);
+    assert_eq!(in_log(&world, &test).await, 90);
+}
+
+#[tokio::test]
+async fn streams_that_wait_are_named_once_and_take_nothing_of_a_runs_limit() {
+    let world = World::new();
+    // More items than are listed at once, and others.
+    for (first, count) in [(1, 620), (2, 5), (3, 5), (4, 5)] {
+        let mut waiting = TestStream::of([first; 16], "test");
+        world.log.register(&waiting.registration).await.unwrap();
+        for record in &waiting.records(count)[1..] {
+            spill(&world, std::slice::from_ref(record)).await;
+        }
+    }
+    let mut sound = TestStream::of([0xff; 16], "test");
+    world.log.register(&sound.registration).await.unwrap();
+    spill(&world, &sound.records(1)).await;
+    let report = replay(&world.ports(), 10, u64::MAX).await.unwrap();
+    assert_eq!(report.waiting.len(), 4, "{report:?}");
+    assert_eq!((report.items, report.complete), (1, true));
 }

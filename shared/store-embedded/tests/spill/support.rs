@@ -9,8 +9,8 @@ use domain::ports::{
     SpillWriter,
 };
 use domain::spill::{ReplayPorts, ReplayReport, replay};
-use domain::{Recorder, StoreError};
-use testkit::build::verify;
+use domain::{Recorded, Recorder, StoreError};
+use testkit::build::{event, verify};
 use testkit::{Fault, Faulty, ManualClock, MemoryAudit, MemorySpill, SeededEntropy, TestSigner};
 
 pub(crate) const SECOND: u64 = 1_000_000;
@@ -42,7 +42,31 @@ pub(crate) const REGISTER: &str = "AuditAppender::register";
 pub(crate) const APPEND: &str = "AuditAppender::append";
 pub(crate) const PUT: &str = "SpillWriter::put";
 
+impl Process {
+    /// Records an event that says `subject`, as this process must be able to.
+    pub(crate) async fn record(&self, subject: &str) -> Recorded {
+        self.recorder.record(event(subject)).await.unwrap()
+    }
+
+    pub(crate) fn take_away_log(&self) {
+        self.log.fail_always(APPEND, down());
+        self.log.fail_always(REGISTER, down());
+    }
+
+    pub(crate) fn bring_back_log(&self) {
+        self.log.heal(APPEND);
+        self.log.heal(REGISTER);
+    }
+}
+
 impl World {
+    /// A world with one process.
+    pub(crate) fn started() -> (Self, Process) {
+        let mut world = Self::new();
+        let process = world.start();
+        (world, process)
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             log: Arc::new(MemoryAudit::new()),

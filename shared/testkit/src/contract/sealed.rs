@@ -1,12 +1,12 @@
+use audit::StreamId;
 use audit::seal::{LeafRange, SealedStream, Standing, StreamEnd};
-use audit::{PublicKey, StreamId};
 use domain::LogPath;
 use domain::ports::{
     IndexPosition, LogReader, LogWriter, SealIndexReader, SealIndexWriter, StageRemover,
 };
 
 use super::{assert_conflict, assert_not_found};
-use crate::build::random;
+use crate::build::{open_state as state, random};
 
 /// What [`SealIndexReader`] and [`SealIndexWriter`] promise, on an index of its own: nothing is in it.
 ///
@@ -53,22 +53,6 @@ pub async fn stage_contract(
         assert_eq!(left, Ok(b"bytes".to_vec()), "it expires by itself");
     } else {
         assert_not_found(&left, "a staged record that was removed");
-    }
-}
-
-fn state(stream: StreamId, tree_size: u64) -> SealedStream {
-    SealedStream {
-        end: None,
-        head: None,
-        last_sealed_us: 1_767_225_600_123_456 + tree_size,
-        next_seq: tree_size / 2,
-        reported_through: None,
-        standing: Standing::Registered {
-            index: 7,
-            public_key: PublicKey([9; 32]),
-        },
-        stream,
-        tree_size,
     }
 }
 

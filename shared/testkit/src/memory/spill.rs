@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use domain::StoreError;
 use domain::ports::{SpillReader, SpillRemover, SpillWriter};
-use domain::spill::{SpillItem, SpillName};
+use domain::spill::{MAX_ITEM_BYTES, SpillItem, SpillName};
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -75,8 +75,12 @@ impl SpillReader for MemorySpill {
     }
 
     async fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
-        self.bytes(name)
-            .ok_or_else(|| StoreError::NotFound(name.to_owned()))
+        let bytes = self.bytes(name);
+        let bytes = bytes.ok_or_else(|| StoreError::NotFound(name.to_owned()))?;
+        if bytes.len() as u64 > MAX_ITEM_BYTES {
+            return Err(StoreError::Corrupt(format!("{name} is too long")));
+        }
+        Ok(bytes)
     }
 
     async fn set_aside_count(&self, limit: usize) -> Result<usize, StoreError> {

@@ -3,15 +3,19 @@
 use std::time::{Duration, Instant};
 
 use audit::StreamId;
+use audit::seal::{SealedStream, StreamEnd};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack};
 use aws_tests::emulators::{connect, connect_tables};
 use aws_tests::proxy::Fault;
 use aws_tests::{fixtures, tables};
-use domain::ports::{AuditAppender, AuditSearch, LogLock, LogPublisher, LogReader, LogWriter};
+use domain::ports::{
+    AuditAppender, AuditSearch, LogLock, LogPublisher, LogReader, LogWriter, SealIndexReader,
+    SealIndexWriter,
+};
 use domain::{EventPosition, EventQuery, LogPath, Lookup, StoreError, Symbol};
 use futures::future::join_all;
-use testkit::build::{TestStream, fresh_name, prediction};
+use testkit::build::{TestStream, fresh_name, open_state, prediction};
 
 use crate::operation::proxied;
 
@@ -223,4 +227,33 @@ async fn rows_that_are_altered_or_put_in_hide_no_other_event() {
         matches!(refused, Err(StoreError::Unavailable(_))),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealer_that_is_overtaken_while_it_closes_a_stream_leaves_it_listed() {
+    let table = tables::create_log(DynamodbLocal).await;
+    let (proxy, connection) = proxied(DynamodbLocal, |endpoints| &mut endpoints.dynamodb).await;
+    let slow = connection.seal_index(&table, "log.example");
+    let direct = connect_tables(DynamodbLocal).await;
+    let direct = direct.seal_index(&table, "log.example");
+    let open = open_state(StreamId([7; 16]), 20);
+    direct.put(std::slice::from_ref(&open), &[]).await.unwrap();
+    let closed = SealedStream {
+        end: Some(StreamEnd::Idle),
+        tree_size: 25,
+        ..open.clone()
+    };
+    // Its first put is refused, for the stream is open; before the second one another sealer goes on.
+    proxy.next(1, "PutItem", Fault::Delay(Duration::from_millis(400)));
+    let put = tokio::spawn(async move { slow.put(&[closed], &[]).await });
+    until(|| async { proxy.count("PutItem") == 1 }).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let newer = SealedStream {
+        tree_size: 30,
+        ..open
+    };
+    direct.put(std::slice::from_ref(&newer), &[]).await.unwrap();
+    assert_eq!(put.await.unwrap(), Ok(()), "it is passed over");
+    proxy.assert_all_took_place();
+    assert_eq!(direct.open_streams(None, 10).await, Ok(vec![newer]));
 }

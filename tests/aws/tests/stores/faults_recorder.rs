@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use audit::{EventBody, Receipt, StreamId};
 use aws_tests::emulators::Emulator::DynamodbLocal;
-use aws_tests::emulators::{connect, endpoints};
+use aws_tests::emulators::connect;
 use aws_tests::proxy::{Fault, Proxy};
 use aws_tests::tables;
 use domain::Recorder;
 use domain::ports::AuditReader;
 use domain::system::{SystemClock, SystemEntropy};
-use store_aws::{Connection, DynamoAudit, Endpoints};
+use store_aws::DynamoAudit;
 use testkit::TestSigner;
 use testkit::build::{event, verify};
 
+use crate::operation::proxied;
+
 struct Setup {
-    proxy: Proxy,
+    proxy: Arc<Proxy>,
     recorder: Arc<Recorder>,
     /// Reads past the proxy.
     reader: Arc<DynamoAudit>,
@@ -26,12 +28,7 @@ struct Setup {
 
 async fn set_up() -> Setup {
     let table = tables::create_audit(DynamodbLocal).await;
-    let proxy = Proxy::to(&DynamodbLocal.url());
-    let aws = Connection::to(&Endpoints {
-        dynamodb: Some(proxy.url()),
-        ..endpoints()
-    })
-    .await;
+    let (proxy, aws) = proxied(DynamodbLocal, |endpoints| &mut endpoints.dynamodb).await;
     let recorder = Recorder::new(
         "test".to_owned(),
         aws.audit(&table),

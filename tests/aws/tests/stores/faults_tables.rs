@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use audit::seal::{LeafRange, SealedStream, Standing};
 use audit::{PublicKey, StreamId};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_tests::emulators::Emulator::DynamodbLocal;
+use aws_tests::emulators::connect_tables;
 use aws_tests::proxy::Fault;
 use aws_tests::tables;
 use domain::ports::{
@@ -13,6 +15,7 @@ use domain::ports::{
     ReleaseWriter, RequestClaims, SealIndexReader, SealIndexWriter,
 };
 use domain::{PrincipalId, RequestId, Sha256Digest, StoreError};
+use testkit::FixedClock;
 use testkit::build::{TestStream, fresh_name, random, release};
 
 use crate::operation::{Operation, Use};
@@ -276,4 +279,50 @@ async fn how_far_the_index_is_is_kept_once_or_not() {
             })
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_somebody_put_among_the_listings_of_streams_hide_none() {
+    let table = tables::create_audit(DynamodbLocal).await;
+    let audit = connect_tables(DynamodbLocal).await.audit(&table);
+    let mut streams = Vec::new();
+    for first in [0x30, 0x31, 0x38, 0x40] {
+        let test = TestStream::of([first; 16], "test");
+        audit.register(&test.registration).await.unwrap();
+        streams.push(test.stream.id());
+    }
+    let foreign = StreamId([0xff; 16]).to_string();
+    let client = tables::client(DynamodbLocal).await;
+    for (pk, sk) in [
+        ("G#", "0"),
+        ("G#", "20260101xx#3"),
+        ("G#", "2026010100#99"),
+        ("G#", "~"),
+        ("G#2026010100#3", "0"),
+        ("G#2026010100#3", "31no-stream"),
+        ("G#2026010100#3", &foreign),
+        ("G#2026010100#3", "~"),
+    ] {
+        let put = client.put_item().table_name(&table);
+        let put = put.item("pk", AttributeValue::S(pk.to_owned()));
+        let put = put.item("sk", AttributeValue::S(sk.to_owned()));
+        put.send().await.unwrap();
+    }
+    let hour = FixedClock::default().0 / 3_600_000_000;
+    assert_eq!(audit.registration_hours().await, Ok(vec![hour]));
+    for limit in [1, 2, 3, 100] {
+        let (mut all, mut listed) = (Vec::new(), Vec::new());
+        loop {
+            let page = audit.streams(all.last().copied(), limit).await.unwrap();
+            all.extend(&page);
+            let page_of_hour = audit.registered_in(hour, listed.last().copied(), limit);
+            let page_of_hour = page_of_hour.await.unwrap();
+            listed.extend(&page_of_hour);
+            // Whoever lists takes a page that is not full for the last one.
+            if page_of_hour.len() < limit && page.len() < limit {
+                break;
+            }
+        }
+        assert_eq!((&all, &listed), (&streams, &streams), "pages of {limit}");
+    }
 }

@@ -1,12 +1,15 @@
 //! The sealer over the AWS stores: streams and index in `DynamoDB` Local, the log in S3, its key in KMS.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use audit::checkpoint::{Checkpoint, TrustedLog};
+use audit::event::ProcessStopped;
 use audit::tiles::TileId;
 use audit::whole_log::{LogReport, verify_log};
-use audit::{PublicKey, StreamId};
+use audit::{EventBody, PublicKey, StreamId};
 use audit_seal::{Outcome, Ports, Rules, Sealer, StreamKeys, log_key};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use aws_tests::emulators::Emulator::{DynamodbLocal, Ministack};
 use aws_tests::emulators::{connect, connect_keys, connect_tables};
 use aws_tests::{fixtures, tables};
@@ -18,6 +21,15 @@ use testkit::TestSigner;
 use testkit::build::{TestStream, random};
 
 const ORIGIN: &str = "sealcast.test.eu-west-1";
+
+/// The key of the row that lists a stream as open.
+fn listing(stream: StreamId) -> HashMap<String, AttributeValue> {
+    let partition = format!("O#{}", stream.0[0] >> 4);
+    let (pk, sk) = (partition, stream.to_string());
+    [("pk", pk), ("sk", sk)]
+        .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
+        .into()
+}
 
 /// A stack's part that seals.
 struct Stack {
@@ -74,6 +86,15 @@ impl Stack {
         self.audit.register(&test.registration).await.unwrap();
         self.audit.append(test.records(events)).await.unwrap();
         test.stream.id()
+    }
+
+    /// Deletes what lists the stream as open; false where nothing does.
+    async fn unlist(&self, stream: StreamId) -> bool {
+        let delete = tables::client(DynamodbLocal).await.delete_item();
+        let delete = delete.table_name(&self.log_table);
+        let delete = delete.set_key(Some(listing(stream)));
+        let deleted = delete.return_values(ReturnValue::AllOld).send().await;
+        deleted.unwrap().attributes.is_some()
     }
 
     async fn verify(&self) -> (Checkpoint, LogReport) {
@@ -149,4 +170,41 @@ async fn four_sealers_at_once_over_aws_stores_seal_every_event_once() {
     for stream in streams {
         assert_eq!(verified.streams[&stream].events, 25);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_row_in_the_list_of_open_ones_was_deleted_is_listed_again() {
+    let stack = Stack::new().await;
+    let mut test = TestStream::opened_at(random(), "test", SystemClock.now_us());
+    let stream = test.stream.id();
+    stack.audit.register(&test.registration).await.unwrap();
+    stack.audit.append(test.records(3)).await.unwrap();
+    stack.sealer(100).run(None).await.unwrap();
+    let listed = async || stack.index.open_streams(None, 10).await.unwrap();
+    assert_eq!(listed().await.len(), 1);
+    assert!(stack.unlist(stream).await, "it was there");
+    assert_eq!(listed().await, []);
+    // The sealer finds it, and puts its state as it is.
+    stack.audit.append(test.records(2)).await.unwrap();
+    let report = stack.sealer(100).run(None).await.unwrap();
+    assert_eq!(report.events, 2, "in the run that finds it");
+    assert_eq!(listed().await.len(), 1);
+    let (_, verified) = stack.verify().await;
+    assert!(verified.is_complete(), "{verified:?}");
+    assert_eq!(verified.streams[&stream].events, 5);
+    // Where it ends, the row goes, and one that somebody puts there lists nothing.
+    let stopped = EventBody::ProcessStopped(ProcessStopped {
+        reason: "asked to stop".to_owned(),
+    });
+    let end = test.stream.record(stopped, SystemClock.now_us()).unwrap();
+    stack.audit.append(vec![end]).await.unwrap();
+    stack.sealer(100).run(None).await.unwrap();
+    assert!(!stack.unlist(stream).await, "it is gone");
+    let put = tables::client(DynamodbLocal).await.put_item();
+    let put = put.table_name(&stack.log_table);
+    let put = put
+        .set_item(Some(listing(stream)))
+        .item("tree_size", AttributeValue::N("1".to_owned()));
+    put.send().await.unwrap();
+    assert_eq!(listed().await, []);
 }

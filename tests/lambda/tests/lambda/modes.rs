@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{SpillReader as _, SpillWriter as _};
-use domain::spill::{ReplayPorts, parse_line, replay};
+use domain::spill::{ReplayPorts, items_in, replay};
 use domain::system::SystemClock;
 use lambda_tests::{Event, Example, Function, RuntimeApi};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ fn codes(log: &[String]) -> BTreeSet<String> {
 async fn bring_back(data: &Path, log: &[String]) -> u64 {
     let store = EmbeddedStore::open(data).unwrap();
     let spill = Arc::new(FileSpill::open(&data.join("spill")).unwrap());
-    for item in log.iter().filter_map(|line| parse_line(line)) {
+    for item in log.iter().flat_map(|line| items_in(line)) {
         spill.put(&item.unwrap()).await.unwrap();
     }
     let ports = ReplayPorts {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use artifact::Sha256Digest;
 use audit::{Record, SignedRegistration, StreamFault, StreamId};
 use futures::future::FutureExt;
 use futures::stream::{StreamExt, iter};
 
-use super::{Bounds, Part, ReplayPorts, WaitingStream, set_aside};
+use super::{Bounds, Part, ReplayPorts, UNREAD, WaitingStream, set_aside, tag_of};
 use crate::StoreError;
 use crate::spill::item::{SpillContent, SpillItem, SpillName};
 
@@ -131,7 +130,7 @@ impl Replay<'_> {
                 // Another run was faster.
                 Err(StoreError::NotFound(_)) => None,
                 Err(StoreError::Corrupt(reason)) => {
-                    self.set_aside(name, "unread", "spill.item_unreadable", &reason)
+                    self.set_aside(name, UNREAD, "spill.item_unreadable", &reason)
                         .await;
                     None
                 }
@@ -168,7 +167,7 @@ impl Replay<'_> {
 
     /// The item; what is none is set aside.
     async fn parse(&mut self, name: SpillName, bytes: &[u8]) -> Option<(SpillItem, String)> {
-        let tag = Sha256Digest::of(bytes).to_string();
+        let tag = tag_of(bytes);
         match SpillItem::parse(&name.to_string(), bytes) {
             Ok(item) => Some((item, tag)),
             Err(fault) => {
