@@ -19,7 +19,7 @@ const AT_ONCE: usize = 8;
 /// Streams that are listed at once.
 const LISTED: usize = 1000;
 /// Microseconds of an hour.
-const HOUR_US: u64 = 3_600_000_000;
+pub(crate) const HOUR_US: u64 = 3_600_000_000;
 /// Microseconds of a day: every closed stream is looked at again as often.
 const SWEEP_US: u64 = 24 * HOUR_US;
 /// How far the clocks of two hosts may be apart, and how long a registration may take, in microseconds.
@@ -180,9 +180,10 @@ impl Sealer {
                 report.streams += 1;
                 match looked? {
                     Looked::Nothing => {}
-                    Looked::Unreadable { again } => {
+                    Looked::Unreadable { again, since_us } => {
                         report.unreadable += 1;
                         passed_by |= again;
+                        report.left(since_us, now_us);
                     }
                     Looked::Page(page, again) => {
                         leaves += page.records.len() + 1;

@@ -4,8 +4,10 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod attacks;
+mod backlog;
 mod faults;
 mod schedules;
 mod sealing;
 mod streams;
 mod support;
+mod unsealed;
