@@ -124,3 +124,43 @@ async fn stopped(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
     told.and_then(|until| *until)
         .unwrap_or_else(|| Instant::now() + LAST_RUN)
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::system::SystemClock;
+    use testkit::{Fault, Faulty, TestSigner};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sealer_that_hangs_keeps_a_server_that_stops_no_longer_than_it_was_told() {
+        let data = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::create(data.path()).unwrap();
+        let signer = Faulty::new(Arc::new(TestSigner::new(2)));
+        signer.fail_always("Signer::sign", Fault::Delay(Duration::from_hours(1)));
+        let ports = Ports::of_stores(
+            store.audit_reader(),
+            store.log(),
+            store.log(),
+            store.seal_index(),
+            Arc::new(signer),
+            Arc::new(SystemClock),
+        );
+        let keys = StreamKeys::Given(vec![TestSigner::new(1).trusted()]);
+        let sealer = Sealer::new(ports, Rules::of("test".to_owned(), keys));
+        let (stop, stopped) = watch::channel(None);
+        let began = Instant::now();
+        let sealing = seal_until(stopped, &sealer, Duration::from_millis(1));
+        let telling = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stop.send(Some(Instant::now() + Duration::from_millis(200)))
+                .unwrap();
+        };
+        let both = async { tokio::join!(sealing, telling) };
+        tokio::time::timeout(LAST_RUN / 2, both).await.unwrap();
+        assert!(
+            began.elapsed() >= Duration::from_millis(290),
+            "it had a run"
+        );
+    }
+}
