@@ -76,12 +76,12 @@ async fn main() -> anyhow::Result<()> {
     let sealer = Sealer::new(ports, rules);
     forget_peak();
     let cpu = cpu_time::ProcessTime::now();
-    let (mut sealed, mut checkpoints, mut runs, mut spent) = (0, 0, 0, Duration::ZERO);
+    let (mut done, mut checkpoints, mut runs, mut spent) = (0, 0, 0, Duration::ZERO);
     loop {
         let began = Instant::now();
         let report = sealer.run(seconds.map(|s| began + s)).await?;
         let took = began.elapsed();
-        sealed += report.events;
+        done += report.events;
         checkpoints += report.checkpoints;
         runs += 1;
         spent += took;
@@ -103,10 +103,10 @@ async fn main() -> anyhow::Result<()> {
     }
     let cpu = cpu.elapsed().as_secs_f64();
     let written = (per_stream * streams) as u64;
-    anyhow::ensure!(sealed == written, "{sealed} of {written} events are sealed");
-    let (wall, count) = (spent.as_secs_f64(), sealed as f64);
+    anyhow::ensure!(done == written, "{done} of {written} events are sealed");
+    let (wall, count) = (spent.as_secs_f64(), done as f64);
     println!(
-        "{sealed} events sealed in {runs} runs, {checkpoints} checkpoints: {wall:.2} s, {:.0} events/s; {cpu:.2} s of one core, {:.0} events/s a core",
+        "{done} events sealed in {runs} runs, {checkpoints} checkpoints: {wall:.2} s, {:.0} events/s; {cpu:.2} s of one core, {:.0} events/s a core",
         count / wall,
         count / cpu,
     );
