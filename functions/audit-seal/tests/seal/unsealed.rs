@@ -1,5 +1,8 @@
 //! For how long what a run leaves has waited, as the run knows it.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use audit_seal::{Outcome, RunReport, Sealer, StreamKeys};
@@ -7,6 +10,9 @@ use domain::StoreError;
 use domain::ports::{AuditAppender, Clock};
 use testkit::build::{TestStream, random};
 use testkit::{Fault, TestSigner};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::support::{HOUR_US, World, block_on, stopped, unavailable};
 
@@ -137,4 +143,90 @@ fn a_closed_stream_that_cannot_be_read_is_not_known_to_have_more() {
     let sealer = world.sealer_over(&stores, World::rules());
     let report = block_on(sealer.run(None)).unwrap();
     assert_eq!((report.unreadable, report.oldest_unsealed_s), (1, 0));
+}
+
+/// A line of the log: its level, and its fields as text.
+type Line = (Level, BTreeMap<&'static str, String>);
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<Line>>>);
+
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+impl Subscriber for Kept {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(BTreeMap::new());
+        event.record(&mut fields);
+        let line = (*event.metadata().level(), fields.0);
+        self.0.lock().unwrap().push(line);
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// What a run logs, line by line.
+fn logged(run: impl FnOnce()) -> Vec<Line> {
+    let kept = Kept::default();
+    tracing::subscriber::with_default(kept.clone(), run);
+    std::mem::take(&mut *kept.0.lock().unwrap())
+}
+
+/// The level and the figure of the lines that have one.
+fn figures(lines: &[Line]) -> Vec<(Level, &str)> {
+    let figures = lines.iter().filter_map(|(level, fields)| {
+        let figure = fields.get("oldest_unsealed_s")?;
+        Some((*level, figure.as_str()))
+    });
+    figures.collect()
+}
+
+#[test]
+fn a_run_that_does_nothing_is_silent_and_one_that_leaves_something_is_not() {
+    let world = World::new();
+    let mut test = world.open(random());
+    world.append(test.records(3));
+    world.seal();
+    let lines = logged(|| drop(world.seal()));
+    assert!(lines.is_empty(), "{lines:?}");
+    world.clock.advance(HOUR_US);
+    let lines = logged(|| drop(run_in_no_time(&world.sealer())));
+    assert_eq!(figures(&lines), [(Level::INFO, "3600")]);
+    // So that a filter that hides all but errors does not hide it from its alarm.
+    world.clock.advance(11 * HOUR_US);
+    let lines = logged(|| drop(run_in_no_time(&world.sealer())));
+    assert_eq!(figures(&lines), [(Level::ERROR, "43200")]);
+}
+
+#[test]
+fn a_run_that_fails_says_what_waits() {
+    let world = World::new();
+    let mut test = world.open(random());
+    world.append(test.records(3));
+    world.seal();
+    world.clock.advance(5 * HOUR_US);
+    world.append(test.records(3));
+    let attack = Fault::Before(StoreError::Conflict("other bytes".to_owned()));
+    for (fault, code) in [(unavailable(), "code"), (attack, "security.code")] {
+        let stores = world.stores();
+        stores.log.fail_next("LogWriter::create", fault);
+        let sealer = world.sealer_over(&stores, World::rules());
+        let lines = logged(|| drop(block_on(sealer.run(None)).unwrap_err()));
+        assert_eq!(figures(&lines), [(Level::ERROR, "18000")]);
+        assert!(lines[0].1.contains_key(code), "{lines:?}");
+    }
 }
