@@ -245,6 +245,20 @@ fn whatever_contradicts_the_signed_checkpoint_is_named() {
 }
 
 #[test]
+fn seals_are_of_the_log_that_the_checkpoint_names() {
+    let (_, staged) = staged();
+    let other = Checkpoint {
+        origin: "example.com/other".to_owned(),
+        ..staged.newer.clone()
+    };
+    let origin = staged.newer.origin.clone();
+    assert_eq!(
+        changed(&staged, |s| s.note = sign(&other.to_string())),
+        format!("a seal is of {origin:?}")
+    );
+}
+
+#[test]
 fn what_stays_as_it_was_is_part_of_both_roots() {
     let mut log = Log::new();
     let stream = written(1, 900);
