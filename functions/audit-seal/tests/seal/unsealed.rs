@@ -201,14 +201,14 @@ fn a_run_that_does_nothing_is_silent_and_one_that_leaves_something_is_not() {
     let mut test = world.open(random());
     world.append(test.records(3));
     world.seal();
-    let lines = logged(|| drop(world.seal()));
+    let lines = logged(|| _ = world.seal());
     assert!(lines.is_empty(), "{lines:?}");
     world.clock.advance(HOUR_US);
-    let lines = logged(|| drop(run_in_no_time(&world.sealer())));
+    let lines = logged(|| _ = run_in_no_time(&world.sealer()));
     assert_eq!(figures(&lines), [(Level::INFO, "3600")]);
     // So that a filter that hides all but errors does not hide it from its alarm.
     world.clock.advance(11 * HOUR_US);
-    let lines = logged(|| drop(run_in_no_time(&world.sealer())));
+    let lines = logged(|| _ = run_in_no_time(&world.sealer()));
     assert_eq!(figures(&lines), [(Level::ERROR, "43200")]);
 }
 
