@@ -242,6 +242,16 @@ fn whatever_contradicts_the_signed_checkpoint_is_named() {
     );
     assert_eq!(registration(&|index, _| *index += 1), another);
     assert_eq!(registration(&|_, key| key.0[0] ^= 1), another);
+    let later = staged.newer.size - 1;
+    let earlier_stream = changed(&staged, |s| {
+        if let Standing::Registered { index, .. } = &mut s.streams[0].standing {
+            *index = later;
+        }
+    });
+    assert_eq!(
+        earlier_stream,
+        format!("the state of stream {target}: its registration is not at that leaf")
+    );
 }
 
 #[test]
