@@ -336,6 +336,12 @@ fn who_signed_and_what_was_before_is_held_against_what_is_known() {
     let stored = &log.states[&staged.streams[0].stream];
     assert!(staged.streams[0].follows(stored));
     assert!(stored.follows(stored) && !stored.follows(&staged.streams[0]));
+    let mut back = staged.streams[0].clone();
+    back.next_seq = stored.next_seq - 1;
+    assert!(!back.follows(stored), "a stream does not go back");
+    let mut other = stored.clone();
+    other.last_sealed_us += 1;
+    assert!(!other.follows(stored), "a run writes one state of a stream");
     let mut other_key = staged.streams[0].clone();
     other_key.standing = Standing::Registered {
         index: 0,
