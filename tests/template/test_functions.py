@@ -308,6 +308,25 @@ def test_ten_minutes_without_a_good_run_of_the_sealer_are_an_alarm_also_where_th
     assert alarm["TreatMissingData"] == "breaching"
 
 
+def test_events_that_wait_for_a_day_to_be_sealed_are_an_alarm_long_before_their_rows_expire():
+    counted = TEMPLATE["Resources"]["OldestUnsealedFilter"]["Properties"]
+    assert counted["LogGroupName"] == {"Ref": "AuditSealLog"}
+    [metric] = counted["MetricTransformations"]
+    field = metric["MetricValue"].removeprefix("$.")
+    assert counted["FilterPattern"] == f"{{ $.{field} > 0 }}", "what is 0 is what is counted where nothing is said"
+    assert (metric["DefaultValue"], metric["Unit"]) == (0, "Seconds")
+    source = (ROOT / "functions" / "audit-seal" / "src" / "report.rs").read_text(encoding="utf-8")
+    assert f"{field} = report.{field}," in source, "the sealer's line has the field"
+    alarm = TEMPLATE["Resources"]["OldestUnsealedAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (metric["MetricNamespace"], metric["MetricName"])
+    assert (alarm["Statistic"], alarm["ComparisonOperator"]) == ("Maximum", "GreaterThanThreshold")
+    # One hour of a day is enough, for some streams are looked at once a day.
+    assert (alarm["Period"] * alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (86_400, 1)
+    # Rows expire after 90 days, and none within 30 of that may be unsealed.
+    assert alarm["Threshold"] + 86_400 < (90 - 30) * 86_400 / 10
+    assert alarm["OKActions"] == alarm["AlarmActions"]
+
+
 def test_every_row_of_the_audit_table_that_is_changed_or_removed_is_looked_at():
     mapping = TEMPLATE["Resources"]["AuditWatchChanges"]["Properties"]
     assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["AuditTable", "StreamArn"]}

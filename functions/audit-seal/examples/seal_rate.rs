@@ -2,17 +2,20 @@
 //! and published, every step durable.
 //!
 //! ```text
-//! cargo run --profile local -p audit-seal --example seal_rate -- [EVENTS] [STREAMS] [BYTES] [THREADS] [DIRECTORY]
+//! cargo run --profile local -p audit-seal --example seal_rate -- [EVENTS] [STREAMS] [BYTES] [THREADS] [DIRECTORY] [SECONDS]
 //! ```
+//!
+//! With `SECONDS` they are sealed in as many runs as it takes, each of which has a deadline, as on Lambda: a run begins
+//! no page that it could not end 3 s before that, so it takes more than 3.
 
 #![expect(clippy::print_stdout, reason = "it is what the example is for")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use audit_seal::{Ports, Rules, Sealer, StreamKeys};
+use audit_seal::{Outcome, Ports, Rules, Sealer, StreamKeys};
 use domain::system::SystemClock;
 use store_embedded::EmbeddedStore;
 use testkit::TestSigner;
@@ -30,6 +33,11 @@ async fn main() -> anyhow::Result<()> {
     let parent = arguments
         .get(4)
         .map_or_else(std::env::temp_dir, PathBuf::from);
+    let seconds = match number(5, 0)? as u64 {
+        0 => None,
+        seconds @ 1..=3 => anyhow::bail!("SECONDS: expected more than 3, found {seconds}"),
+        seconds => Some(Duration::from_secs(seconds)),
+    };
     let data = tempfile::tempdir_in(parent)?;
     let store = EmbeddedStore::create(data.path())?;
     let appender = store.audit_appender();
@@ -51,40 +59,58 @@ async fn main() -> anyhow::Result<()> {
         "{events} events of {streams} streams written in {:.1} s",
         began.elapsed().as_secs_f64()
     );
-    let (log, index) = (store.log(), store.seal_index());
-    let ports = Ports {
-        audit: store.audit_reader(),
-        log: log.clone(),
-        writer: log.clone(),
-        publisher: log.clone(),
-        lock: log.clone(),
-        stage: log,
-        index: index.clone(),
-        index_writer: index,
-        signer: store.keys().log_signer().context("a log key")?,
-        clock: Arc::new(SystemClock),
-    };
+    let signer = store.keys().log_signer().context("a log key")?;
+    let ports = Ports::of_stores(
+        store.audit_reader(),
+        store.log(),
+        store.log(),
+        store.seal_index(),
+        signer,
+        Arc::new(SystemClock),
+    );
     let keys = StreamKeys::Given(vec![TestSigner::new(1).trusted()]);
     let rules = Rules {
         threads: number(3, 1)?.try_into()?,
         ..Rules::of("sealcast.example/log".to_owned(), keys)
     };
     let sealer = Sealer::new(ports, rules);
-    let began = Instant::now();
+    forget_peak();
     let cpu = cpu_time::ProcessTime::now();
-    let report = sealer.run(None).await?;
-    let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
-    let count = report.events as f64;
+    let (mut done, mut checkpoints, mut runs, mut spent) = (0, 0, 0, Duration::ZERO);
+    loop {
+        let began = Instant::now();
+        let report = sealer.run(seconds.map(|s| began + s)).await?;
+        let took = began.elapsed();
+        done += report.events;
+        checkpoints += report.checkpoints;
+        runs += 1;
+        spent += took;
+        if seconds.is_some() {
+            let (events, size) = (report.events, report.size);
+            println!(
+                "run {runs}: {events} events in {} checkpoints, {:.2} s, {size} leaves, {:?}, at most {}",
+                report.checkpoints,
+                took.as_secs_f64(),
+                report.outcome,
+                peak()
+            );
+        }
+        match report.outcome {
+            Outcome::Done => break,
+            Outcome::More if seconds.is_some() => {}
+            outcome => anyhow::bail!("a run ended with {outcome:?}"),
+        }
+    }
+    let cpu = cpu.elapsed().as_secs_f64();
+    let written = (per_stream * streams) as u64;
+    anyhow::ensure!(done == written, "{done} of {written} events are sealed");
+    let (wall, count) = (spent.as_secs_f64(), done as f64);
     println!(
-        "{} events sealed in {} checkpoints: {wall:.2} s, {:.0} events/s; {cpu:.2} s of one core, {:.0} events/s a core",
-        report.events,
-        report.checkpoints,
+        "{done} events sealed in {runs} runs, {checkpoints} checkpoints: {wall:.2} s, {:.0} events/s; {cpu:.2} s of one core, {:.0} events/s a core",
         count / wall,
         count / cpu,
     );
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    println!("most memory: {}", peak.unwrap_or("unknown").trim());
+    println!("most memory while sealing: {}", peak());
     let began = Instant::now();
     sealer.run(None).await?;
     println!(
@@ -92,4 +118,16 @@ async fn main() -> anyhow::Result<()> {
         began.elapsed().as_secs_f64() * 1000.0
     );
     Ok(())
+}
+
+/// Begins to measure the most memory anew, where the system lets it.
+fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most memory that the process held.
+fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.unwrap_or("unknown").trim().to_owned()
 }

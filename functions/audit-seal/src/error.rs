@@ -118,7 +118,9 @@ impl SealError {
             Self::StageMissing { .. } => "audit.log_stage_missing",
             Self::StageInvalid { .. } => "audit.log_stage_invalid",
             Self::IndexBehind { .. } => "audit.log_index_behind",
-            Self::IndexDiffers(_) => "audit.log_index_differs",
+            Self::IndexDiffers(_) | Self::Plan(PlanSealError::State(_)) => {
+                "audit.log_index_differs"
+            }
             Self::Plan(_) | Self::Stage(_) | Self::Encode(_) => "seal.plan",
         }
     }

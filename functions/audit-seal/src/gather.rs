@@ -19,13 +19,13 @@ const AT_ONCE: usize = 8;
 /// Streams that are listed at once.
 const LISTED: usize = 1000;
 /// Microseconds of an hour.
-const HOUR_US: u64 = 3_600_000_000;
+pub(crate) const HOUR_US: u64 = 3_600_000_000;
 /// Microseconds of a day: every closed stream is looked at again as often.
 const SWEEP_US: u64 = 24 * HOUR_US;
 /// How far the clocks of two hosts may be apart, and how long a registration may take, in microseconds.
 const APART_US: u64 = HOUR_US;
-/// Where streams were not listed for longer than this all are, in microseconds.
-const LIST_ALL_US: u64 = 48 * HOUR_US;
+/// Where streams were not listed for more hours than this, it is asked first which hours have any.
+const MANY_HOURS: u64 = 48;
 
 /// What a checkpoint is made of.
 pub(crate) struct Gathered {
@@ -49,13 +49,12 @@ impl Sealer {
             found.add(*stream, Why::Sweep);
         }
         let listed_us = head.position.listed_until_us.min(now_us);
-        let mut complete = if now_us - listed_us > LIST_ALL_US {
-            self.add_all(&mut found).await
-        } else {
-            let first = listed_us.saturating_sub(APART_US) / HOUR_US;
-            let last = now_us.saturating_add(APART_US) / HOUR_US;
-            let hours = (first..=last).collect();
-            self.add_hours(hours, Why::Registered, &mut found).await
+        let mut complete = match self.hours_since(listed_us, now_us).await {
+            Ok(hours) => self.add_hours(hours, Why::Registered, &mut found).await,
+            Err(error) => {
+                tracing::error!(error = %error, "the hours of new streams could not be listed");
+                false
+            }
         };
         let turn = self.hours_in_turn(head.sealed_us, now_us).await;
         match turn {
@@ -106,23 +105,16 @@ impl Sealer {
         Ok(hours.into_iter().filter(is_due).collect())
     }
 
-    async fn add_all(&self, found: &mut Candidates) -> bool {
-        let mut after = None;
-        loop {
-            match self.ports.audit.streams(after, LISTED).await {
-                Ok(page) => {
-                    let Some(last) = page.last() else { return true };
-                    after = Some(*last);
-                    for stream in page {
-                        found.add(stream, Why::Registered);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(error = %error, "the streams could not be listed");
-                    return false;
-                }
-            }
+    /// The hours in which streams may have been registered since all were listed. Where those are many, the ones that
+    /// have any.
+    async fn hours_since(&self, listed_us: u64, now_us: u64) -> Result<Vec<u64>, StoreError> {
+        let first = listed_us.saturating_sub(APART_US) / HOUR_US;
+        let last = now_us.saturating_add(APART_US) / HOUR_US;
+        if last - first <= MANY_HOURS {
+            return Ok((first..=last).collect());
         }
+        let hours = self.ports.audit.registration_hours().await?;
+        Ok(hours.into_iter().filter(|hour| *hour >= first).collect())
     }
 
     async fn add_hours(&self, hours: Vec<u64>, why: Why, found: &mut Candidates) -> bool {
@@ -183,9 +175,10 @@ impl Sealer {
                 report.streams += 1;
                 match looked? {
                     Looked::Nothing => {}
-                    Looked::Unreadable { again } => {
+                    Looked::Unreadable { again, since_us } => {
                         report.unreadable += 1;
                         passed_by |= again;
+                        report.left(since_us, now_us);
                     }
                     Looked::Page(page, again) => {
                         leaves += page.records.len() + 1;

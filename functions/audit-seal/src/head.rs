@@ -86,7 +86,7 @@ impl Sealer {
                 return Err(CheckGrowthError::Forked { older, newer }.into());
             }
             let note = committed.unwrap_or_default();
-            match self.staged(&head, &note).await {
+            match self.staged(keys, &head, &note).await {
                 Ok(staged) => {
                     self.carry_out(&staged).await?;
                     check_grown(&*self.ports.log, &shown, &head).await?;
@@ -159,7 +159,12 @@ impl Sealer {
     }
 
     /// The staged record of a head that is committed.
-    async fn staged(&self, head: &Checkpoint, note: &[u8]) -> Result<StagedSeal, SealError> {
+    async fn staged(
+        &self,
+        keys: &Keys,
+        head: &Checkpoint,
+        note: &[u8],
+    ) -> Result<StagedSeal, SealError> {
         let path = stage_path(head.size, note)?;
         let invalid = |reason: String| SealError::StageInvalid {
             path: path.clone(),
@@ -174,7 +179,8 @@ impl Sealer {
             Err(StoreError::Corrupt(reason)) => return Err(invalid(reason)),
             Err(error) => return Err(SealError::store("read a staged record")(error)),
         };
-        let staged = StagedSeal::parse(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let staged = StagedSeal::open(&bytes, &keys.log, &keys.streams)
+            .map_err(|error| invalid(error.to_string()))?;
         if staged.note.to_string().as_bytes() != note {
             return Err(invalid("it is that of another checkpoint".to_owned()));
         }

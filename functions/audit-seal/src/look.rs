@@ -9,6 +9,7 @@ use domain::ports::expects_events;
 use crate::error::SealError;
 use crate::queue::{Candidate, Why};
 use crate::sealer::Sealer;
+use crate::unsealed::unread_since;
 
 /// Records of a stream that are read at once.
 const READ: usize = 256;
@@ -25,6 +26,8 @@ pub(crate) enum Looked {
     Unreadable {
         /// Whether the next run has to look for it again.
         again: bool,
+        /// Since when records of it may wait, where that is known.
+        since_us: Option<u64>,
     },
 }
 
@@ -48,7 +51,10 @@ impl Sealer {
             candidate.state = match self.ports.index.state(stream).await {
                 Err(StoreError::Corrupt(reason)) => {
                     log_security("audit.log_index_differs", stream, &reason);
-                    return Ok(Looked::Unreadable { again: false });
+                    return Ok(Looked::Unreadable {
+                        again: false,
+                        since_us: None,
+                    });
                 }
                 state => state.map_err(SealError::store("read the state of a stream"))?,
             };
@@ -226,6 +232,7 @@ fn unreadable(stream: StreamId, state: Option<&SealedStream>, error: &StoreError
     }
     Looked::Unreadable {
         again: is_transient && state.is_none(),
+        since_us: unread_since(state),
     }
 }
 

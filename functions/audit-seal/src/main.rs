@@ -23,20 +23,14 @@ async fn main() -> ExitCode {
     let stream_signer = aws.signer(&config.stream_key, SigningAlgorithm::Ed25519);
     let recorder = host.recorder(audit.clone(), stream_signer.clone(), clock.clone());
     let origin = config.seal.origin.clone();
-    let log = aws.locked_log_objects(&config.log_bucket);
-    let index = aws.seal_index(&config.log_table, &origin);
-    let ports = Ports {
-        audit: audit.clone(),
-        log: log.clone(),
-        writer: log.clone(),
-        publisher: log.clone(),
-        lock: aws.log_lock(&config.log_table, &origin),
-        stage: log,
-        index: index.clone(),
-        index_writer: index,
-        signer: aws.signer(&config.log_key, SigningAlgorithm::Ed25519),
-        clock: clock.clone(),
-    };
+    let ports = Ports::of_stores(
+        audit.clone(),
+        aws.locked_log_objects(&config.log_bucket),
+        aws.log_lock(&config.log_table, &origin),
+        aws.seal_index(&config.log_table, &origin),
+        aws.signer(&config.log_key, SigningAlgorithm::Ed25519),
+        clock.clone(),
+    );
     let operators = config.operator_stream_key.as_deref();
     let operators = operators.map(|key| aws.signer(key, SigningAlgorithm::Ed25519));
     let registrars = std::iter::once(stream_signer).chain(operators);

@@ -1,91 +1,27 @@
 //! One run of the sealer.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use audit::checkpoint::{CheckGrowthError, TrustedLog};
 use audit::note::VerifierKey;
-use audit::seal::{Finding, SealRules, plan_seal_on};
+use audit::seal::{SealRules, plan_seal_on};
 use audit::{PublicKey, StreamId};
-use domain::ports::{
-    AuditReader, Clock, IndexPosition, LogLock, LogPublisher, LogReader, LogWriter,
-    SealIndexReader, SealIndexWriter, Signer, StageRemover,
-};
+use domain::ports::IndexPosition;
 
 use crate::append::Appended;
 use crate::error::SealError;
 use crate::gather::Gathered;
 use crate::head::{Head, Opened};
 use crate::keys::{StreamKeys, log_key, stream_key};
-use crate::report::{Outcome, RunReport};
+use crate::ports::{Ports, Rules};
+use crate::report::{Outcome, RunReport, log_failure, log_finding, log_report};
 use crate::spill::Spill;
+use crate::unsealed::Refused;
 
 /// What of a run's time is kept back, beside what its longest page took.
 const RESERVE: Duration = Duration::from_secs(3);
-
-/// What a sealer works with.
-pub struct Ports {
-    /// The streams.
-    pub audit: Arc<dyn AuditReader>,
-    /// The log's objects, and what is published.
-    pub log: Arc<dyn LogReader>,
-    /// Creates the log's objects.
-    pub writer: Arc<dyn LogWriter>,
-    /// Publishes checkpoints.
-    pub publisher: Arc<dyn LogPublisher>,
-    /// Decides which history is true.
-    pub lock: Arc<dyn LogLock>,
-    /// Removes staged records that are carried out.
-    pub stage: Arc<dyn StageRemover>,
-    /// Where events stand in the log.
-    pub index: Arc<dyn SealIndexReader>,
-    /// Remembers where events stand in the log.
-    pub index_writer: Arc<dyn SealIndexWriter>,
-    /// Signs checkpoints: Ed25519.
-    pub signer: Arc<dyn Signer>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-}
-
-/// What a sealer is told.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// The log's name, and its key's.
-    pub origin: String,
-    /// Keys that signed the log's checkpoints earlier, beside the signer's own.
-    pub earlier_keys: Vec<VerifierKey>,
-    /// Who may vouch for streams.
-    pub stream_keys: StreamKeys,
-    /// A stream is closed where nothing came for longer than this, in microseconds.
-    pub idle_after_us: u64,
-    /// Where nothing happens a seal says so this often, in microseconds; as often the next hour of a day's sweep over
-    /// closed streams is looked at.
-    pub heartbeat_us: u64,
-    /// A checkpoint is made of about this many leaves at most.
-    pub max_leaves: usize,
-    /// A checkpoint is made of about this many bytes of entries at most.
-    pub max_bytes: usize,
-    /// Threads that verify signatures.
-    pub threads: NonZeroUsize,
-}
-
-impl Rules {
-    /// The usual rules for the log of this name.
-    pub fn of(origin: String, stream_keys: StreamKeys) -> Self {
-        Self {
-            origin,
-            earlier_keys: Vec::new(),
-            stream_keys,
-            idle_after_us: 6 * 3_600_000_000,
-            heartbeat_us: 600_000_000,
-            max_leaves: 32_768,
-            max_bytes: 32 << 20,
-            threads: NonZeroUsize::MIN,
-        }
-    }
-}
 
 /// The keys of a run.
 #[derive(Debug)]
@@ -162,13 +98,7 @@ impl Sealer {
         let result = self.run_here(deadline, &mut report).await;
         match &result {
             Ok(()) => log_report(&report),
-            Err(error) if error.is_security() => tracing::error!(
-                event.kind = "security",
-                security.code = error.code(),
-                security.subject = self.rules.origin,
-                "{error}"
-            ),
-            Err(error) => tracing::error!(code = error.code(), "nothing more was sealed: {error}"),
+            Err(error) => log_failure(error, &self.rules.origin, &report),
         }
         result.map(|()| report)
     }
@@ -191,17 +121,25 @@ impl Sealer {
             deadline,
             longest: Duration::ZERO,
         };
-        self.mend_index(&mut head, &time, report).await?;
-        match self.seal_all(keys, &mut head, &mut time, report).await {
+        let result = match self.mend_index(&mut head, &time, report).await {
+            Ok(()) => self.seal_all(keys, &mut head, &mut time, report).await,
+            Err(error) => Err(error),
+        };
+        let result = match result {
             // What was read is newer than the head that was read before: another sealer works, or the lock was set back.
             Err(SealError::Growth(CheckGrowthError::RolledBack { .. }))
                 if self.has_moved(&head).await? =>
             {
                 report.outcome = Outcome::Overtaken;
-                Ok(())
+                return Ok(());
             }
             result => result,
+        };
+        if result.is_err() || report.outcome == Outcome::More {
+            let since_us = self.whole_until(&head).await;
+            report.left(since_us, self.ports.clock.now_us());
         }
+        result
     }
 
     /// Makes the index anew where it was lost or set back, which only an attack or a restored backup explains.
@@ -252,6 +190,7 @@ impl Sealer {
                 // What was gathered fits: it is bounded already.
                 max_leaves: u64::MAX,
             };
+            let refused = Refused::among(&pages);
             let plan = plan_seal_on(
                 self.rules.threads,
                 &self.rules.origin,
@@ -260,6 +199,7 @@ impl Sealer {
                 &rules,
                 now_us,
             )?;
+            report.left(refused.since(&plan), now_us);
             if !plan.is_idle() || (heartbeat && report.checkpoints == 0) {
                 plan.findings.iter().for_each(log_finding);
                 report.findings += plan.findings.len() as u64;
@@ -347,32 +287,4 @@ impl Sealer {
         };
         Ok(self.keys.get_or_init(|| keys))
     }
-}
-
-fn log_finding(finding: &Finding) {
-    tracing::error!(
-        event.kind = "security",
-        security.code = finding.kind.code(),
-        security.subject = %finding.stream,
-        audit.stream = %finding.stream,
-        audit.seq = finding.seq.map(|seq| seq.0),
-        "{}",
-        finding.detail
-    );
-}
-
-fn log_report(report: &RunReport) {
-    if report.checkpoints == 0 && !report.recovered && report.outcome == Outcome::Done {
-        return;
-    }
-    tracing::info!(
-        outcome = ?report.outcome,
-        log.size = report.size,
-        log.checkpoints = report.checkpoints,
-        log.events = report.events,
-        log.findings = report.findings,
-        log.unreadable_streams = report.unreadable,
-        log.recovered = report.recovered,
-        "sealed"
-    );
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use audit::checkpoint::{CheckGrowthError, Checkpoint, check_growth};
 use audit::seal::{LogEdge, SealLeaf};
-use audit::tiles::{TILE_WIDTH, TileId, TileKind, consistency_tiles, parse_entries};
+use audit::tiles::{TILE_WIDTH, TileId, TileKind, growth_tiles, parse_entries};
 use domain::ports::LogReader;
 use domain::{LogPath, StoreError};
 use futures::future::join_all;
@@ -111,19 +111,12 @@ pub(crate) async fn check_grown(
     older: &Checkpoint,
     newer: &Checkpoint,
 ) -> Result<(), SealError> {
-    let tiles = if older.size <= newer.size {
-        consistency_tiles(older.size, newer.size)
-    } else {
-        Vec::new()
-    };
-    let fetched = Fetched::read(log, tiles).await;
-    match check_growth(older, newer, |tile: TileId| fetched.get(tile)) {
-        Err(CheckGrowthError::Unreadable { .. }) if fetched.outage().is_some() => {
-            let error = fetched.outage().unwrap_or_else(|| {
-                StoreError::Unavailable("a tile of the log could not be read".to_owned())
-            });
+    let fetched = Fetched::read(log, growth_tiles(older.size, newer.size)).await;
+    let grown = check_growth(older, newer, |tile: TileId| fetched.get(tile));
+    match (grown, fetched.outage()) {
+        (Err(CheckGrowthError::Unreadable { .. }), Some(error)) => {
             Err(SealError::store("read tiles of the log")(error))
         }
-        result => Ok(result?),
+        (grown, _) => Ok(grown?),
     }
 }

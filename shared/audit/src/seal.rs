@@ -13,7 +13,7 @@
 //! 5. publish the checkpoint, if the published one is not of a larger tree, and only then delete the staged record.
 //!
 //! After a crash between any two steps the lock says how it goes on: what it holds and is not published is carried out
-//! from its staged record, which [`StagedSeal::parse`] holds against the signed checkpoint. Two sealers never both pass
+//! from its staged record, which [`StagedSeal::open`] holds against the signed checkpoint. Two sealers never both pass
 //! step 3.
 
 use std::collections::BTreeMap;

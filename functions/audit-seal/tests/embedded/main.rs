@@ -25,19 +25,15 @@ const STREAMS: usize = 1000;
 const EVENTS: usize = 100;
 
 fn sealer(store: &EmbeddedStore, max_leaves: usize) -> Sealer {
-    let (log, index) = (store.log(), store.seal_index());
-    let ports = Ports {
-        audit: store.audit_reader(),
-        log: log.clone(),
-        writer: log.clone(),
-        publisher: log.clone(),
-        lock: log.clone(),
-        stage: log,
-        index: index.clone(),
-        index_writer: index,
-        signer: store.keys().log_signer().unwrap(),
-        clock: Arc::new(SystemClock),
-    };
+    let signer = store.keys().log_signer().unwrap();
+    let ports = Ports::of_stores(
+        store.audit_reader(),
+        store.log(),
+        store.log(),
+        store.seal_index(),
+        signer,
+        Arc::new(SystemClock),
+    );
     let keys = StreamKeys::Given(vec![TestSigner::new(1).trusted()]);
     let rules = Rules {
         max_leaves,

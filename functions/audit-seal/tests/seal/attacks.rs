@@ -1,8 +1,8 @@
 //! What was done to the log and its stores behind the sealer's back: it names it, and seals nothing more.
 
 use audit::checkpoint::CheckGrowthError;
-use audit::seal::StagedSeal;
-use audit::tiles::{TileId, TileKind};
+use audit::seal::{SealedStream, StagedSeal, Standing};
+use audit::tiles::{TileId, TileKind, parse_entries};
 use audit_seal::SealError;
 use domain::ports::{LogLock, LogReader, SealIndexReader, SealIndexWriter};
 use domain::{LogPath, StoreError};
@@ -107,6 +107,45 @@ fn a_checkpoint_of_another_history_is_named() {
 }
 
 #[test]
+fn a_fork_is_told_from_a_damaged_tile_also_behind_a_tree_that_is_one_full_tile() {
+    // What is published: the registration, 254 events and the seal.
+    let [one, other] = [(); 2].map(|()| {
+        let world = World::new();
+        let mut test = world.open(random());
+        world.append(test.records(254));
+        assert_eq!(world.seal().size, 256);
+        world.append(test.records(43));
+        world
+    });
+    let stores = one.stores();
+    let down = Fault::Before(domain::StoreError::Unavailable("down".to_owned()));
+    stores.log.fail_next("LogPublisher::publish", down);
+    block_on(one.sealer_over(&stores, World::rules()).run(None)).unwrap_err();
+    let forked = block_on(other.log.checkpoint()).unwrap();
+    one.log.set_checkpoint(forked);
+    assert_refuses(&one, "audit.log_forked");
+}
+
+#[test]
+fn an_index_whose_state_has_no_key_is_named() {
+    let world = world();
+    let open = block_on(world.index.open_streams(None, 1)).unwrap();
+    let no_key = (0..=255)
+        .map(|byte| audit::PublicKey([byte; 32]))
+        .find(|key| ed25519_dalek::VerifyingKey::from_bytes(&key.0).is_err())
+        .unwrap();
+    let altered = SealedStream {
+        standing: Standing::Registered {
+            index: 0,
+            public_key: no_key,
+        },
+        ..open[0].clone()
+    };
+    block_on(world.index.put(&[altered], &[])).unwrap();
+    assert_refuses(&world, "audit.log_index_differs");
+}
+
+#[test]
 fn a_checkpoint_that_the_logs_key_did_not_sign_is_named() {
     let world = world();
     let note = block_on(world.log.checkpoint()).unwrap().unwrap();
@@ -189,9 +228,27 @@ fn with_another_signature(bytes: &[u8]) -> Option<Vec<u8>> {
     staged.to_bytes().ok()
 }
 
+/// A registration's signature, which is no part of the tree.
+fn with_another_registrar(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut staged = StagedSeal::parse(bytes).ok()?;
+    let bundles = staged.tiles.iter();
+    let registered = bundles.filter(|(tile, _)| tile.kind() == TileKind::Entries);
+    let (index, at) = registered.into_iter().find_map(|(tile, bytes)| {
+        let entries = parse_entries(bytes, tile.width()).ok()?;
+        let is_registration = |entry: &&[u8]| entry.windows(18).any(|w| w == b"sealcast.stream/v1");
+        let at = entries.iter().position(is_registration)?;
+        Some((tile.index(), at))
+    })?;
+    let mut tiles = staged.tiles.iter_mut();
+    let (_, signatures) =
+        tiles.find(|(tile, _)| tile.kind() == TileKind::Signatures && tile.index() == index)?;
+    signatures[at * 64] ^= 1;
+    staged.to_bytes().ok()
+}
+
 #[test]
 fn a_staged_record_that_is_gone_or_altered_is_named() {
-    let alterations: [(Altered, &str); 3] = [
+    let alterations: [(Altered, &str); 4] = [
         (|_| None, "audit.log_stage_missing"),
         (
             |bytes| {
@@ -202,16 +259,21 @@ fn a_staged_record_that_is_gone_or_altered_is_named() {
             "audit.log_stage_invalid",
         ),
         (with_another_signature, "audit.log_stage_invalid"),
+        (with_another_registrar, "audit.log_stage_invalid"),
     ];
     for (alter, code) in alterations {
         let world = world();
+        let mut fresh = world.open(random());
+        world.append(fresh.records(2));
         let stores = world.stores();
         let down = Fault::Before(domain::StoreError::Unavailable("down".to_owned()));
         stores.log.fail_next("LogPublisher::publish", down);
         block_on(world.sealer_over(&stores, World::rules()).run(None)).unwrap_err();
         let staged = world.log.objects_below("stage/");
         let (path, bytes) = staged.first_key_value().unwrap();
-        world.log.tamper(path, alter(bytes));
+        let altered = alter(bytes);
+        assert_eq!(altered.is_none(), code == "audit.log_stage_missing");
+        world.log.tamper(path, altered);
         let error = assert_refuses(&world, code);
         assert!(error.to_string().contains(path.as_str()), "{error}");
         // With the right bytes in its place the run is carried out.

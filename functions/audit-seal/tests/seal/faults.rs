@@ -1,6 +1,11 @@
 //! A sealer that stops before or after any of its calls, and the run that comes after it.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use domain::StoreError;
+use domain::ports::LogLock;
 use testkit::Fault;
 use testkit::build::random;
 
@@ -127,5 +132,30 @@ fn a_sealer_that_lost_the_race_yields_and_leaves_nothing_behind() {
     assert_eq!(report.events, 0);
     assert_eq!(world.log.objects_below("stage/").len(), 0);
     world.seal();
+    world.assert_all_sealed_once();
+}
+
+#[test]
+fn a_sealer_whose_checkpoint_another_has_passed_by_is_content() {
+    let world = World::new();
+    let mut test = world.open(random());
+    world.append(test.records(5));
+    let stores = world.stores();
+    stores.log.pause_at_calls();
+    let sealer = world.sealer_over(&stores, World::rules());
+    let mut run = pin!(sealer.run(None));
+    let mut context = Context::from_waker(Waker::noop());
+    while block_on(world.log.committed()).unwrap().is_none() {
+        assert!(run.as_mut().poll(&mut context).is_pending());
+    }
+    // It has committed and not published; another one does that, and goes on.
+    world.append(test.records(5));
+    assert!(world.seal().recovered);
+    let first = loop {
+        if let Poll::Ready(result) = run.as_mut().poll(&mut context) {
+            break result.unwrap();
+        }
+    };
+    assert_eq!(first.events, 5);
     world.assert_all_sealed_once();
 }

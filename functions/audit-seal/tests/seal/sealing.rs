@@ -260,6 +260,34 @@ fn after_an_outage_of_days_every_stream_is_found_at_once() {
 }
 
 #[test]
+fn after_days_without_a_whole_run_no_stream_of_before_is_looked_at_again() {
+    let world = World::new();
+    for _ in 0..50 {
+        let mut ended = world.open(random());
+        let end = stopped(&mut ended, world.clock.now_us());
+        world.append(vec![end]);
+        world.clock.advance(HOUR_US);
+    }
+    world.seal();
+    world.clock.advance(72 * HOUR_US);
+    // A run that seals and is not whole; the turn of what is closed is over with it.
+    let stores = world.stores();
+    let list = "AuditReader::registered_in";
+    stores.audit.fail_always(list, unavailable());
+    let sealer = world.sealer_over(&stores, World::rules());
+    let report = block_on(sealer.run(None)).unwrap();
+    assert_eq!((report.outcome, report.streams), (Outcome::More, 0));
+    stores.audit.heal(list);
+    let mut fresh = world.open(random());
+    world.append(fresh.records(1));
+    let report = block_on(sealer.run(None)).unwrap();
+    assert_eq!((report.outcome, report.events), (Outcome::Done, 1));
+    // The other one was registered within the margin before the last whole run.
+    assert_eq!(report.streams, 2);
+    world.assert_all_sealed_once();
+}
+
+#[test]
 fn an_hour_that_could_not_be_listed_is_listed_by_the_next_run() {
     let world = World::new();
     world.seal();
@@ -291,8 +319,56 @@ fn a_stream_that_is_gone_is_no_end_of_the_others() {
     let mut other = world.open(random());
     world.append(other.records(1));
     let sealer = world.sealer_over(&stores, World::rules());
-    block_on(sealer.run(None)).unwrap();
+    let report = block_on(sealer.run(None)).unwrap();
+    assert_eq!(report.unreadable, 0);
     assert_eq!(world.seal().streams, 2);
     world.assert_all_sealed_once();
     assert_ne!(test.stream.id(), StreamId([0; 16]));
+}
+
+#[test]
+fn a_stream_whose_registration_took_long_is_found_although_its_hour_was_listed() {
+    let world = World::new();
+    world.clock.advance(HOUR_US / 6);
+    world.seal();
+    // Its process began in the hour before, and its registration comes now.
+    let opened_us = world.clock.now_us() - 2 * HOUR_US / 3;
+    let mut late = TestStream::opened_at(random(), "test", opened_us);
+    block_on(world.audit.register(&late.registration)).unwrap();
+    world.append(late.records(2));
+    world.clock.advance(1_000_000);
+    assert_eq!(world.seal().events, 2);
+    world.assert_all_sealed_once();
+}
+
+#[test]
+fn a_new_stream_that_could_not_be_read_is_looked_for_however_late_the_next_run_is() {
+    let world = World::new();
+    world.seal();
+    world.clock.advance(World::rules().heartbeat_us);
+    let mut test = world.open(random());
+    world.append(test.records(2));
+    let stores = world.stores();
+    stores.audit.fail_next("AuditReader::read", unavailable());
+    let sealer = world.sealer_over(&stores, World::rules());
+    let report = block_on(sealer.run(None)).unwrap();
+    assert_eq!((report.outcome, report.unreadable), (Outcome::More, 1));
+    world.clock.advance(5 * HOUR_US);
+    assert_eq!(world.seal().events, 2);
+    world.assert_all_sealed_once();
+}
+
+#[test]
+fn after_the_index_was_lost_streams_that_no_run_has_seen_are_found_at_once() {
+    let mut world = World::new();
+    let mut seen = world.open(random());
+    world.append(seen.records(2));
+    world.seal();
+    let mut unseen = world.open(random());
+    world.append(unseen.records(3));
+    world.clock.advance(5 * HOUR_US);
+    world.index = std::sync::Arc::new(testkit::MemorySealIndex::new());
+    let report = world.seal();
+    assert_eq!((report.recovered, report.events), (true, 3));
+    world.assert_all_sealed_once();
 }

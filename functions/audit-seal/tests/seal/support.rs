@@ -80,18 +80,14 @@ impl World {
     }
 
     pub(crate) fn sealer_over(&self, stores: &Stores, rules: Rules) -> Sealer {
-        let ports = Ports {
-            audit: stores.audit.clone(),
-            log: stores.log.clone(),
-            writer: stores.log.clone(),
-            publisher: stores.log.clone(),
-            lock: stores.log.clone(),
-            stage: stores.log.clone(),
-            index: stores.index.clone(),
-            index_writer: stores.index.clone(),
-            signer: stores.signer.clone(),
-            clock: self.clock.clone(),
-        };
+        let ports = Ports::of_stores(
+            stores.audit.clone(),
+            stores.log.clone(),
+            stores.log.clone(),
+            stores.index.clone(),
+            stores.signer.clone(),
+            self.clock.clone(),
+        );
         Sealer::new(ports, rules)
     }
 

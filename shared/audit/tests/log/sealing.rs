@@ -10,11 +10,12 @@ use audit::seal::{
 };
 use audit::stream::MAX_ENTRY_BYTES;
 use audit::tiles::{TileId, TileKind, parse_entries, tiles_added};
-use audit::{LeafHash, Record, StreamId};
+use audit::{LeafHash, Record, SignedRegistration, Stream, StreamId};
+use ed25519_dalek::Signer as _;
 use proptest::prelude::*;
 
 use crate::support::{
-    Log, MINUTE_US, ORIGIN, START_US, Written, body, open, stopped, trusted, written,
+    Log, MINUTE_US, ORIGIN, START_US, Written, body, open, registrar, stopped, trusted, written,
 };
 
 /// All entries of a log.
@@ -551,4 +552,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_registration_that_no_log_can_hold_is_a_finding_and_stops_nothing() {
+    let (mut stream, registration) =
+        Stream::open([7; 16], &[7; 32], &"h".repeat(70_000), START_US).unwrap();
+    let registration = registration.to_bytes().unwrap();
+    let signature = registrar().sign(&registration).to_bytes();
+    let long = Written {
+        id: stream.id(),
+        records: vec![stream.record(body(1), START_US).unwrap()],
+        registration: SignedRegistration {
+            registration,
+            key_id: "registration-1".to_owned(),
+            signature,
+        },
+    };
+    let plan = Log::new().plan(&[written(1, 3), long], 10_000);
+    let [finding] = plan.findings.as_slice() else {
+        panic!("{:?}", plan.findings);
+    };
+    assert_eq!(finding.kind, FindingKind::UnknownRegistration);
+    let detail = "the registration is longer than 65535 bytes";
+    assert_eq!(finding.detail, detail);
+    let sealed: u64 = plan.ranges.iter().map(|range| range.count).sum();
+    assert_eq!(sealed, 3);
 }

@@ -242,6 +242,30 @@ fn whatever_contradicts_the_signed_checkpoint_is_named() {
     );
     assert_eq!(registration(&|index, _| *index += 1), another);
     assert_eq!(registration(&|_, key| key.0[0] ^= 1), another);
+    let later = staged.newer.size - 1;
+    let earlier_stream = changed(&staged, |s| {
+        if let Standing::Registered { index, .. } = &mut s.streams[0].standing {
+            *index = later;
+        }
+    });
+    assert_eq!(
+        earlier_stream,
+        format!("the state of stream {target}: its registration is not at that leaf")
+    );
+}
+
+#[test]
+fn seals_are_of_the_log_that_the_checkpoint_names() {
+    let (_, staged) = staged();
+    let other = Checkpoint {
+        origin: "example.com/other".to_owned(),
+        ..staged.newer.clone()
+    };
+    let origin = staged.newer.origin.clone();
+    assert_eq!(
+        changed(&staged, |s| s.note = sign(&other.to_string())),
+        format!("a seal is of {origin:?}")
+    );
 }
 
 #[test]
@@ -312,6 +336,12 @@ fn who_signed_and_what_was_before_is_held_against_what_is_known() {
     let stored = &log.states[&staged.streams[0].stream];
     assert!(staged.streams[0].follows(stored));
     assert!(stored.follows(stored) && !stored.follows(&staged.streams[0]));
+    let mut back = staged.streams[0].clone();
+    back.next_seq = stored.next_seq - 1;
+    assert!(!back.follows(stored), "a stream does not go back");
+    let mut other = stored.clone();
+    other.last_sealed_us += 1;
+    assert!(!other.follows(stored), "a run writes one state of a stream");
     let mut other_key = staged.streams[0].clone();
     other_key.standing = Standing::Registered {
         index: 0,

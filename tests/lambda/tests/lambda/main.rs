@@ -7,3 +7,4 @@ mod events;
 mod lifecycle;
 mod modes;
 mod support;
+mod ticks;
