@@ -199,10 +199,12 @@ def matches(pattern: str, line: dict) -> bool:
     """Whether CloudWatch Logs' pattern for JSON takes the line: comparisons of a field, with && and || between."""
     def compare(found: re.Match) -> str:
         field, operator, wanted = found[1] or found[2], found[3], found[4].strip('"')
+        if operator == ">":
+            return str(line.get(field, 0) > int(wanted))
         equal = field in line and fnmatch.fnmatchcase(line[field], wanted)
         return str(equal if operator == "=" else not equal)
 
-    comparison = r"""\$\.(?:\['([^']+)'\]|(\w+)) (!?=) (\*|"[^"]*")"""
+    comparison = r"""\$\.(?:\['([^']+)'\]|(\w+)) (!?=|>) (\*|"[^"]*"|\d+)"""
     expression = re.sub(comparison, compare, pattern.removeprefix("{").removesuffix("}").strip())
     assert not re.sub(r"True|False|&&|\|\||[() ]", "", expression), pattern
     return eval(expression.replace("&&", "and").replace("||", "or"))  # noqa: S307: nothing but booleans
@@ -225,6 +227,11 @@ def test_tampering_and_what_callers_do_are_counted_apart(function):
     for code in ("auth.missing", "auth.invalid", "auth.role_missing", "request.id_reused"):
         assert metrics_of(log, {"security.code": code}) == has_callers
     assert metrics_of(log, {"code": "auth.missing", "level": "ERROR"}) == []
+
+
+def test_how_long_events_wait_to_be_sealed_is_counted_where_any_does():
+    assert metrics_of("AuditSealLog", {"oldest_unsealed_s": 86_400}) == ["OldestUnsealed"]
+    assert metrics_of("AuditSealLog", {"oldest_unsealed_s": 0}) == []
 
 
 def test_whom_the_gateway_turns_away_is_counted_and_whom_a_function_does_not_twice():
