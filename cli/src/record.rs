@@ -9,6 +9,7 @@ use audit::event::{ProcessStarted, ProcessStopped, ReleaseChange, ReleasedModel,
 use domain::recorder::NotRecordedError;
 use domain::system::{SystemClock, SystemEntropy};
 use domain::{PrincipalId, Recorder, Release, ReleaseRole};
+use serde_json::Value;
 
 use crate::arguments::ModelLabel;
 use crate::failure::Failure;
@@ -63,8 +64,8 @@ fn stands_in_for(role: &ReleaseRole) -> Option<String> {
 /// Makes a change in this place: records what is intended, does it, and records what came of it. `describe` says what
 /// was done.
 ///
-/// Where the intention is not durable, nothing is done. Where what came of it is not, that is the failure, and says
-/// what was done all the same.
+/// Where the intention is not durable, nothing is done. Where what came of it is not, the failure says so, and what was
+/// done all the same.
 pub(crate) async fn recorded<T>(
     place: impl Future<Output = Result<Recording, Failure>>,
     change: ReleaseChange,
@@ -76,7 +77,10 @@ pub(crate) async fn recorded<T>(
     let ended = record.end(result.as_ref().map(describe)).await;
     match (result, ended) {
         (result, Ok(())) => result,
-        (Err(failure), Err(_)) => Err(failure),
+        (Err(mut failure), Err(lost)) => {
+            failure.message = format!("{}; {}", failure.message, lost.message);
+            Err(failure)
+        }
         (Ok(_), Err(lost)) => Err(lost),
     }
 }
@@ -119,6 +123,11 @@ impl Recorded {
                 outcome.clone_into(&mut change.outcome);
                 change.code = Some(failure.code.clone());
                 change.error = Some(shorten(&failure.message));
+                // The one that was tried.
+                let tried = failure.details.get("release").and_then(Value::as_str);
+                if unknown && let Some(tried) = tried {
+                    change.release = Some(tried.to_owned());
+                }
                 security = is_security_event(failure).then(|| Security {
                     code: failure.code.clone(),
                     detail: shorten(&failure.message),
@@ -135,11 +144,15 @@ impl Recorded {
             .chain([EventBody::ProcessStopped(stopped)]);
         let recorded = self.recorder.record_all(events.collect()).await;
         recorded.map_err(|error| {
-            let (action, release) = (&self.change.action, self.change.release.as_deref());
-            let what = format!(
-                "{action} {}: done, but only that it was intended is recorded",
-                release.unwrap_or_default()
-            );
+            let ReleaseChange {
+                action,
+                outcome,
+                release,
+                ..
+            } = &self.change;
+            let release = release.as_deref().unwrap_or("of a new release");
+            let what =
+                format!("{action} {release}: {outcome}, but only that it was intended is recorded");
             not_recorded(error).while_doing(what)
         })?;
         Ok(())
@@ -185,8 +198,10 @@ mod tests {
     use store_embedded::LocalKeys;
 
     /// Takes so many appends, and refuses the later ones.
+    #[derive(Default)]
     struct Takes {
         left: Mutex<usize>,
+        taken: Mutex<Vec<Record>>,
     }
 
     #[async_trait::async_trait]
@@ -194,34 +209,41 @@ mod tests {
         async fn register(&self, _: &SignedRegistration) -> Result<(), StoreError> {
             Ok(())
         }
-        fn append(&self, _: Vec<Record>) -> BoxFuture<'static, Result<(), StoreError>> {
+        fn append(&self, records: Vec<Record>) -> BoxFuture<'static, Result<(), StoreError>> {
             let mut left = self.left.lock().unwrap();
-            let taken = left.checked_sub(1);
-            *left = taken.unwrap_or(0);
-            let refused = || StoreError::Unavailable("no room".to_owned());
-            Box::pin(std::future::ready(taken.map(drop).ok_or_else(refused)))
+            let Some(rest) = left.checked_sub(1) else {
+                let refused = Err(StoreError::Unavailable("no room".to_owned()));
+                return Box::pin(std::future::ready(refused));
+            };
+            *left = rest;
+            self.taken.lock().unwrap().extend(records);
+            Box::pin(std::future::ready(Ok(())))
         }
     }
 
-    /// What comes of a change that itself succeeds, and whether it was made, where so many appends are taken.
-    fn change_with(appends: usize) -> (Result<Release, Failure>, bool) {
+    /// What comes of a change that itself ends so, where so many appends are taken; whether it was begun; and the kinds
+    /// and data of what was recorded.
+    fn change(
+        appends: usize,
+        answer: Result<(), Failure>,
+    ) -> (Result<Release, Failure>, bool, Vec<(String, Value)>) {
         let temp = tempfile::tempdir().unwrap();
         LocalKeys::create(temp.path()).unwrap();
         let signer: Arc<dyn Signer> = LocalKeys::open(temp.path()).unwrap().stream_signer();
-        let place = async {
-            Ok(Recording {
-                appender: Arc::new(Takes {
-                    left: Mutex::new(appends),
-                }),
-                signer,
-                host: "cli/1".to_owned(),
-            })
+        let appender = Arc::new(Takes {
+            left: Mutex::new(appends),
+            ..Takes::default()
+        });
+        let place = Recording {
+            appender: appender.clone(),
+            signer,
+            host: "cli/1".to_owned(),
         };
         let principal = PrincipalId::parse("anna").unwrap();
-        let mut made = false;
+        let mut begun = false;
         let work = async {
-            made = true;
-            Ok(Release {
+            begun = true;
+            answer.map(|()| Release {
                 format: domain::release::ReleaseFormat::V1,
                 id: domain::ReleaseId::from_number(7).unwrap(),
                 created_by: principal.clone(),
@@ -230,39 +252,79 @@ mod tests {
             })
         };
         let change = intended("create", &principal);
+        let place = std::future::ready(Ok(place));
         let done = recorded(place, change, work, |release| Done {
             release,
             revision: None,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let result = runtime.unwrap().block_on(done);
-        (result, made)
+        let told = |record: &Record| {
+            let entry: Value = serde_json::from_slice(&record.entry).unwrap();
+            (
+                entry["kind"].as_str().unwrap().to_owned(),
+                entry["data"].clone(),
+            )
+        };
+        let events = appender.taken.lock().unwrap().iter().map(told).collect();
+        (result, begun, events)
     }
 
     #[test]
     fn nothing_is_changed_before_the_intention_is_durable() {
-        let (result, made) = change_with(0);
+        let (result, begun, _) = change(0, Ok(()));
         let failure = result.unwrap_err();
         assert_eq!(failure.code, "store.unavailable");
         assert!(
             failure.message.starts_with("nothing was changed"),
             "{failure:?}"
         );
-        assert!(!made);
+        assert!(!begun);
     }
 
     #[test]
     fn a_change_whose_outcome_is_not_recorded_says_that_it_was_made() {
-        let (result, made) = change_with(1);
+        let (result, begun, events) = change(1, Ok(()));
         let failure = result.unwrap_err();
         assert_eq!(failure.exit, crate::failure::Exit::Unavailable);
-        assert!(
-            failure
-                .message
-                .starts_with("create r-000007: done, but only that it was intended"),
-            "{failure:?}"
-        );
-        assert!(made);
-        assert!(change_with(2).0.is_ok());
+        let says = "create r-000007: done, but only that it was intended";
+        assert!(failure.message.starts_with(says), "{failure:?}");
+        assert!(begun);
+        assert_eq!(events.len(), 2);
+        let (result, _, events) = change(2, Ok(()));
+        assert!(result.is_ok());
+        assert_eq!(events[2].1["outcome"], "done");
+        assert_eq!(events[2].1["release"], "r-000007");
+    }
+
+    #[test]
+    fn a_failure_that_is_not_recorded_says_both() {
+        let failed = || Failure::refused("artifact.digest_mismatch", "another file").at("a@1.0.0");
+        let (result, _, events) = change(1, Err(failed()));
+        let failure = result.unwrap_err();
+        assert_eq!(failure.code, "artifact.digest_mismatch");
+        let says = "another file; create of a new release: failed, but only that it was intended";
+        assert!(failure.message.starts_with(says), "{failure:?}");
+        assert_eq!(events.len(), 2);
+        let (result, _, events) = change(2, Err(failed()));
+        assert_eq!(result.unwrap_err(), failed());
+        let kinds: Vec<&str> = events.iter().map(|(kind, _)| kind.as_str()).collect();
+        let expected = [
+            "process_started",
+            "release",
+            "release",
+            "security",
+            "process_stopped",
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(events[3].1["subject"], "a@1.0.0");
+    }
+
+    #[test]
+    fn what_the_store_leaves_open_is_recorded_as_unknown_with_the_release_that_was_tried() {
+        let open = Failure::unavailable("store.outcome_unknown", "no reply");
+        let (_, _, events) = change(2, Err(open.with("release", "r-000008")));
+        assert_eq!(events[2].1["outcome"], "unknown");
+        assert_eq!(events[2].1["release"], "r-000008");
     }
 }

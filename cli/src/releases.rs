@@ -54,7 +54,10 @@ pub(crate) async fn create_release(
             Ok(()) => return Ok(release),
             // Somebody else took the id meanwhile.
             Err(StoreError::Conflict(_)) => release.id = next_id(releases.reader.as_ref()).await?,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let tried = release.id.to_string();
+                return Err(Failure::from(error).with("release", tried));
+            }
         }
     }
     let message = "others create releases faster than this one could be created; try again";
@@ -153,17 +156,20 @@ async fn move_alias(releases: &Releases, expected: u64, id: ReleaseId) -> Result
             Err(describe_conflict(id, expected, now.as_ref(), Some(&reason)))
         }
         // It may have been applied: what is there now decides.
-        Err(StoreError::OutcomeUnknown(reason)) => match releases.alias_reader.get(LIVE).await? {
-            Some(alias) if alias.release == id && alias.revision == expected + 1 => Ok(alias),
-            now => {
-                let message = format!(
-                    "whether {id} went live is not known ({reason}); {}: see `sealcast release show`, then \
-                     activate again",
-                    describe_found(now.as_ref())
-                );
-                Err(Failure::unavailable("store.outcome_unknown", message))
-            }
-        },
+        Err(StoreError::OutcomeUnknown(reason)) => {
+            let found = match releases.alias_reader.get(LIVE).await {
+                Ok(Some(alias)) if alias.release == id && alias.revision == expected + 1 => {
+                    return Ok(alias);
+                }
+                Ok(now) => describe_found(now.as_ref()),
+                Err(error) => format!("what is live cannot be read ({error})"),
+            };
+            let message = format!(
+                "whether {id} went live is not known ({reason}); {found}: see `sealcast release show`, then activate \
+                 again"
+            );
+            Err(Failure::unavailable("store.outcome_unknown", message))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -224,13 +230,18 @@ mod tests {
     struct Moved {
         alias: Mutex<Option<Alias>>,
         meanwhile: Option<Alias>,
+        /// Why the alias cannot be read.
+        unread: Option<StoreError>,
         answer: StoreError,
     }
 
     #[async_trait]
     impl AliasReader for Moved {
         async fn get(&self, _: &str) -> Result<Option<Alias>, StoreError> {
-            Ok(self.alias.lock().unwrap().clone())
+            match &self.unread {
+                Some(error) => Err(error.clone()),
+                None => Ok(self.alias.lock().unwrap().clone()),
+            }
         }
     }
 
@@ -265,6 +276,14 @@ mod tests {
     }
 
     fn activate(meanwhile: Option<(u64, u64)>, answer: StoreError) -> Result<Alias, Failure> {
+        activate_unread(meanwhile, answer, None)
+    }
+
+    fn activate_unread(
+        meanwhile: Option<(u64, u64)>,
+        answer: StoreError,
+        unread: Option<StoreError>,
+    ) -> Result<Alias, Failure> {
         let alias = |(release, revision)| Alias {
             release: release_id(release),
             revision,
@@ -272,6 +291,7 @@ mod tests {
         let moved = Arc::new(Moved {
             alias: Mutex::new(Some(alias((1, 4)))),
             meanwhile: meanwhile.map(alias),
+            unread,
             answer,
         });
         let releases = Releases {
@@ -325,5 +345,9 @@ mod tests {
             let failure = activate(other, unknown()).unwrap_err();
             assert_eq!(failure.code, "store.outcome_unknown", "{other:?}");
         }
+        let unread = Some(StoreError::Unavailable("no answer".to_owned()));
+        let failure = activate_unread(Some((3, 5)), unknown(), unread).unwrap_err();
+        assert_eq!(failure.code, "store.outcome_unknown");
+        assert!(failure.message.contains("no answer"), "{failure:?}");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{ModelLabel, StoreArguments};
 use crate::failure::Failure;
-use crate::output::{Report, Text};
+use crate::output::{self, Report, Text};
 use crate::record::{self, Done};
 use crate::releases::{self, LIVE};
 use crate::stores::Stores;
@@ -172,7 +172,14 @@ fn activate(arguments: &ActivateArguments) -> Result<Report, Failure> {
         },
     ))?;
     let routing = stores.releases()?.routing;
-    let targets = stores.wait(releases::find_targets(routing.as_deref()))?;
+    let found = stores.wait(releases::find_targets(routing.as_deref()));
+    let targets = found.unwrap_or_else(|failure| {
+        output::note(format!(
+            "which versions serve is not known: {}",
+            failure.message
+        ));
+        Vec::new()
+    });
     let text = describe(&activated.release)
         .field("live", describe_alias(&activated.alias))
         .optional("versions", describe_targets(&targets));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use artifact::TrustedKey;
 use async_trait::async_trait;
 use audit::note::VerifierKey;
+use audit::stream::COMMAND_HOST;
 use audit::{StreamId, export};
 use domain::ports::SpillWriter;
 use store_embedded::{ExportError, FileArtifacts, FileAudit, FileReleases, FileSpill, LocalKeys};
@@ -74,7 +75,7 @@ impl Parts for LocalStores {
         Ok(Recording {
             appender: Arc::new(FileAudit::open(&self.data)?),
             signer: LocalKeys::open(&self.keys)?.stream_signer(),
-            host: format!("cli/{}", std::process::id()),
+            host: format!("{COMMAND_HOST}{}", std::process::id()),
         })
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use artifact::{PublicKey, TrustedKey};
 use async_trait::async_trait;
 use audit::note::VerifierKey;
+use audit::stream::COMMAND_HOST;
 use domain::ports::{Signer, SpillWriter};
 use store_aws::{Connection, SigningAlgorithm};
 use tokio::runtime::Runtime;
@@ -108,7 +109,7 @@ impl Parts for StackStores {
         Ok(Recording {
             appender: self.connection.audit(&self.stack.audit_table),
             signer,
-            host: format!("cli/{}", self.connection.caller().await?),
+            host: format!("{COMMAND_HOST}{}", self.connection.caller().await?),
         })
     }
 

@@ -133,6 +133,7 @@ impl Sealed {
     pub(crate) fn seal(&mut self, streams: &[Written]) {
         let trusted = [(REGISTRAR_ID.to_owned(), public(&registrar()))];
         let rules = SealRules {
+            commands_only: &[],
             trusted: &trusted,
             idle_after_us: u64::MAX / 2,
             max_leaves: 100_000,

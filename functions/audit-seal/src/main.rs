@@ -40,6 +40,7 @@ async fn main() -> ExitCode {
         keys => StreamKeys::Given(keys.to_vec()),
     };
     let rules = Rules {
+        commands_only: config.operator_stream_key.iter().cloned().collect(),
         earlier_keys: config.earlier_log_keys.clone(),
         heartbeat_us: config.seal.heartbeat_s * 1_000_000,
         idle_after_us: config.seal.idle_after_s * 1_000_000,

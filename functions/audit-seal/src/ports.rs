@@ -69,6 +69,8 @@ pub struct Rules {
     pub earlier_keys: Vec<VerifierKey>,
     /// Who may vouch for streams.
     pub stream_keys: StreamKeys,
+    /// Ids of those keys that vouch for the streams of people's commands alone.
+    pub commands_only: Vec<String>,
     /// A stream is closed where nothing came for longer than this, in microseconds.
     pub idle_after_us: u64,
     /// Where nothing happens a seal says so this often, in microseconds; as often the next hour of a day's sweep over
@@ -89,6 +91,7 @@ impl Rules {
             origin,
             earlier_keys: Vec::new(),
             stream_keys,
+            commands_only: Vec::new(),
             idle_after_us: 6 * 3_600_000_000,
             heartbeat_us: 600_000_000,
             max_leaves: 32_768,

@@ -1,14 +1,15 @@
 //! One run of the sealer.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use audit::checkpoint::{CheckGrowthError, TrustedLog};
 use audit::note::VerifierKey;
 use audit::seal::{SealRules, plan_seal_on};
 use audit::{PublicKey, StreamId};
-use domain::ports::IndexPosition;
+use domain::StoreError;
+use domain::ports::{IndexPosition, Signer};
 
 use crate::append::Appended;
 use crate::error::SealError;
@@ -38,7 +39,7 @@ pub struct Sealer {
     pub(crate) spill: Option<Spill>,
     /// Streams that were replayed and not looked at since.
     pub(crate) replayed: Mutex<BTreeSet<StreamId>>,
-    keys: OnceLock<Keys>,
+    keys: OnceLock<Arc<Keys>>,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -108,7 +109,7 @@ impl Sealer {
         deadline: Option<Instant>,
         report: &mut RunReport,
     ) -> Result<(), SealError> {
-        let keys = self.keys().await?;
+        let keys = &*self.keys().await?;
         let mut head = match self.open(keys, report).await? {
             Opened::Head(head) => *head,
             Opened::Overtaken => {
@@ -185,6 +186,7 @@ impl Sealer {
             complete &= !passed_by;
             let now_us = self.ports.clock.now_us();
             let rules = SealRules {
+                commands_only: &self.rules.commands_only,
                 trusted: &keys.streams,
                 idle_after_us: self.rules.idle_after_us,
                 // What was gathered fits: it is bounded already.
@@ -260,24 +262,17 @@ impl Sealer {
         time_us / self.rules.heartbeat_us.max(1)
     }
 
-    async fn keys(&self) -> Result<&Keys, SealError> {
+    /// The keys, asked for until all are there.
+    async fn keys(&self) -> Result<Arc<Keys>, SealError> {
         if let Some(keys) = self.keys.get() {
-            return Ok(keys);
+            return Ok(Arc::clone(keys));
         }
         let ask = SealError::store("ask for a public key");
         let pem = self.ports.signer.public_key_pem().await.map_err(ask)?;
         let own = log_key(&self.rules.origin, &pem)?;
-        let streams = match &self.rules.stream_keys {
-            StreamKeys::Given(keys) => keys.clone(),
-            StreamKeys::Of(signers) => {
-                let mut keys = Vec::with_capacity(signers.len());
-                for signer in signers {
-                    let ask = SealError::store("ask for a public key");
-                    let pem = signer.public_key_pem().await.map_err(ask)?;
-                    keys.push(stream_key(signer.key_id(), &pem)?);
-                }
-                keys
-            }
+        let (streams, complete) = match &self.rules.stream_keys {
+            StreamKeys::Given(keys) => (keys.clone(), true),
+            StreamKeys::Of(signers) => self.ask_for_stream_keys(signers).await?,
         };
         let log_keys = [std::slice::from_ref(&own), &self.rules.earlier_keys].concat();
         let keys = Keys {
@@ -285,6 +280,39 @@ impl Sealer {
             log: TrustedLog::by_keys(&self.rules.origin, log_keys),
             streams,
         };
-        Ok(self.keys.get_or_init(|| keys))
+        let keys = Arc::new(keys);
+        if complete {
+            return Ok(Arc::clone(self.keys.get_or_init(|| keys)));
+        }
+        Ok(keys)
+    }
+
+    /// The keys that vouch for streams, and whether all are there. One that is gone stops the sealing where processes
+    /// need it; where only people's commands do, their streams wait.
+    async fn ask_for_stream_keys(
+        &self,
+        signers: &[Arc<dyn Signer>],
+    ) -> Result<(Vec<(String, PublicKey)>, bool), SealError> {
+        let mut keys = Vec::with_capacity(signers.len());
+        for signer in signers {
+            let id = signer.key_id();
+            let is_dispensable = self.rules.commands_only.iter().any(|only| only == id);
+            match signer.public_key_pem().await {
+                Ok(pem) => keys.push(stream_key(id, &pem)?),
+                Err(
+                    error @ (StoreError::Denied(_)
+                    | StoreError::NotFound(_)
+                    | StoreError::Corrupt(_)),
+                ) if is_dispensable => tracing::error!(
+                    event.kind = "security",
+                    security.code = "audit.operator_key_unusable",
+                    security.subject = id,
+                    "the streams of people's commands are not sealed: {error}"
+                ),
+                Err(error) => return Err(SealError::store("ask for a public key")(error)),
+            }
+        }
+        let complete = keys.len() == signers.len();
+        Ok((keys, complete))
     }
 }

@@ -132,6 +132,7 @@ impl Measurement for CpuTime {
 fn sealing(c: &mut Criterion<CpuTime>) {
     let trusted = trusted();
     let rules = SealRules {
+        commands_only: &[],
         trusted: &trusted,
         idle_after_us: 1 << 50,
         max_leaves: 1 << 40,
@@ -273,6 +274,7 @@ fn proofs(c: &mut Criterion<CpuTime>) {
 fn sealing_on_threads(c: &mut Criterion) {
     let trusted = trusted();
     let rules = SealRules {
+        commands_only: &[],
         trusted: &trusted,
         idle_after_us: 1 << 50,
         max_leaves: 1 << 40,

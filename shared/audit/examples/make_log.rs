@@ -178,6 +178,7 @@ fn seal(
     let registrar = public(&SigningKey::from_bytes(&[9; 32]));
     let trusted = [(REGISTRAR_ID.to_owned(), registrar)];
     let rules = SealRules {
+        commands_only: &[],
         trusted: &trusted,
         idle_after_us: 3_600_000_000,
         max_leaves: 100_000_000,

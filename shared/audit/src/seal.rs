@@ -48,6 +48,9 @@ use turn::{Turn, shares};
 pub struct SealRules<'a> {
     /// Whose signature makes a registration right: (key id, raw Ed25519 public key).
     pub trusted: &'a [(String, PublicKey)],
+    /// Ids of those keys that people's commands have: each vouches for streams whose host begins with
+    /// [`COMMAND_HOST`](crate::stream::COMMAND_HOST), and for no others.
+    pub commands_only: &'a [String],
     /// A stream is closed where nothing came for longer than this, in microseconds.
     pub idle_after_us: u64,
     /// Most leaves of one run, its seals included; what is left waits for the next run. At least 4 are taken.

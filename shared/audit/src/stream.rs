@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{leaf_hash, to_canonical_json, to_canonical_json_sorted};
 use crate::event::{Event, EventBody, EventFormat};
 
+/// What the host of a stream begins with that a person's command writes.
+pub const COMMAND_HOST: &str = "cli/";
+
 /// Longest entry in bytes: a log tile counts an entry's length in 16 bits (C2SP tlog-tiles).
 pub const MAX_ENTRY_BYTES: usize = 65_535;
 

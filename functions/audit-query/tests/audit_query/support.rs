@@ -364,6 +364,7 @@ impl Site {
         }
         let trusted = [TestSigner::new(1).trusted()];
         let rules = SealRules {
+            commands_only: &[],
             trusted: &trusted,
             idle_after_us: u64::MAX,
             max_leaves: 1 << 20,

@@ -7,6 +7,7 @@ mod altered;
 mod attacks;
 mod backlog;
 mod faults;
+mod registrars;
 mod schedules;
 mod sealing;
 mod spilled;

@@ -3,7 +3,7 @@
 use ed25519_dalek::VerifyingKey;
 
 use super::{MAX_FINDINGS, PlanSealError, SealRules, SealedStream, Standing, StreamPage};
-use crate::stream::{MAX_ENTRY_BYTES, PublicKey, Record, SignedRegistration};
+use crate::stream::{COMMAND_HOST, MAX_ENTRY_BYTES, PublicKey, Record, SignedRegistration};
 use crate::verify::open_registration;
 
 /// A stream's part in a run.
@@ -99,6 +99,13 @@ fn register(
     if registration.stream != stream {
         let other = registration.stream;
         return Err(format!("the registration is that of stream {other}"));
+    }
+    if rules.commands_only.contains(&signed.key_id) && !registration.host.starts_with(COMMAND_HOST)
+    {
+        return Err(format!(
+            "the registration names the host {:?}, and the key {:?} vouches for people's commands alone",
+            registration.host, signed.key_id
+        ));
     }
     Ok(Way::Register(signed, registration.public_key, key))
 }

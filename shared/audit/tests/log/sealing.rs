@@ -258,6 +258,7 @@ fn threads_change_nothing_of_a_plan() {
     let trusted = trusted();
     for max_leaves in [100, 1000, 100_000] {
         let rules = SealRules {
+            commands_only: &[],
             trusted: &trusted,
             idle_after_us: 1 << 40,
             max_leaves,
@@ -466,6 +467,7 @@ fn pages_out_of_order_and_foreign_states_are_refused() {
     let log = Log::new();
     let trusted = trusted();
     let rules = SealRules {
+        commands_only: &[],
         trusted: &trusted,
         idle_after_us: 1,
         max_leaves: 100,

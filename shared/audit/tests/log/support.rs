@@ -151,6 +151,7 @@ impl Log {
     pub(crate) fn plan(&self, streams: &[Written], max_leaves: u64) -> SealPlan {
         let trusted = trusted();
         let rules = SealRules {
+            commands_only: &[],
             trusted: &trusted,
             idle_after_us: 10 * MINUTE_US,
             max_leaves,
