@@ -74,6 +74,23 @@ def test_what_was_released_is_in_the_log(stack, auditor, verifiers):
     assert {("create", "r-000001", "done"), ("activate", "r-000001", "done")} <= told
 
 
+def test_the_whole_log_verifies_with_the_keys_of_functions_and_of_people(stack, people, sealcast, auditor, tmp_path: Path):
+    seal(stack)
+    copy, vkey = tmp_path / "copy", tmp_path / "log.vkey"
+    auditor.copy_log(copy)
+    vkey.write_text(auditor.get("log.vkey"), encoding="utf-8")
+    keys = ["--key", vkey]
+    for name in ("stream", "operator-stream"):
+        told = sealcast.run(people["auditor"], "key", "show", name)
+        pem = tmp_path / f"{name}.pem"
+        pem.write_text(told["public_key"], encoding="utf-8")
+        keys += ["--key", pem]
+    assert sealcast.run(people["auditor"], "audit", "verify", "--log", copy, *keys)["signatures"] > 0
+    without_people = sealcast.start(people["auditor"], "audit", "verify", "--log", copy, *keys[:-2])
+    assert without_people.returncode == 1
+    assert "audit.registration_unknown" in without_people.stdout
+
+
 def test_a_copy_of_the_bucket_verifies_whole_and_not_with_a_bit_flipped(auditor, verifiers, tmp_path: Path):
     auditor.copy_log(tmp_path)
     assert verifiers.refusals("log", tmp_path) == []

@@ -214,7 +214,10 @@ impl<'r> EntryVerifier<'r> {
         } else if self.trusted.is_empty() {
             self.report.keys_missing += 1;
         } else {
-            self.fault(refused("no trusted key signed it"));
+            let host = &registration.host;
+            self.fault(refused(&format!(
+                "no trusted key signed it; it names the host {host:?}"
+            )));
         }
         if self.streams.contains_key(&stream) {
             return self.fault(refused("the stream is registered already"));
