@@ -10,6 +10,7 @@ use crate::function::Limits;
 
 /// What is asked about where the question does not say: the last hour, in microseconds.
 const DEFAULT_US: u64 = 3_600_000_000;
+const DAY_US: u64 = 86_400_000_000;
 
 /// `from` and `until` as the question writes them.
 type Times<'a> = (Option<&'a str>, Option<&'a str>);
@@ -77,7 +78,7 @@ pub(super) fn check(
         "from {} until {} is {}; {what} at most {} can be asked for at once: pass until={}, {narrower}",
         rfc3339(from_us),
         rfc3339(until_us),
-        days(until_us - from_us),
+        width(until_us - from_us),
         days(most_us),
         rfc3339(from_us.saturating_add(most_us)),
     );
@@ -110,9 +111,19 @@ pub(super) fn check_kept(
     Err(ApiError::bad_field("query.range_expired", "until", message))
 }
 
-/// Begun days count as whole ones.
+/// How wide a range is that was asked for: the asker's `from` and the time of arrival are seldom whole days apart.
+fn width(us: u64) -> String {
+    let whole = us / DAY_US * DAY_US;
+    if us == whole {
+        days(whole)
+    } else {
+        format!("more than {}", days(whole))
+    }
+}
+
+/// A limit; begun days count as whole ones.
 fn days(us: u64) -> String {
-    match us.div_ceil(86_400_000_000) {
+    match us.div_ceil(DAY_US) {
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     }

@@ -101,6 +101,12 @@ async fn what_is_asked_wrongly_is_refused_with_the_parameter_and_what_is_expecte
             "at most 1 day can be asked for at once: pass until=2025-12-31T23:00:00.000000Z, or symbol or model (at most 31 days), or request_id (any range)",
         ),
         (
+            "from=2025-12-28T23:59:59.999995Z",
+            "query.range_too_wide",
+            "until",
+            "until 2026-01-01T00:00:00.000000Z is more than 3 days; without",
+        ),
+        (
             "symbol=SPX&from=2025-11-01T00:00:00Z",
             "query.range_too_wide",
             "until",
