@@ -205,15 +205,16 @@ fn a_growth_that_is_shown_once_and_then_otherwise_is_not_written() {
 #[test]
 fn a_tile_that_is_not_given_a_second_time_is_named_as_it_is_and_nothing_is_written() {
     let (sealed, _) = Sealed::three_streams();
-    let cut = |_: &str| ok(vec![0; 33]);
-    let gone = |_: &str| refuse(404, "audit.tile_not_found");
-    let refused = |_: &str| refuse(403, "auth.forbidden");
-    let answers: [(fn(&str) -> Response, i32); 3] = [(cut, 1), (gone, 3), (refused, 4)];
+    let answers = [
+        (ok(vec![0; 33]), 1),
+        (refuse(404, "audit.tile_not_found"), 3),
+        (refuse(403, "auth.forbidden"), 4),
+    ];
     for (again, expected) in answers {
         let (log, count) = (serve_log(&sealed), AtomicUsize::new(0));
         let address = start(move |path| {
             if path.ends_with("tile/0/000") && count.fetch_add(1, Ordering::Relaxed) > 0 {
-                return again(path);
+                return again.clone();
             }
             log(path)
         });
