@@ -41,14 +41,29 @@ pub(crate) fn create_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     create(path, bytes, 0o644).map_err(|error| Failure::file("create", path, &error))
 }
 
+/// Creates these files, or none of them; one that exists is never overwritten.
+pub(crate) fn create_all_public(files: &[(&Path, &[u8])]) -> Result<(), Failure> {
+    for (at, (path, bytes)) in files.iter().enumerate() {
+        create_public(path, bytes).inspect_err(|_| {
+            for (made, _) in &files[..at] {
+                let _ = std::fs::remove_file(made);
+            }
+        })?;
+    }
+    Ok(())
+}
+
 fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.inspect_err(|_| {
+        // Half a file would be in the way of the next run.
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 /// Puts a file with this content, readable by its owner only, in the place of `path`; readers see the old

@@ -29,10 +29,14 @@ impl Mirror {
         })
     }
 
-    /// The checkpoint that an earlier run kept; none where there was no run.
-    pub(crate) fn kept_checkpoint(&self) -> Option<PathBuf> {
+    /// The checkpoint that an earlier run kept; none where there was no run. A failure where nobody can tell: what
+    /// might be there must not be passed by, and then overwritten.
+    pub(crate) fn kept_checkpoint(&self) -> Result<Option<PathBuf>, Failure> {
         let path = self.dir.join(CHECKPOINT_PATH);
-        path.exists().then_some(path)
+        match path.try_exists() {
+            Ok(exists) => Ok(exists.then_some(path)),
+            Err(error) => Err(Failure::file("read", &path, &error)),
+        }
     }
 
     /// Keeps the checkpoint that everything is verified against: the folder is a log of its own then.

@@ -182,6 +182,10 @@ fn a_server_that_now_and_then_refuses_is_asked_again_and_one_that_is_gone_is_no_
     assert_eq!((exit, code.as_str()), (4, "audit.log_unreachable"));
 }
 
+/// Keeps the newest checkpoint and the proof of its growth.
+const KEEP: &str =
+    "audit checkpoint SERVER KEYS --since {}/kept --growth {}/growth --out {}/newest --json";
+
 #[test]
 fn a_growth_that_is_shown_once_and_then_otherwise_is_not_written() {
     let (sealed, _) = Sealed::three_streams();
@@ -193,10 +197,32 @@ fn a_growth_that_is_shown_once_and_then_otherwise_is_not_written() {
         }
         (status, headers, body)
     });
-    let line = "audit checkpoint SERVER KEYS --since {}/kept --growth {}/growth --json";
-    let (exit, code, _) = run(&sealed, &address, line).failure();
+    let (exit, code, _) = run(&sealed, &address, KEEP).failure();
     assert_eq!((exit, code.as_str()), (1, "audit.tile_differs"));
-    assert!(!sealed.path("growth").exists());
+    assert!(!sealed.path("growth").exists() && !sealed.path("newest").exists());
+}
+
+#[test]
+fn a_tile_that_is_not_given_a_second_time_is_named_as_it_is_and_nothing_is_written() {
+    let (sealed, _) = Sealed::three_streams();
+    let answers = [
+        (ok(vec![0; 33]), 1),
+        (refuse(404, "audit.tile_not_found"), 3),
+        (refuse(403, "auth.forbidden"), 4),
+    ];
+    for (again, expected) in answers {
+        let (log, count) = (serve_log(&sealed), AtomicUsize::new(0));
+        let address = start(move |path| {
+            if path.ends_with("tile/0/000") && count.fetch_add(1, Ordering::Relaxed) > 0 {
+                return again.clone();
+            }
+            log(path)
+        });
+        let (exit, code, error) = run(&sealed, &address, KEEP).failure();
+        assert_eq!((exit, code.as_str()), (expected, "audit.log_unreadable"));
+        assert!(error.contains("tile/0/000"), "{error}");
+        assert!(!sealed.path("growth").exists() && !sealed.path("newest").exists());
+    }
 }
 
 #[test]

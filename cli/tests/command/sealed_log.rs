@@ -2,6 +2,7 @@
 //! and told from what is merely not there.
 
 use std::fs;
+use std::process::Command;
 
 use audit::PublicKey;
 use audit::checkpoint::Checkpoint;
@@ -176,7 +177,11 @@ fn a_swapped_tile_is_found_by_its_path() {
         .ends_with(1)
         .json();
     assert_eq!(found["verdict"], "tampered", "{found}");
-    assert_eq!(found["faults"][0]["index"], 0, "{found}");
+    assert_eq!(found["faults"][0]["path"], "tile/0/000", "{found}");
+    assert_eq!(
+        (&found["fault_count"], &found["entries"]),
+        (&1.into(), &455.into())
+    );
 }
 
 #[test]
@@ -389,6 +394,34 @@ fn the_proof_of_growth_is_written_for_programs_of_others() {
     assert_eq!((exit, code.as_str()), (4, "file.exists"));
     let line = "audit checkpoint --log {}/log KEYS --growth {}/other --json";
     assert_eq!(run(&sealed, line).failure().0, 2);
+}
+
+#[test]
+fn a_checkpoint_is_kept_with_the_proof_of_its_growth_or_not_at_all() {
+    let (sealed, _) = Sealed::three_streams();
+    let line = "audit checkpoint --log {}/log KEYS --since {}/kept --out {}/newest --growth {}/growth --json";
+    fs::write(sealed.path("growth"), "in the way").unwrap();
+    let (exit, code, _) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (4, "file.exists"));
+    assert!(!sealed.path("newest").exists());
+    fs::remove_file(sealed.path("growth")).unwrap();
+    // A disk on which no byte can be written: no half file stays in the way either.
+    let words = line.replace("KEYS", KEYS);
+    let words = words.replace("{}", sealed.temp.path().to_str().unwrap());
+    let full = format!(
+        "trap '' XFSZ; ulimit -f 0; exec {} {words}",
+        env!("CARGO_BIN_EXE_sealcast")
+    );
+    let output = Command::new("sh").args(["-c", &full]).output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (output.status.code(), &found["code"]),
+        (Some(4), &"file.unavailable".into()),
+        "{found}"
+    );
+    assert!(!sealed.path("newest").exists());
+    run(&sealed, line).ends_with(0);
+    assert!(sealed.path("newest").exists() && sealed.path("growth").exists());
 }
 
 #[test]
@@ -615,6 +648,21 @@ fn a_copy_remembers_how_long_the_log_was() {
     let (exit, code, error) = run(&sealed, line).failure();
     assert_eq!((exit, code.as_str()), (2, "audit.checkpoint_malformed"));
     assert!(error.contains("copy/checkpoint"), "{error}");
+}
+
+#[test]
+fn a_copy_whose_checkpoint_cannot_be_looked_at_is_not_overwritten() {
+    let (sealed, _) = Sealed::three_streams();
+    let line = "audit verify --log {}/log KEYS --mirror {}/copy --json";
+    run(&sealed, line).ends_with(0);
+    // A link to itself: nobody can tell what is there.
+    let kept = sealed.path("copy/checkpoint");
+    fs::remove_file(&kept).unwrap();
+    std::os::unix::fs::symlink("checkpoint", &kept).unwrap();
+    let (exit, code, error) = run(&sealed, line).failure();
+    assert_eq!((exit, code.as_str()), (4, "file.unavailable"));
+    assert!(error.contains("copy/checkpoint"), "{error}");
+    assert!(fs::symlink_metadata(&kept).unwrap().is_symlink());
 }
 
 #[test]

@@ -59,14 +59,21 @@ pub(crate) fn run(arguments: &CheckpointArguments) -> Result<Report, Failure> {
     if let Some(older) = &older {
         check_grown(older, &opened, &mut tiles)?;
     }
+    let proof = match &older {
+        Some(older) if arguments.growth.is_some() => {
+            Some(prove_growth(older, &opened, &mut tiles)?)
+        }
+        _ => None,
+    };
     let seal = newest_seal(&mut tiles, &opened.checkpoint);
+    let mut files: Vec<(&Path, &[u8])> = Vec::new();
     if let Some(out) = &arguments.out {
-        files::create_public(out, &note).map_err(super::not_written)?;
+        files.push((out, &note));
     }
-    if let (Some(path), Some(older)) = (&arguments.growth, &older) {
-        let proof = prove_growth(older, &opened, &mut tiles)?;
-        files::create_public(path, proof.as_bytes()).map_err(super::not_written)?;
+    if let (Some(path), Some(proof)) = (&arguments.growth, &proof) {
+        files.push((path, proof.as_bytes()));
     }
+    files::create_all_public(&files).map_err(super::not_written)?;
     let verified = !opened.signers.is_empty();
     let age_s = seal.as_ref().and_then(|seal| age_seconds(&seal.time));
     let mut value = opened.to_json(trust.from);
@@ -155,28 +162,37 @@ pub(super) fn check_grown(
         tiles.read_tile(tile)
     });
     grown.map_err(|error| {
-        let sizes = (older.checkpoint.size, newer.checkpoint.size);
-        let mut failure = Failure::refused(error.code(), error.to_string())
-            .with("from", sizes.0)
-            .with("to", sizes.1);
-        if matches!(error, CheckGrowthError::Unreadable { .. }) {
-            if tiles.lost().is_some() {
-                failure.exit = Exit::Unavailable;
-            } else if tiles.absent() {
-                failure.exit = Exit::NotFound;
-            }
-        }
-        failure
+        describe_growth_error(&error, tiles)
+            .with("from", older.checkpoint.size)
+            .with("to", newer.checkpoint.size)
     })
+}
+
+/// Why the growth is not proven. Tiles that could not be read are evidence only where they were given.
+fn describe_growth_error(error: &CheckGrowthError, tiles: &Tiles) -> Failure {
+    let mut failure = Failure::refused(error.code(), error.to_string());
+    if let CheckGrowthError::Unreadable { .. } = error {
+        if tiles.lost().is_some() {
+            failure.exit = Exit::Unavailable;
+        } else if tiles.absent() {
+            failure.exit = Exit::NotFound;
+        }
+    }
+    failure
 }
 
 /// The hashes of the proof that the log has only grown, one a line.
 fn prove_growth(older: &Opened, newer: &Opened, tiles: &mut Tiles) -> Result<String, Failure> {
-    let mut tree = TreeReader::new(newer.checkpoint.size, |tile| tiles.read_tile(tile));
-    let hashes = tree.prove_consistency(older.checkpoint.size);
-    let hashes =
-        hashes.map_err(|error| Failure::unavailable("audit.log_unreachable", error.to_string()))?;
     let (from, to) = (&older.checkpoint, &newer.checkpoint);
+    let mut tree = TreeReader::new(to.size, |tile| tiles.read_tile(tile));
+    let hashes = tree
+        .prove_consistency(from.size)
+        .map_err(|error| CheckGrowthError::Unreadable {
+            older: from.size,
+            newer: to.size,
+            reason: error.to_string(),
+        });
+    let hashes = hashes.map_err(|error| describe_growth_error(&error, tiles))?;
     // The tiles were read a second time: what is written is what holds.
     verify_consistency((from.size, &from.root), (to.size, &to.root), &hashes)
         .map_err(|error| Failure::refused("audit.tile_differs", error.to_string()))?;

@@ -211,10 +211,8 @@ fn write(event: &Path, proof: &Path, proven: &Proven) -> Result<(), Failure> {
     if let Some(dir) = event.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).map_err(|error| Failure::file("create", dir, &error))?;
     }
-    files::create_public(event, &proven.entry)?;
-    files::create_public(proof, proven.file.to_string().as_bytes()).inspect_err(|_| {
-        let _ = std::fs::remove_file(event);
-    })
+    let file = proven.file.to_string();
+    files::create_all_public(&[(event, &proven.entry), (proof, file.as_bytes())])
 }
 
 fn report(proven: &Proven, from: KeyFrom, event: &Path, proof: &Path) -> Result<Report, Failure> {

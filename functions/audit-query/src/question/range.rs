@@ -10,6 +10,7 @@ use crate::function::Limits;
 
 /// What is asked about where the question does not say: the last hour, in microseconds.
 const DEFAULT_US: u64 = 3_600_000_000;
+const DAY_US: u64 = 86_400_000_000;
 
 /// `from` and `until` as the question writes them.
 type Times<'a> = (Option<&'a str>, Option<&'a str>);
@@ -52,6 +53,10 @@ pub(super) fn read_again(
     Ok(range)
 }
 
+/// How much wider than allowed a range may be, in microseconds: `from` is often a whole day before the caller's now, and
+/// `until` the now of here.
+const CLOCKS_US: u64 = 60_000_000;
+
 /// Refuses a range that would take the index too long.
 pub(super) fn check(
     filters: &Filters,
@@ -63,7 +68,7 @@ pub(super) fn check(
         Lookup::Symbol(_) | Lookup::Model(..) => (limits.range_of_one_us, "by symbol or model"),
         Lookup::Request(_) => return Ok(()),
     };
-    if until_us.saturating_sub(from_us) <= most_us {
+    if until_us.saturating_sub(from_us) <= most_us + CLOCKS_US {
         return Ok(());
     }
     let narrower = match filters.lookup() {
@@ -77,7 +82,7 @@ pub(super) fn check(
         "from {} until {} is {}; {what} at most {} can be asked for at once: pass until={}, {narrower}",
         rfc3339(from_us),
         rfc3339(until_us),
-        days(until_us - from_us),
+        width(until_us - from_us),
         days(most_us),
         rfc3339(from_us.saturating_add(most_us)),
     );
@@ -110,9 +115,19 @@ pub(super) fn check_kept(
     Err(ApiError::bad_field("query.range_expired", "until", message))
 }
 
-/// Begun days count as whole ones.
+/// How wide a range is that was asked for: the asker's `from` and the time of arrival are seldom whole days apart.
+fn width(us: u64) -> String {
+    let whole = us / DAY_US * DAY_US;
+    if us == whole {
+        days(whole)
+    } else {
+        format!("more than {}", days(whole))
+    }
+}
+
+/// A limit; begun days count as whole ones.
 fn days(us: u64) -> String {
-    match us.div_ceil(86_400_000_000) {
+    match us.div_ceil(DAY_US) {
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     }

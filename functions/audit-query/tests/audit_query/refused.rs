@@ -101,6 +101,18 @@ async fn what_is_asked_wrongly_is_refused_with_the_parameter_and_what_is_expecte
             "at most 1 day can be asked for at once: pass until=2025-12-31T23:00:00.000000Z, or symbol or model (at most 31 days), or request_id (any range)",
         ),
         (
+            "from=2025-12-28T23:59:59.999995Z",
+            "query.range_too_wide",
+            "until",
+            "until 2026-01-01T00:00:00.000000Z is more than 3 days; without",
+        ),
+        (
+            "from=2025-12-30T23:58:59Z",
+            "query.range_too_wide",
+            "until",
+            "is more than 1 day; without",
+        ),
+        (
             "symbol=SPX&from=2025-11-01T00:00:00Z",
             "query.range_too_wide",
             "until",
@@ -231,6 +243,8 @@ async fn limits_at_their_bounds_are_taken() {
         "limit=1000",
         "limit=10000&format=ndjson",
         "from=2025-12-31T00:00:00Z",
+        // A day before the caller's now, which is not that of here.
+        "from=2025-12-30T23:59:00Z",
         "symbol=SPX&from=2025-12-01T00:00:00Z",
         "request_id=a&from=1970-01-01T00:00:00Z&until=9999-12-31T23:59:59Z",
     ] {

@@ -155,8 +155,7 @@ impl<R: TileReader<Error: fmt::Display>> Part<'_, '_, R> {
         };
         // The entries themselves vouch for a tile that is not there, or wrong.
         let sealed = sealed.or_else(|| {
-            let entries = bundle.entries()?;
-            let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+            let hashes = bundle.hashes()?;
             (Some(root_of(&hashes)) == root).then_some(hashes)
         });
         let end = self.leaves.end.min(first + tile.width() as u64);

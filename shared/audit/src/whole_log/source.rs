@@ -3,12 +3,14 @@
 use std::fmt;
 
 use super::{EntryVerifier, LogFault};
+use crate::canonical::leaf_hash;
 use crate::checkpoint::Checkpoint;
 use crate::stream::LeafHash;
 use crate::tiles::{
-    NO_SIGNATURE, TileId, TileKind, TileReader, first_entries, first_hashes, first_signatures,
+    NO_SIGNATURE, TILE_WIDTH, TileId, TileKind, TileReader, TreeReader, encode_hashes,
+    first_entries, first_hashes, first_signatures,
 };
-use crate::tree::Hash;
+use crate::tree::{Hash, verify_inclusion};
 
 /// Where tiles come from, and where what is found goes to.
 pub(super) struct Source<'a, 'r, R> {
@@ -28,9 +30,10 @@ impl Bundle {
         self.entries.as_ref()?.get(at).map(Vec::as_slice)
     }
 
-    /// All entries.
-    pub(super) fn entries(&self) -> Option<&[Vec<u8>]> {
-        self.entries.as_deref()
+    /// The hashes of all entries.
+    pub(super) fn hashes(&self) -> Option<Vec<Hash>> {
+        let entries = self.entries.as_ref()?;
+        Some(entries.iter().map(|entry| leaf_hash(entry)).collect())
     }
 
     pub(super) fn signature(&self, at: usize) -> [u8; 64] {
@@ -94,6 +97,27 @@ impl<'a, 'r, R: TileReader<Error: fmt::Display>> Source<'a, 'r, R> {
             entries: entries.and_then(|tile| self.read(tile, owned)),
             signatures: signatures.and_then(|tile| self.read(tile, first_signatures)),
         }
+    }
+
+    /// True where these hashes, in the place of a tile of leaves, lead to the checkpoint's root by the tiles beside and
+    /// above it: they are the ones that were sealed, and the tile is wrong where it differs.
+    pub(super) fn lead_to_root(&mut self, leaves: TileId, hashes: &[Hash]) -> bool {
+        let Some(first) = hashes.first() else {
+            return false;
+        };
+        let (size, index) = (self.checkpoint.size, leaves.index() * TILE_WIDTH as u64);
+        let mut tree = TreeReader::new(size, |tile| {
+            if tile == leaves {
+                Ok(encode_hashes(hashes))
+            } else {
+                self.reader.read_tile(tile)
+            }
+        });
+        // The proof of the tile's first leaf is made of all its other hashes.
+        let proof = tree.prove_inclusion(index);
+        proof.is_ok_and(|proof| {
+            verify_inclusion(size, index, first, &proof, &self.checkpoint.root).is_ok()
+        })
     }
 
     /// The leaves lead to another root than the checkpoint's.

@@ -4,7 +4,6 @@ use std::fmt;
 
 use super::source::Source;
 use super::{LogFault, LogReport};
-use crate::canonical::leaf_hash;
 use crate::tiles::{TILE_WIDTH, TileId, TileKind, TileReader};
 use crate::tree::{Frontier, Hash};
 
@@ -53,18 +52,29 @@ struct Walk<'a, 'r, R> {
 }
 
 impl<R: TileReader<Error: fmt::Display>> Walk<'_, '_, R> {
-    /// Checks up to 256 entries: each against its hash in the tile, and what it says. False where neither entries nor
-    /// hashes are there.
+    /// Checks up to 256 entries: each against its hash in the tile, and what it says. Where entries and tile differ and
+    /// the entries are the ones that lead to the root, the tile is wrong. False where neither entries nor hashes are
+    /// there.
     fn check_bundle(&mut self, tile: TileId) -> bool {
-        let hashes = self.source.hashes(tile);
+        let mut hashes = self.source.hashes(tile);
         let bundle = self.source.bundle(tile);
-        if hashes.is_none() && bundle.entries().is_none() {
-            return self.pass_bundle(tile);
+        let found = bundle.hashes();
+        match (&hashes, &found) {
+            (None, None) => return self.pass_bundle(tile),
+            (Some(sealed), Some(found))
+                if sealed != found && self.source.lead_to_root(tile, found) =>
+            {
+                let path = tile.to_string();
+                self.source.entries.fault(LogFault::TileSwapped { path });
+                hashes = None;
+            }
+            _ => {}
         }
         for at in 0..tile.width() {
             let sealed = hashes.as_ref().and_then(|hashes| hashes.get(at)).copied();
             let entries = &mut self.source.entries;
-            let entry = bundle.entry(at).map(|entry| (entry, leaf_hash(entry)));
+            let found = found.as_ref().and_then(|found| found.get(at)).copied();
+            let entry = bundle.entry(at).zip(found);
             let leaf = match (entry, sealed) {
                 (Some((entry, found)), Some(sealed)) if sealed != found => {
                     entries.altered(entry, sealed);

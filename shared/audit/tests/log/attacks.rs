@@ -265,10 +265,43 @@ fn a_swapped_tile_is_found_by_its_path() {
             .to_string(),
     );
     let (a, b) = (log.tiles[&first].clone(), log.tiles[&second].clone());
-    swapped.tiles.insert(second, a[..b.len()].to_vec());
+    swapped.tiles.insert(second.clone(), a[..b.len()].to_vec());
+    // The entries lead to the root, and the tile does not: the entries are not accused.
     let report = swapped.verify();
-    assert_eq!(altered(&report)[0], 256);
-    assert!(!report.root_verified);
+    assert_eq!(report.faults, [LogFault::TileSwapped { path: second }]);
+    assert!(report.root_verified);
+    assert_eq!((report.entries, report.entries_missing), (size, 0));
+}
+
+#[test]
+fn one_altered_hash_of_a_leaf_is_a_fault_of_its_tile_and_not_of_the_entry() {
+    let (mut log, _) = sealed();
+    let path = "tile/0/000".to_owned();
+    log.tiles.get_mut(&path).unwrap()[32] ^= 1;
+    let report = log.verify();
+    assert_eq!(report.faults, [LogFault::TileSwapped { path }]);
+    assert!(report.root_verified);
+    assert_eq!(report.entries, log.checkpoint().size);
+}
+
+#[test]
+fn an_altered_entry_stays_accused_where_the_tile_above_is_made_to_fit() {
+    let (mut log, _) = sealed();
+    change_bundle(&mut log, 100, |entries| entries[100][30] ^= 1);
+    let mut frontier = Frontier::new();
+    for entry in parse_entries(&log.tiles["tile/entries/000"], 256).unwrap() {
+        frontier.append(audit::canonical::leaf_hash(entry));
+    }
+    let above = "tile/1/000.p/1".to_owned();
+    log.tiles.insert(above.clone(), frontier.root().to_vec());
+    let report = log.verify();
+    assert_eq!(altered(&report), [100]);
+    assert!(
+        report
+            .faults
+            .contains(&LogFault::TileHash { path: above, at: 0 })
+    );
+    assert!(report.root_verified);
 }
 
 #[test]

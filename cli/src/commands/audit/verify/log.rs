@@ -68,7 +68,7 @@ fn check_all_growth(
     tiles: &mut Tiles,
 ) -> Result<Option<Growth>, Failure> {
     let named = arguments.since.clone().map(|path| (path, "--since"));
-    let copied = mirror.and_then(Mirror::kept_checkpoint);
+    let copied = mirror.map(Mirror::kept_checkpoint).transpose()?.flatten();
     let copied = copied.map(|path| (path, "--mirror"));
     let mut first = None;
     for (path, option) in named.into_iter().chain(copied) {
