@@ -16,7 +16,7 @@ const RESERVE: Duration = Duration::from_secs(3);
 /// Runs that are enough on any machine: each but a few seals a page of some 400 leaves.
 const MAX_RUNS: usize = 200;
 /// More time than any machine needs for a page.
-const MAX_SHORT: Duration = Duration::from_secs(120);
+const MAX_SHORT: Duration = Duration::from_mins(2);
 const STREAMS: usize = 160;
 const EVENTS: usize = 50;
 
