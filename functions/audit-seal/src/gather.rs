@@ -46,7 +46,7 @@ impl Sealer {
     ) -> Result<(Candidates, bool), SealError> {
         let mut found = Candidates::default();
         for stream in spilled {
-            found.add(*stream, Why::Sweep);
+            found.add(*stream, Why::Replayed);
         }
         let listed_us = head.position.listed_until_us.min(now_us);
         let mut complete = match self.hours_since(listed_us, now_us).await {

@@ -73,7 +73,7 @@ impl Sealer {
             _ => {}
         }
         match self.read_part(&candidate, state.as_ref()).await {
-            Err(Unreadable(error)) => Ok(unreadable(stream, state.as_ref(), &error)),
+            Err(Unreadable(error)) => Ok(unreadable(&candidate, state.as_ref(), &error)),
             Ok(part) => Ok(self.page(candidate, part, now_us)),
         }
     }
@@ -220,7 +220,8 @@ struct Part {
     more: bool,
 }
 
-fn unreadable(stream: StreamId, state: Option<&SealedStream>, error: &StoreError) -> Looked {
+fn unreadable(candidate: &Candidate, state: Option<&SealedStream>, error: &StoreError) -> Looked {
+    let stream = candidate.stream;
     let is_transient = matches!(
         error,
         StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)
@@ -231,7 +232,7 @@ fn unreadable(stream: StreamId, state: Option<&SealedStream>, error: &StoreError
         log_security("audit.stream_unreadable", stream, &error.to_string());
     }
     Looked::Unreadable {
-        again: is_transient && state.is_none(),
+        again: is_transient && (state.is_none() || candidate.why == Why::Replayed),
         since_us: unread_since(state),
     }
 }

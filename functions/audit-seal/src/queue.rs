@@ -14,6 +14,8 @@ pub(crate) enum Why {
     Open,
     /// Its hour is looked at again, also where the stream is closed.
     Sweep,
+    /// It was replayed out of the spill: it has records that this run or a later one must see.
+    Replayed,
 }
 
 /// A stream that is looked at.

@@ -50,13 +50,10 @@ impl Sealer {
         let time = left.map_or(REPLAY_TIME, |left| REPLAY_TIME.min(left / 3));
         let now_us = self.ports.clock.now_us();
         let until_us = now_us + u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 2);
-        let report = match replay(&spill.ports, ITEMS, until_us).await {
-            Ok(report) => report,
-            Err(error) => {
-                tracing::error!(error = %error, "the spill cannot be listed");
-                return BTreeSet::new();
-            }
-        };
+        let report = replay(&spill.ports, ITEMS, until_us).await;
+        if let Some(error) = &report.unlisted {
+            tracing::error!(error = %error, "the spill cannot be listed");
+        }
         if report.items > 0 {
             tracing::info!(
                 code = "spill.replayed",
@@ -69,8 +66,16 @@ impl Sealer {
             tracing::warn!(audit.stream = %stream, error = %error, "spilled events could not be replayed yet");
         }
         for finding in report.findings {
-            if let Err(error) = spill.recorder.record(finding.into()).await {
-                tracing::error!(error = %error, "a finding about the spill was not recorded");
+            if let Err(error) = spill.recorder.record(finding.clone().into()).await {
+                // What is recorded the host says on its log; this nobody else says, and the alarm must ring.
+                tracing::error!(
+                    event.kind = "security",
+                    security.code = finding.code,
+                    security.subject = finding.subject,
+                    error = %error,
+                    "not recorded: {}",
+                    finding.detail
+                );
             }
         }
         report.streams

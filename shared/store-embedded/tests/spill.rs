@@ -12,3 +12,5 @@ mod model;
 mod replaying;
 #[path = "spill/support.rs"]
 mod support;
+#[path = "spill/unanswered.rs"]
+mod unanswered;

@@ -339,7 +339,8 @@ impl Served {
             clock: Arc::new(SystemClock),
         };
         let report = replay(&ports, 10_000, u64::MAX).await;
-        report.expect("a replay")
+        assert_eq!(report.unlisted, None, "the spill is listed");
+        report
     }
 
     /// The names of what is in the spill.

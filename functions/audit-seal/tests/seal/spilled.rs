@@ -5,24 +5,30 @@ use std::sync::Arc;
 use audit::Record;
 use audit::event::EventBody;
 use audit::seal::{FindingKind, StreamEnd};
-use audit_seal::{Sealer, Spill};
-use domain::Recorder;
+use audit_seal::{Outcome, Sealer, Spill};
 use domain::ports::{AuditAppender, Clock, SealIndexReader, SpillWriter};
 use domain::spill::{ReplayPorts, SpillItem};
+use domain::{Recorder, StoreError};
 use testkit::build::{TestStream, random};
-use testkit::{Faulty, MemorySpill, SeededEntropy, TestSigner};
+use testkit::{Fault, Faulty, MemorySpill, SeededEntropy, TestSigner};
 
 use crate::support::{HOUR_US, Stores, World, block_on, stopped, unavailable};
+use crate::unsealed::logged;
 
 struct Spilled {
     world: World,
     spill: Arc<MemorySpill>,
+    reader: Arc<Faulty<MemorySpill>>,
 }
 
 impl Spilled {
     fn new() -> Self {
-        let (world, spill) = (World::new(), Arc::new(MemorySpill::new()));
-        Self { world, spill }
+        let spill = Arc::new(MemorySpill::new());
+        Self {
+            world: World::new(),
+            reader: Arc::new(Faulty::new(spill.clone())),
+            spill,
+        }
     }
 
     /// A sealer that replays; what it finds in the spill goes to `appender`.
@@ -36,7 +42,7 @@ impl Spilled {
             Arc::new(SeededEntropy::new(1)),
         );
         let ports = ReplayPorts {
-            reader: self.spill.clone(),
+            reader: self.reader.clone(),
             remover: self.spill.clone(),
             restorer: world.audit.clone(),
             log: world.audit.clone(),
@@ -53,6 +59,32 @@ impl Spilled {
         self.sealer(&self.world.stores(), self.world.audit.clone())
     }
 
+    /// A stream that was closed for being idle, with three further records in the spill.
+    fn closed_stream(&self) -> TestStream {
+        let world = &self.world;
+        let mut test = world.open(random());
+        world.append(test.records(2));
+        world.seal();
+        world.clock.advance(World::rules().idle_after_us + 1);
+        world.seal();
+        let state = block_on(world.index.state(test.stream.id())).unwrap();
+        assert_eq!(state.unwrap().end, Some(StreamEnd::Idle));
+        self.put_records(&test.records(3));
+        test
+    }
+
+    /// What was recorded about the spill: code and subject.
+    fn found(&self) -> Vec<(String, String)> {
+        let events = self.world.audit.events().into_iter();
+        let found = events.filter_map(|event| match event.body {
+            EventBody::Security(security) => Some((security.code, security.subject)),
+            _ => None,
+        });
+        found
+            .filter(|(code, _)| code.starts_with("spill."))
+            .collect()
+    }
+
     fn put(&self, item: &SpillItem) {
         block_on(self.spill.put(item)).unwrap();
     }
@@ -65,7 +97,9 @@ impl Spilled {
     /// such old registrations any more.
     fn old_stream(&self) -> TestStream {
         let world = &self.world;
-        let mut test = TestStream::opened_at(random(), "test", world.clock.now_us());
+        // After wherever a replay begins, as its first page.
+        let id = [0xff; 16];
+        let mut test = TestStream::opened_at(id, "test", world.clock.now_us());
         for _ in 0..5 * HOUR_US / World::rules().heartbeat_us {
             world.clock.advance(World::rules().heartbeat_us);
             world.seal();
@@ -94,15 +128,7 @@ fn what_is_spilled_is_sealed_by_the_run_that_replays_it_however_old_its_stream()
 fn what_is_replayed_after_its_stream_was_closed_is_sealed_at_once_and_said() {
     let spilled = Spilled::new();
     let world = &spilled.world;
-    let mut test = world.open(random());
-    world.append(test.records(2));
-    world.seal();
-    world.clock.advance(World::rules().idle_after_us + 1);
-    world.seal();
-    let id = test.stream.id();
-    let state = block_on(world.index.state(id)).unwrap().unwrap();
-    assert_eq!(state.end, Some(StreamEnd::Idle));
-    spilled.put_records(&test.records(3));
+    let id = spilled.closed_stream().stream.id();
     let report = block_on(spilled.honest_sealer().run(None)).unwrap();
     assert_eq!((report.events, report.findings), (3, 1));
     let finding = &world.last_seal().findings[0];
@@ -129,6 +155,55 @@ fn a_run_that_ends_between_replaying_and_sealing_leaves_its_streams_to_the_next(
     let idle = block_on(sealer.run(None)).unwrap();
     assert_eq!(idle.streams, 0, "it is not looked at again");
     spilled.world.assert_all_sealed_once();
+}
+
+#[test]
+fn what_was_replayed_before_the_spill_could_not_be_listed_is_sealed_and_said() {
+    let spilled = Spilled::new();
+    spilled.old_stream();
+    spilled.spill.plant("readme.txt", b"not ours");
+    spilled
+        .reader
+        .fail_nth("SpillReader::list", 2, unavailable());
+    let report = block_on(spilled.honest_sealer().run(None)).unwrap();
+    spilled.reader.assert_all_took_place();
+    assert_eq!(report.events, 4, "with that of the finding");
+    let found = ("spill.item_unreadable".to_owned(), "readme.txt".to_owned());
+    assert_eq!(spilled.found(), [found]);
+    spilled.world.assert_all_sealed_once();
+}
+
+#[test]
+fn a_closed_stream_that_cannot_be_read_after_it_was_replayed_is_sealed_by_the_next_run() {
+    for fault in [unavailable(), Fault::After] {
+        let spilled = Spilled::new();
+        let world = &spilled.world;
+        let id = spilled.closed_stream().stream.id();
+        let stores = world.stores();
+        let sealer = spilled.sealer(&stores, world.audit.clone());
+        stores.audit.fail_next("AuditReader::read", fault);
+        let report = block_on(sealer.run(None)).unwrap();
+        assert!(spilled.spill.names().is_empty(), "it was replayed");
+        assert_eq!((report.events, report.unreadable), (0, 1));
+        assert_eq!(report.outcome, Outcome::More);
+        let report = block_on(sealer.run(None)).unwrap();
+        assert_eq!((report.events, report.outcome), (3, Outcome::Done));
+        assert_eq!(world.verify().streams[&id].events, 5);
+    }
+}
+
+#[test]
+fn a_replayed_stream_that_never_can_be_read_keeps_no_run_from_its_end() {
+    let spilled = Spilled::new();
+    spilled.closed_stream();
+    let stores = spilled.world.stores();
+    let sealer = spilled.sealer(&stores, spilled.world.audit.clone());
+    let denied = StoreError::Denied("no".to_owned());
+    stores
+        .audit
+        .fail_next("AuditReader::read", Fault::Before(denied));
+    let report = block_on(sealer.run(None)).unwrap();
+    assert_eq!((report.unreadable, report.outcome), (1, Outcome::Done));
 }
 
 #[test]
@@ -160,21 +235,25 @@ fn what_is_wrong_in_the_spill_is_an_event_and_keeps_nothing_from_being_sealed() 
         block_on(spilled.honest_sealer().run(None)).unwrap().events,
         3
     );
-    let events = world.audit.events();
-    let codes = events.iter().filter_map(|event| match &event.body {
-        EventBody::Security(security) => Some((security.code.as_str(), security.subject.as_str())),
-        _ => None,
-    });
-    let found: Vec<_> = codes
-        .filter(|(code, _)| code.starts_with("spill."))
-        .collect();
-    assert_eq!(found, [("spill.item_unreadable", "readme.txt")]);
-    // Where it cannot be recorded either, the rest is sealed all the same.
+    let found = ("spill.item_unreadable".to_owned(), "readme.txt".to_owned());
+    assert_eq!(spilled.found(), [found]);
+    // Where it cannot be recorded either, the rest is sealed all the same, and the line is there that the alarm counts.
     spilled.spill.plant("another.txt", b"not ours");
     world.append(test.records(1));
     let appender = Arc::new(Faulty::new(world.audit.clone() as Arc<dyn AuditAppender>));
     appender.fail_always("AuditAppender::register", unavailable());
     let sealer = spilled.sealer(&world.stores(), appender);
-    assert_eq!(block_on(sealer.run(None)).unwrap().events, 1);
+    let lines = logged(|| assert_eq!(block_on(sealer.run(None)).unwrap().events, 1));
     assert_eq!(spilled.spill.set_aside_names().len(), 2);
+    let counted: Vec<_> = lines
+        .iter()
+        .filter_map(|(_, fields)| {
+            Some((
+                fields.get("security.code")?,
+                fields.get("security.subject")?,
+            ))
+        })
+        .collect();
+    let code = &format!("{:?}", "spill.item_unreadable");
+    assert_eq!(counted, [(code, &format!("{:?}", "another.txt"))], "once");
 }

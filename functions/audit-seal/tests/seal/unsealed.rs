@@ -146,7 +146,7 @@ fn a_closed_stream_that_cannot_be_read_is_not_known_to_have_more() {
 }
 
 /// A line of the log: its level, and its fields as text.
-type Line = (Level, BTreeMap<&'static str, String>);
+pub(crate) type Line = (Level, BTreeMap<&'static str, String>);
 
 /// Keeps what is logged.
 #[derive(Clone, Default)]
@@ -180,7 +180,7 @@ impl Subscriber for Kept {
 }
 
 /// What a run logs, line by line.
-fn logged(run: impl FnOnce()) -> Vec<Line> {
+pub(crate) fn logged(run: impl FnOnce()) -> Vec<Line> {
     let kept = Kept::default();
     tracing::subscriber::with_default(kept.clone(), run);
     std::mem::take(&mut *kept.0.lock().unwrap())

@@ -85,7 +85,7 @@ impl Available {
             log: store.audit_reader(),
             clock: Arc::new(SystemClock),
         };
-        let report = replay(&ports, 1000, u64::MAX).await.unwrap();
+        let report = replay(&ports, 1000, u64::MAX).await;
         assert!(report.complete && report.findings.is_empty(), "{report:?}");
         assert!(self.spill.names().is_empty());
     }

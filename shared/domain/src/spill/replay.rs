@@ -96,6 +96,8 @@ pub struct ReplayReport {
     pub waiting: Vec<WaitingStream>,
     /// Streams that could not be replayed in this run, and why.
     pub failed: Vec<(StreamId, StoreError)>,
+    /// Why the spill could not be listed, or not to its end. All else in the report stands.
+    pub unlisted: Option<StoreError>,
     /// True where everything in the spill was looked at.
     pub complete: bool,
 }
@@ -104,15 +106,8 @@ pub struct ReplayReport {
 /// the log has acknowledged it. Cut short at any point and repeated, it has no other effect.
 ///
 /// Ends after about `limit` items, or when `deadline_us` (microseconds since 1970) has come. What cannot be replayed
-/// holds up no other stream.
-///
-/// # Errors
-/// [`StoreError`] where the spill cannot be listed. What was done until then stands.
-pub async fn replay(
-    ports: &ReplayPorts,
-    limit: usize,
-    deadline_us: u64,
-) -> Result<ReplayReport, StoreError> {
+/// holds up no other stream. Where the spill cannot be listed the report says so, beside what was done until then.
+pub async fn replay(ports: &ReplayPorts, limit: usize, deadline_us: u64) -> ReplayReport {
     // A run that always began at the same stream would, where many wait and time is short, never get further.
     let middle = format!("{:02x}", ports.clock.now_us() / 1_000_000 % 256);
     let mut run = Run {
@@ -124,9 +119,11 @@ pub async fn replay(
             deadline_us,
         },
     };
-    let ended = run.part(&middle, None).await? || run.part("", Some(&middle)).await?;
-    run.report.complete = !ended;
-    Ok(run.report)
+    match run.whole(&middle).await {
+        Ok(ended) => run.report.complete = !ended,
+        Err(error) => run.report.unlisted = Some(error),
+    }
+    run.report
 }
 
 /// What is in the spill.
@@ -224,6 +221,11 @@ impl Part {
 }
 
 impl Run<'_> {
+    /// Replays everything, first what is named after `middle`; true where the run must end before that is done.
+    async fn whole(&mut self, middle: &str) -> Result<bool, StoreError> {
+        Ok(self.part(middle, None).await? || self.part("", Some(middle)).await?)
+    }
+
     /// Replays what is named after `from`, and before `until`; true where the run must end.
     async fn part(&mut self, from: &str, until: Option<&str>) -> Result<bool, StoreError> {
         let mut after = from.to_owned();
@@ -286,8 +288,18 @@ impl Run<'_> {
         if self.bounds.is_over(self.ports.clock.now_us()) || self.bounds.take(1) == 0 {
             return;
         }
-        let bytes = self.ports.reader.read(name).await;
-        let tag = bytes.map_or_else(|_| UNREAD.to_owned(), |bytes| tag_of(&bytes));
+        let tag = match self.ports.reader.read(name).await {
+            Ok(bytes) => tag_of(&bytes),
+            Err(StoreError::Corrupt(_)) => UNREAD.to_owned(),
+            // Another run was faster.
+            Err(StoreError::NotFound(_)) => return,
+            // Another run may read it, and mark it as what it is.
+            Err(error) => {
+                self.bounds.give_back(1);
+                tracing::warn!(spill.item = name, error = %error, "what is no item of the spill could not be read yet");
+                return;
+            }
+        };
         let detail = "no item has such a name";
         let found = set_aside(self.ports, name, &tag, "spill.item_unreadable", detail).await;
         self.report.findings.extend(found);

@@ -111,7 +111,9 @@ impl World {
     }
 
     pub(crate) async fn replay(&self) -> ReplayReport {
-        replay(&self.ports(), 100_000, u64::MAX).await.unwrap()
+        let report = replay(&self.ports(), 100_000, u64::MAX).await;
+        assert_eq!(report.unlisted, None);
+        report
     }
 
     /// Puts what processes wrote to their logs into the spill, as an operator does.

@@ -86,7 +86,7 @@ async fn bring_back(data: &Path, log: &[String]) -> u64 {
         log: store.audit_reader(),
         clock: Arc::new(SystemClock),
     };
-    let report = replay(&ports, 1000, u64::MAX).await.unwrap();
+    let report = replay(&ports, 1000, u64::MAX).await;
     assert!(report.complete && report.findings.is_empty(), "{report:?}");
     assert!(spill.list("", 10).await.unwrap().is_empty(), "{report:?}");
     store.close();
