@@ -238,13 +238,17 @@ impl EventLine {
         let about = [
             text(&data["principal"]),
             text(&data["action"]),
-            text(&data["release"]).filter(|_| self.kind() == "release"),
+            text(&data["release"]).filter(|_| matches!(self.kind(), "release" | "model_access")),
             text(&data["route"]),
-            model(&data["requested"]).or_else(|| model(&data["model"])),
+            text(&data["software"]).or_else(|| text(&data["reason"])),
+            model(&data["requested"])
+                .or_else(|| model(&data["model"]))
+                .or_else(|| text(&data["model"])),
             text(&data["symbol"]).or(symbols),
             text(&data["outcome"]),
             text(&data["code"]),
-            text(&data["request_id"]),
+            text(&data["subject"]),
+            text(&data["of_request"]).or_else(|| text(&data["request_id"])),
             self.fault
                 .as_ref()
                 .map(|fault| format!("FAULT {}", fault["code"].as_str().unwrap_or_default())),
@@ -318,6 +322,35 @@ mod tests {
         let line = EventLine::parse(&RawValue::from_string(event).unwrap()).unwrap();
         let shown = line.describe();
         assert!(shown.ends_with("  anna activate r-000002 done"), "{shown}");
+        for (kind, data, ends) in [
+            (
+                "model_access",
+                r#"{"model":"m@1.0.0","outcome":"loaded","release":"r-000001"}"#,
+                "  r-000001 m@1.0.0 loaded",
+            ),
+            (
+                "security",
+                r#"{"code":"auth.role_missing","subject":"anna"}"#,
+                "  auth.role_missing anna",
+            ),
+            (
+                "process_started",
+                r#"{"software":"sealcast server 0.1.0"}"#,
+                "  sealcast server 0.1.0",
+            ),
+            (
+                "outcome",
+                r#"{"of_request":"doc-1","outcome":"buy","request_id":"9"}"#,
+                "  buy doc-1",
+            ),
+        ] {
+            let event = format!(
+                r#"{{"stream":"{stream}","seq":3,"entry":{{"kind":"{kind}","data":{data}}}}}"#
+            );
+            let line = EventLine::parse(&RawValue::from_string(event).unwrap()).unwrap();
+            let shown = line.describe();
+            assert!(shown.ends_with(ends), "{shown}");
+        }
         // Of several lines it would be taken for several events.
         let forged = format!(
             r#"{{"stream":"{stream}","seq":3,"entry":{{"kind":"outcome","time":"t","data":{{"outcome":"a\nb\u001b[2J"}}}}}}"#

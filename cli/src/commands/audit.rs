@@ -71,12 +71,15 @@ impl LogChoice {
     }
 }
 
-/// A failure to write a file that was asked for: the local disk says nothing about the log.
+/// A failure to write a file that was asked for, which says nothing about the log: another name helps where the file
+/// exists, and perhaps another time where the disk did not take it.
 fn not_written(failure: Failure) -> Failure {
-    Failure {
-        exit: Exit::Unavailable,
-        ..failure
-    }
+    let exit = if failure.code == "file.exists" {
+        Exit::Usage
+    } else {
+        Exit::Unavailable
+    };
+    Failure { exit, ..failure }
 }
 
 /// A failure before anything was verified: not evidence of anything.

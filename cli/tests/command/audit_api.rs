@@ -565,11 +565,15 @@ fn a_query_says_which_time_it_was_about_and_reaches_back_as_far_as_clocks_do() {
         none.stderr,
         "note: 0 events of the last hour (--last, --from), 0 of them not sealed yet, as of tree size 455\n"
     );
+    let line = "audit query SERVER --until 2026-01-01T00:00:00Z";
+    let none = run(&sealed, &address, line).ends_with(0).stderr;
+    let said = "note: 0 events of the hour before --until (--last, --from)";
+    assert!(none.starts_with(said), "{none}");
     let long = run(&sealed, &address, "audit query SERVER --last 100years").ends_with(0);
     assert!(long.stderr.starts_with("note: 0 events, "), "{long:?}");
     assert_eq!(
         *asked.lock().unwrap(),
-        [None, Some(std::time::SystemTime::UNIX_EPOCH)]
+        [None, None, Some(std::time::SystemTime::UNIX_EPOCH)]
     );
 }
 

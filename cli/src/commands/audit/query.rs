@@ -104,9 +104,14 @@ pub(crate) fn run(arguments: &QueryArguments, form: Form) -> Result<Report, Fail
     } else {
         arguments.format
     };
-    let range = [&arguments.from, &arguments.until, &arguments.cursor];
-    let default_range = last.is_none() && range.iter().all(|given| given.is_none());
-    let finish = |listed| finish(listed, default_range);
+    let range = match (&arguments.from, &arguments.cursor, last) {
+        (None, None, None) if arguments.until.is_some() => {
+            " of the hour before --until (--last, --from)"
+        }
+        (None, None, None) => " of the last hour (--last, --from)",
+        _ => "",
+    };
+    let finish = |listed| finish(listed, range);
     match format {
         QueryFormat::Json => collect(&client, question, arguments.limit),
         QueryFormat::Csv => {
@@ -261,14 +266,9 @@ pub(super) fn print(lines: &str) -> Result<bool, Failure> {
 }
 
 /// Says, beside the events, as of when they are.
-fn finish(listed: Result<Listed, Failure>, default_range: bool) -> Result<Report, Failure> {
+fn finish(listed: Result<Listed, Failure>, range: &str) -> Result<Report, Failure> {
     let listed = listed?;
     let size = listed.tree_size.unwrap_or_default();
-    let range = if default_range {
-        " of the last hour (--last, --from)"
-    } else {
-        ""
-    };
     output::note(format!(
         "{} events{range}, {} of them not sealed yet, as of tree size {size}",
         listed.events, listed.unsealed
