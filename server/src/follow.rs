@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audit::EventBody;
 use audit::event::Security;
 use domain::ports::AliasReader;
 use domain::{Recorder, ReleaseId};
@@ -89,13 +88,12 @@ pub(crate) async fn follow_tokens(tokens: Arc<Tokens>, recorder: Arc<Recorder>) 
                 ("auth.tokens_unusable", error.to_string())
             }
         };
-        let event = EventBody::Security(Security {
+        let event = Security {
             code: code.to_owned(),
             detail: detail.chars().take(1000).collect(),
             subject: "tokens.json".to_owned(),
-        });
-        if let Err(error) = recorder.record(event).await {
-            tracing::error!(error = %error, "a change of the token file was not recorded");
-        }
+        };
+        // One that is not recorded is logged there.
+        let _ = recorder.record_security(event).await;
     }
 }

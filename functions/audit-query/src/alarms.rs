@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use audit::EventBody;
 use audit::event::Security;
 use domain::Recorder;
 
@@ -39,13 +38,12 @@ impl Alarms {
             }
         }
         tracing::error!(code, subject = finding.1, "{detail}");
-        let event = EventBody::Security(Security {
+        let event = Security {
             code: code.to_owned(),
             subject: finding.1.clone(),
             detail: detail.chars().take(1000).collect(),
-        });
-        if let Err(cause) = self.recorder.record(event).await {
-            tracing::error!(error = %cause, code, "a security event was not recorded");
+        };
+        if self.recorder.record_security(event).await.is_err() {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             told.remove(&finding);
         }

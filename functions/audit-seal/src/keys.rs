@@ -44,8 +44,8 @@ impl std::fmt::Debug for StreamKeys {
         match self {
             Self::Given(keys) => f.debug_tuple("Given").field(keys).finish(),
             Self::Of(signers) => {
-                let ids = signers.iter().map(|signer| signer.key_id());
-                f.debug_list().entries(ids).finish()
+                let ids: Vec<&str> = signers.iter().map(|signer| signer.key_id()).collect();
+                f.debug_tuple("Of").field(&ids).finish()
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use audit::EventBody;
 use audit::event::Security;
 use domain::Recorder;
 use serde::{Deserialize, Serialize};
@@ -59,17 +58,7 @@ impl Watch {
             let Some(security) = security else {
                 continue;
             };
-            let recorded = self.recorder.record(EventBody::Security(security.clone()));
-            if let Err(cause) = recorded.await {
-                // The alarm must ring also where nothing can be recorded.
-                tracing::error!(
-                    event.kind = "security",
-                    security.code = security.code,
-                    security.subject = security.subject,
-                    error = %cause,
-                    "not recorded: {}",
-                    security.detail
-                );
+            if self.recorder.record_security(security).await.is_err() {
                 return Looked {
                     failures: vec![Failed { sequence_number }],
                 };

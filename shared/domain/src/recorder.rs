@@ -8,6 +8,7 @@ mod tail;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use audit::event::Security;
 use audit::stream::RecordError;
 use audit::{EventBody, Receipt, SignedRegistration, Stream, StreamId};
 use futures::future::BoxFuture;
@@ -148,6 +149,26 @@ impl Recorder {
     /// [`NotRecordedError`]: the event is not in the log, or (after a lost reply) may be there all the same.
     pub async fn record(&self, body: EventBody) -> Result<Recorded, NotRecordedError> {
         self.record_all(vec![body]).await
+    }
+
+    /// Records a security event. The host says on its log what is recorded; what is not nobody else says, so that is said
+    /// here, and whoever counts `security.code` is told either way.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record); it is logged.
+    pub async fn record_security(&self, event: Security) -> Result<Recorded, NotRecordedError> {
+        let recorded = self.record(EventBody::Security(event.clone())).await;
+        if let Err(error) = &recorded {
+            tracing::error!(
+                event.kind = "security",
+                security.code = event.code,
+                security.subject = event.subject,
+                error = %error,
+                "not recorded: {}",
+                event.detail
+            );
+        }
+        recorded
     }
 
     /// Records events one after the other in one stream; ready when all are durable. Gives the last one's receipt.

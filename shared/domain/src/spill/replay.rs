@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifact::Sha256Digest;
+use audit::StreamId;
 use audit::event::Security;
-use audit::{EventBody, StreamId};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{StreamExt, iter};
 
@@ -58,14 +58,14 @@ pub struct ReplayFinding {
     pub detail: String,
 }
 
-impl From<ReplayFinding> for EventBody {
+impl From<ReplayFinding> for Security {
     /// The security event that says it.
     fn from(finding: ReplayFinding) -> Self {
-        Self::Security(Security {
+        Self {
             code: finding.code.to_owned(),
             subject: finding.subject,
             detail: finding.detail,
-        })
+        }
     }
 }
 
